@@ -1,0 +1,230 @@
+//! The machine that is administered: every path, once (behaviour, section 1), and how its small files are read.
+
+use crate::config::Config;
+use crate::token::Token;
+use nix::sys::statfs::{TMPFS_MAGIC, statfs};
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+const DEFAULT_ADMIN: &str = "/opt/jidoteki/tinyadmin/";
+const DEFAULT_ETC: &str = "/usr/local/etc/";
+
+/// Bytes that a file of settings or status may have: 4 MiB. Something larger is no such file, and would only fill memory.
+const MAX_SMALL_FILE: u64 = 4 << 20;
+
+/// The folders of one appliance.
+#[derive(Debug, Clone)]
+pub struct Appliance {
+    admin: PathBuf,
+    etc: PathBuf,
+    /// `JIDO_ADMIN_PATH` and `JIDO_ETC_PATH` where they were set, for the jobs.
+    variables: Vec<(&'static str, OsString)>,
+}
+
+impl Appliance {
+    /// The appliance at the paths that the web server's configuration names, or at the usual ones.
+    pub fn new(admin: Option<OsString>, etc: Option<OsString>) -> Appliance {
+        let mut variables = Vec::new();
+        let mut path = |name, value: Option<OsString>, default| match value.filter(|value| !value.is_empty()) {
+            Some(value) => {
+                variables.push((name, value.clone()));
+                PathBuf::from(value)
+            }
+            None => PathBuf::from(default),
+        };
+        let admin = path("JIDO_ADMIN_PATH", admin, DEFAULT_ADMIN);
+        let etc = path("JIDO_ETC_PATH", etc, DEFAULT_ETC);
+        Appliance { admin, etc, variables }
+    }
+
+    /// The variables that told us where we are, to be told on.
+    pub fn variables(&self) -> &[(&'static str, OsString)] {
+        &self.variables
+    }
+
+    /// The admin path.
+    pub fn admin(&self) -> &Path {
+        &self.admin
+    }
+
+    /// The etc path.
+    pub fn etc(&self) -> &Path {
+        &self.etc
+    }
+
+    /// Our configuration file.
+    pub fn config_file(&self) -> PathBuf {
+        self.etc.join("jidoteki-admin-api.json")
+    }
+
+    /// Types of storage that this appliance offers.
+    pub fn storage_options_file(&self) -> PathBuf {
+        self.etc.join("storage-options.json")
+    }
+
+    /// Body of `GET /build`.
+    pub fn build_file(&self) -> PathBuf {
+        self.etc.join("build.json")
+    }
+
+    /// A file in `etc` below the admin path.
+    pub fn etc_file(&self, name: &str) -> PathBuf {
+        self.admin.join("etc").join(name)
+    }
+
+    /// The API token.
+    pub fn token_file(&self) -> PathBuf {
+        self.etc_file("api.token")
+    }
+
+    /// The passphrase of a first run that is pending.
+    pub fn setup_file(&self) -> PathBuf {
+        self.etc_file("api.token.setup")
+    }
+
+    /// The named tokens.
+    pub fn keys_file(&self) -> PathBuf {
+        self.etc_file("api.tokens.json")
+    }
+
+    /// What the executable itself remembers between requests. The ancestor has no such folder; where it is not there,
+    /// nothing is remembered.
+    pub fn state_file(&self, name: &str) -> PathBuf {
+        self.admin.join("state").join(name)
+    }
+
+    /// A log in `log` below the admin path.
+    pub fn log_file(&self, name: &str) -> PathBuf {
+        self.admin.join("log").join(name)
+    }
+
+    /// The exchange directory between the executable and the jobs.
+    pub fn uploads(&self) -> PathBuf {
+        self.admin.join("home/sftp/uploads")
+    }
+
+    /// The one way from the executable to a job.
+    pub fn wrapper(&self) -> PathBuf {
+        self.admin.join("bin/wrapper.sh")
+    }
+
+    /// The vendor's script that prints the licence.
+    pub fn license_script(&self) -> PathBuf {
+        self.admin.join("bin/license.sh")
+    }
+
+    /// The configuration in force. A file that cannot be used is a line in the log, and enables nothing.
+    pub fn config(&self) -> Config {
+        let path = self.config_file();
+        let text = match read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Config::default(),
+            Err(error) => {
+                log::error!("cannot read {}: {error}", path.display());
+                return Config::default();
+            }
+        };
+        Config::parse(&text).unwrap_or_else(|error| {
+            log::error!("{} is not valid JSON, so only the default endpoints are enabled: {error}", path.display());
+            Config::default()
+        })
+    }
+
+    /// The API token, if one is set and can be read.
+    pub fn token(&self) -> Option<Token> {
+        let path = self.token_file();
+        match read(&path) {
+            Ok(content) => Token::from_file(&content),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => {
+                log::error!("cannot read {}, so nothing can authenticate: {error}", path.display());
+                None
+            }
+        }
+    }
+
+    /// The text of a file without the white space around it; `None` where there is none to tell.
+    pub fn trimmed_text(&self, path: &Path) -> Option<String> {
+        let content = read(path).ok()?;
+        let text = String::from_utf8_lossy(&content).trim().to_owned();
+        (!text.is_empty()).then_some(text)
+    }
+}
+
+/// Reads a small file whole.
+pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let (mut file, length) = open_with_length(path)?;
+    let mut content = vec![0; usize::try_from(length.min(MAX_SMALL_FILE)).unwrap_or(0)];
+    file.read_exact(&mut content)?;
+    // Files of settings and status are replaced, not extended: what is as long as it was said to be is whole. The kernel's
+    // own files say that they are empty.
+    if length == 0 || length > MAX_SMALL_FILE {
+        file.take(MAX_SMALL_FILE + 1).read_to_end(&mut content)?;
+    }
+    if content.len() as u64 > MAX_SMALL_FILE {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 4 MiB"));
+    }
+    Ok(content)
+}
+
+/// Opens a regular file.
+pub fn open(path: &Path) -> io::Result<File> {
+    open_with_length(path).map(|(file, _)| file)
+}
+
+/// Anything but a regular file, such as a named pipe in the exchange directory, would block us for ever.
+fn open_with_length(path: &Path) -> io::Result<(File, u64)> {
+    let file = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    Ok((file, metadata.len()))
+}
+
+/// Writes a file beside its name and renames it: a reader sees the old content or the new one, never half of it.
+pub fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let beside = path.with_file_name(format!(".{name}.new"));
+    // What a killed predecessor left is in the way of `create_new`, which follows no link and gives the mode at once.
+    if let Err(error) = std::fs::remove_file(&beside)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        return Err(error);
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside)?;
+    file.write_all(content).and_then(|()| file.sync_all()).and_then(|()| std::fs::rename(&beside, path)).inspect_err(
+        |_| {
+            // The reason that matters is the one returned; a file that cannot be removed is removed next time.
+            let _ = std::fs::remove_file(&beside);
+        },
+    )
+}
+
+/// Sets the mode of a file of ours where the mask of whoever runs us may have taken something of it.
+pub fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+}
+
+/// Bytes that can still be written into a folder. On a file system in memory its own figure is a wish, so the kernel is
+/// asked too. `None` where neither knows, as with ramfs.
+pub fn free_bytes(folder: &Path) -> Option<u64> {
+    let stat = statfs(folder).ok()?;
+    if stat.blocks() == 0 {
+        return available_memory();
+    }
+    let free = stat.blocks_available().saturating_mul(u64::try_from(stat.block_size()).ok()?);
+    if stat.filesystem_type() == TMPFS_MAGIC {
+        return Some(available_memory().map_or(free, |memory| memory.min(free)));
+    }
+    Some(free)
+}
+
+fn available_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kibibytes| kibibytes << 10)
+}

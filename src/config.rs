@@ -1,0 +1,215 @@
+//! The configuration file, `jidoteki-admin-api.json`, and the limits that it may set (behaviour, section 3).
+//!
+//! A file that is absent, empty or not JSON enables nothing: an appliance whose configuration is broken
+//! shows less of itself, never more.
+
+use serde_json::Value;
+
+/// Parts of the API that exist only where the configuration names them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Feature {
+    /// Network and application settings.
+    Settings,
+    /// TLS certificates.
+    Certs,
+    /// The vendor's licence.
+    License,
+    /// Persistent storage.
+    Storage,
+    /// Backup and restore.
+    Backup,
+    /// History of processor, memory, disk and network.
+    Monitor,
+    /// The audit log.
+    Audit,
+    /// `GET /reboot`, as the document has it.
+    RebootByGet,
+    /// `POST /reboot`, which no link and no picture on a page can trigger.
+    RebootByPost,
+}
+
+impl Feature {
+    /// Every feature that `endpoints` can name, in the order of the API document.
+    pub const OPTIONAL: [Feature; 7] = [
+        Feature::Settings,
+        Feature::Certs,
+        Feature::License,
+        Feature::Storage,
+        Feature::Backup,
+        Feature::Monitor,
+        Feature::Audit,
+    ];
+
+    /// Its name in `endpoints`; of the last two, the value of `reboot`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Feature::Settings => "settings",
+            Feature::Certs => "certs",
+            Feature::License => "license",
+            Feature::Storage => "storage",
+            Feature::Backup => "backup",
+            Feature::Monitor => "monitor",
+            Feature::Audit => "audit",
+            Feature::RebootByGet => "get",
+            Feature::RebootByPost => "post",
+        }
+    }
+}
+
+/// What becomes of credentials in a query or a form, which end up in histories, proxies and logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Legacy {
+    /// They are good.
+    Allow,
+    /// They are good; a header and the audit log say that they should not be used.
+    Warn,
+    /// They are as good as none.
+    Deny,
+}
+
+/// Refusals that one source may have a minute where the configuration does not say. Beyond these it is told to wait.
+pub const DEFAULT_REFUSALS: u32 = 600;
+
+/// Bytes that one request body may have where the configuration does not say: 4 GiB.
+pub const DEFAULT_MAX_UPLOAD: u64 = 4 << 30;
+
+/// Fields that are accepted whatever `parameters` lists.
+const ALWAYS_ACCEPTED: [&str; 4] = ["newtoken", "update", "settings", "confirm"];
+
+/// The configuration file, read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    features: Vec<Feature>,
+    parameters: Vec<String>,
+    /// Words in the passphrase of the first run; `None` where first run is not in force.
+    pub first_run_words: Option<usize>,
+    /// Bytes that one request body may have.
+    pub max_upload: u64,
+    /// What becomes of credentials in a query or a form.
+    pub legacy: Legacy,
+    /// Names by which this appliance is called, beside its own host name and its addresses.
+    pub hosts: Vec<String>,
+    /// Refusals that one source may have a minute.
+    pub refusals_per_minute: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            features: vec![Feature::RebootByGet],
+            parameters: Vec::new(),
+            first_run_words: None,
+            max_upload: DEFAULT_MAX_UPLOAD,
+            legacy: Legacy::Allow,
+            hosts: Vec::new(),
+            refusals_per_minute: DEFAULT_REFUSALS,
+        }
+    }
+}
+
+impl Config {
+    /// Reads the text of the file. `Err` says, for the log, why a file that is not empty means nothing.
+    pub fn parse(text: &[u8]) -> Result<Config, String> {
+        if text.trim_ascii().is_empty() {
+            return Ok(Config::default());
+        }
+        let root: Value = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+        let strings = |key: &str| -> Vec<&str> {
+            root[key].as_array().map(|list| list.iter().filter_map(Value::as_str).collect()).unwrap_or_default()
+        };
+        let endpoints = strings("endpoints");
+        let mut features: Vec<_> =
+            Feature::OPTIONAL.into_iter().filter(|feature| endpoints.contains(&feature.name())).collect();
+        features.extend(match root["reboot"].as_str() {
+            Some("post") => &[Feature::RebootByPost][..],
+            Some("both") => &[Feature::RebootByGet, Feature::RebootByPost],
+            _ => &[Feature::RebootByGet],
+        });
+        let parameters = strings("parameters").into_iter().map(str::to_owned).collect();
+
+        let first_run = &root["first-run"];
+        let is_enabled = first_run["enabled"] == Value::Bool(true) || first_run["enabled"] == "true";
+        let words = first_run["word-length"].as_u64().unwrap_or(0);
+        // A passphrase longer than a console line helps nobody; 16 words are 256 bits.
+        let first_run_words = (is_enabled && words >= 1).then(|| usize::try_from(words.min(16)).unwrap_or(16));
+
+        let max_upload = root["max-upload-bytes"].as_u64().unwrap_or(DEFAULT_MAX_UPLOAD);
+        let legacy = match root["legacy"].as_str() {
+            Some("deny") => Legacy::Deny,
+            Some("warn") => Legacy::Warn,
+            _ => Legacy::Allow,
+        };
+        let hosts = strings("hosts").into_iter().map(str::to_ascii_lowercase).collect();
+        let refusals = root["refusals-per-minute"].as_u64().and_then(|number| u32::try_from(number).ok());
+        let refusals_per_minute = refusals.unwrap_or(DEFAULT_REFUSALS);
+        Ok(Config { features, parameters, first_run_words, max_upload, legacy, hosts, refusals_per_minute })
+    }
+
+    /// Whether the part of the API is enabled; what has no feature always is.
+    pub fn is_enabled(&self, feature: Option<Feature>) -> bool {
+        feature.is_none_or(|feature| self.features.contains(&feature))
+    }
+
+    /// Whether a form field of this name may be sent at all.
+    pub fn accepts_field(&self, name: &str) -> bool {
+        ALWAYS_ACCEPTED.contains(&name) || self.parameters.iter().any(|parameter| parameter == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, features: &[Feature], words: Option<usize>) {
+        let config = Config::parse(text.as_bytes()).unwrap();
+        let optional: Vec<_> = config.features.into_iter().filter(|feature| *feature != Feature::RebootByGet).collect();
+        assert_eq!((optional.as_slice(), config.first_run_words), (features, words), "{text}");
+    }
+
+    #[test]
+    fn only_known_endpoints_are_enabled_and_first_run_needs_words_and_consent() {
+        check("", &[], None);
+        check(" \n", &[], None);
+        check("{}", &[], None);
+        check("[1]", &[], None);
+        check(r#"{"endpoints":["backup","nothing",7,"settings"]}"#, &[Feature::Settings, Feature::Backup], None);
+        check(r#"{"endpoints":"backup"}"#, &[], None);
+        check(r#"{"first-run":{"word-length":4,"enabled":true}}"#, &[], Some(4));
+        check(r#"{"first-run":{"word-length":4,"enabled":"true"}}"#, &[], Some(4));
+        check(r#"{"first-run":{"word-length":4,"enabled":1}}"#, &[], None);
+        check(r#"{"first-run":{"word-length":0,"enabled":true}}"#, &[], None);
+        check(r#"{"first-run":{"word-length":-1,"enabled":true}}"#, &[], None);
+        check(r#"{"first-run":{"word-length":4000000000,"enabled":true}}"#, &[], Some(16));
+        check(r#"{"first-run":true}"#, &[], None);
+    }
+
+    #[test]
+    fn a_file_that_is_not_json_says_why() {
+        assert!(Config::parse(b"{\"endpoints\":").is_err());
+    }
+
+    #[test]
+    fn the_way_to_restart_and_the_old_credentials_can_be_chosen() {
+        for (text, get, post, legacy) in [
+            ("{}", true, false, Legacy::Allow),
+            (r#"{"reboot":"post","legacy":"deny"}"#, false, true, Legacy::Deny),
+            (r#"{"reboot":"both","legacy":"warn"}"#, true, true, Legacy::Warn),
+            (r#"{"reboot":"never","legacy":7}"#, true, false, Legacy::Allow),
+        ] {
+            let config = Config::parse(text.as_bytes()).unwrap();
+            let is_enabled = |feature| config.is_enabled(Some(feature));
+            assert_eq!(
+                (is_enabled(Feature::RebootByGet), is_enabled(Feature::RebootByPost), config.legacy),
+                (get, post, legacy),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_limit_of_an_upload_can_be_set() {
+        assert_eq!(Config::parse(br#"{"max-upload-bytes":1000}"#).unwrap().max_upload, 1000);
+        assert_eq!(Config::parse(br#"{"max-upload-bytes":"x"}"#).unwrap().max_upload, DEFAULT_MAX_UPLOAD);
+    }
+}

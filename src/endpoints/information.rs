@@ -1,0 +1,62 @@
+//! `/version`, `/changelog`, `/build`, `/health` and `/endpoints`: what the appliance is.
+
+use super::{Call, text_file};
+use crate::appliance;
+use crate::auth::Admin;
+use crate::error::Error;
+use crate::job::{Job, JobError, Lock};
+use crate::json::quote;
+use crate::response::Response;
+use crate::routes::{PREFIX, ROUTES};
+use crate::status;
+
+/// `GET /version`
+pub fn version(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
+    let content = appliance::read(&call.appliance.etc_file("version.txt")).map_err(|_| Error::NotFound)?;
+    let text = String::from_utf8_lossy(&content);
+    match text.lines().next().unwrap_or_default().trim() {
+        "" => Err(Error::NotFound),
+        version => Ok(Response::json(format!("{{\"version\":{}}}", quote(version)))),
+    }
+}
+
+/// `GET /changelog`
+pub fn changelog(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
+    text_file(&call.appliance.etc_file("changelog.txt"))
+}
+
+/// `GET /build`
+pub fn build(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
+    status::read_json(&call.appliance.build_file()).map(Response::json).ok_or(Error::NotFound)
+}
+
+/// `GET /health`
+pub fn health(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
+    status::read_json(&call.appliance.etc_file("health.json")).map(Response::json).ok_or(Error::NotFound)
+}
+
+/// `GET /health/history`
+pub fn history(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
+    const RANGES: [&str; 5] = ["1h", "1d", "1w", "1m", "1y"];
+    const WHAT: &str = "Cannot show the history";
+    let wanted = call.request.query("range").unwrap_or("1h");
+    let range = RANGES.into_iter().find(|range| *range == wanted);
+    let range = range.ok_or_else(|| Error::Bad(format!("Invalid option: range. Allowed: {}", RANGES.join(", "))))?;
+    let lock = Lock::take(call.appliance, Job::Monitor).map_err(|error| Error::Job(WHAT, error))?;
+    match lock.wait(call.appliance, Some(range)) {
+        Ok(output) => Ok(Response::json(output)),
+        // An image may do without a history, and a new one has none yet.
+        Err(JobError::Failed(_, Some(reason))) => Err(Error::Absent(reason)),
+        Err(error) => Err(Error::Job(WHAT, error)),
+    }
+}
+
+/// `GET /endpoints`: the first-level endpoints that are enabled, and `/docs`, sorted.
+pub fn endpoints(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
+    let enabled = ROUTES.iter().filter(|route| call.config.is_enabled(route.feature)).map(|route| route.path);
+    let is_first_level = |path: &&str| path.strip_prefix(PREFIX).is_none_or(|rest| !rest[1..].contains('/'));
+    let mut paths: Vec<String> = enabled.filter(is_first_level).map(quote).collect();
+    paths.sort();
+    paths.dedup();
+    Ok(Response::json(format!("{{\"endpoints\":[{}]}}", paths.join(","))))
+}

@@ -1,0 +1,163 @@
+//! What the API does, one file a resource. Nothing here knows that it runs under CGI.
+
+pub mod audit;
+pub mod backup;
+pub mod certs;
+pub mod docs;
+pub mod information;
+pub mod license;
+pub mod reboot;
+pub mod services;
+pub mod settings;
+pub mod setup;
+pub mod storage;
+pub mod support;
+pub mod update;
+
+use crate::appliance::{self, Appliance};
+use crate::audit::Action;
+use crate::auth::{self, Refusal};
+use crate::config::Config;
+use crate::error::Error;
+use crate::first_run::FirstRun;
+use crate::job::Job;
+use crate::request::Request;
+use crate::response::{Response, Wait};
+use crate::rule::InvalidOption;
+use crate::signature::BodyProof;
+use crate::status::{self, JobStatus};
+use crate::token::Token;
+use crate::upload::{self, Field, Form, Handover, Reading, Sender};
+use std::io;
+use std::path::Path;
+
+/// One request on its way through its handler.
+pub struct Call<'a, 'b> {
+    /// The machine.
+    pub appliance: &'a Appliance,
+    /// What is configured.
+    pub config: &'a Config,
+    /// The request, its body perhaps already read.
+    pub request: &'a mut Request<'b>,
+    /// The fields that the route takes.
+    pub fields: &'static [Field],
+    /// The form, where it had to be read to know who is calling.
+    pub reading: Option<Reading>,
+    /// Where first run stands.
+    pub first_run: FirstRun,
+    /// The token in force.
+    pub token: Option<Token>,
+    /// The path, as it is written into the audit log.
+    pub target: String,
+    /// The name of the key that opened; empty for none.
+    pub key: String,
+    /// How the request vouches for its body, if it is signed.
+    pub proof: Option<BodyProof>,
+    /// Whether a refusal waits before it is given.
+    pub wait: Wait,
+}
+
+impl Call<'_, '_> {
+    /// The form of the request, received now if it was not before. Whoever needs a lock takes it first.
+    pub fn form(&mut self) -> Result<Form, Error> {
+        let reading = self.reading.take().unwrap_or_else(|| {
+            let sender = self.proof.clone().map_or(Sender::Known, Sender::Signed);
+            upload::receive(self.request, self.fields, self.config, self.appliance, sender)
+        });
+        reading.form
+    }
+
+    /// Records a decision.
+    pub fn audit(&self, action: Action, target: &str) {
+        crate::audit::record(self.appliance, action, target, &self.request.client, &self.key);
+    }
+
+    /// Refuses the caller: with `error`, or by telling it to wait once it was refused too often. What is beyond that budget
+    /// is not written down, so that nobody can fill the log.
+    pub fn refuse(&mut self, action: Action, error: Error) -> Error {
+        let limit = self.config.refusals_per_minute;
+        match auth::count_refusal(self.appliance, &self.request.client, limit) {
+            Refusal::TooMany(seconds) => return Error::TooMany(seconds),
+            Refusal::Paused => self.wait = Wait::IfFree,
+            Refusal::Answered => {}
+        }
+        self.audit(action, &self.target);
+        error
+    }
+}
+
+/// Seconds within which a change must be confirmed, 10 to 3600, out of the query or the form; `None` where it is for good.
+fn confirm_seconds(call: &Call<'_, '_>, form: &mut Form) -> Result<Option<u64>, Error> {
+    let text = form.text("confirm").or_else(|| call.request.query("confirm").map(str::to_owned));
+    match text.as_deref().map(|text| (text.bytes().all(|byte| byte.is_ascii_digit()), text.parse::<u64>())) {
+        None => Ok(None),
+        Some((true, Ok(seconds @ 10..=3600))) => Ok(Some(seconds)),
+        Some(_) => Err(InvalidOption::new("confirm", "10 to 3600 seconds").into()),
+    }
+}
+
+/// Hands the job the time within which its change must be confirmed, or takes away what an earlier one left.
+fn hand_over_confirm(handover: &mut Handover, name: &'static str, seconds: Option<u64>) -> Result<(), Error> {
+    match seconds {
+        Some(seconds) => handover.document(name, format!("{seconds}\n").as_bytes()),
+        None => handover.absent(name),
+    }
+}
+
+/// Refuses a change while another one waits to be confirmed.
+fn check_nothing_pending(call: &Call<'_, '_>, file: &str, confirm: &str) -> Result<(), Error> {
+    match status::pending(call.appliance, file) {
+        None => Ok(()),
+        Some(seconds) => Err(Error::Bad(format!(
+            "A change waits to be confirmed: POST {confirm}, or wait {seconds} seconds until it is undone"
+        ))),
+    }
+}
+
+/// The member `pending` of an answer, with the comma before it; empty where nothing waits.
+fn pending_member(call: &Call<'_, '_>, file: &str) -> String {
+    status::pending(call.appliance, file)
+        .map_or_else(String::new, |seconds| format!(",\"pending\":{{\"seconds-left\":{seconds}}}"))
+}
+
+/// The members `status` and `log` of a job whose answer is something else, with the comma before them; empty where it
+/// never said how it went, as the ancestor's never does.
+fn status_members(call: &Call<'_, '_>, job: Job, file: &str, log: &str) -> String {
+    if !call.appliance.etc_file(file).exists() {
+        return String::new();
+    }
+    let status = JobStatus::read(call.appliance, job, None, file);
+    let log = status::tail(&call.appliance.log_file(log));
+    format!(",\"status\":{},\"log\":{}", status::or_null(status.word.as_deref()), status::or_null(log.as_deref()))
+}
+
+/// The fault of a form without a field that it must have.
+fn missing(name: &str) -> Error {
+    Error::Bad(format!("Missing field: {name}"))
+}
+
+/// 200 with a text file as it is; 404 where there is none.
+fn text_file(path: &Path) -> Result<Response, Error> {
+    match appliance::open(path).and_then(Response::text_file) {
+        Ok(response) => Ok(response),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Error::NotFound),
+        Err(error) => {
+            log::error!("cannot read {}: {error}", path.display());
+            Err(Error::NotFound)
+        }
+    }
+}
+
+/// 200 with a file from the exchange directory; `None` where there is none.
+fn download(call: &Call<'_, '_>, name: &'static str) -> Option<Response> {
+    let path = call.appliance.uploads().join(name);
+    match appliance::open(&path).and_then(|file| Response::download(&path, name, file, call.request.sendfile)) {
+        Ok(response) => Some(response),
+        Err(error) => {
+            if error.kind() != io::ErrorKind::NotFound {
+                log::error!("cannot read {}: {error}", path.display());
+            }
+            None
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! `/settings`: the network, and what the application needs to know.
+
+use super::{Call, check_nothing_pending, confirm_seconds, hand_over_confirm, missing, pending_member, status_members};
+use crate::audit::Action;
+use crate::auth::Admin;
+use crate::error::Error;
+use crate::job::{Job, Lock};
+use crate::json::{self, Object};
+use crate::network::NetworkSettings;
+use crate::response::Response;
+use crate::status;
+use crate::upload::Handover;
+use serde_json::value::RawValue;
+
+const WHAT: &str = "Unable to change the settings";
+const PENDING: &str = "pending_settings.txt";
+
+/// `POST /settings`
+pub fn post(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
+    let lock = Lock::take(call.appliance, Job::Settings).map_err(|error| Error::Job(WHAT, error))?;
+    check_nothing_pending(call, PENDING, "/api/v1/admin/settings/confirm")?;
+    let mut form = call.form()?;
+    let confirm = confirm_seconds(call, &mut form)?;
+    let document = form.document("settings").ok_or_else(|| missing("settings"))?;
+    let root = parse_document(&document)?;
+    let network = root.get("network").map_or("{}", RawValue::get);
+    let network =
+        Object::parse(network).map_err(|_| Error::Bad("Invalid settings: network must be an object".to_owned()))?;
+    let settings = NetworkSettings::parse(&network)?;
+    let app = match root.get("app").map(RawValue::get) {
+        None | Some("null") => "{}".to_owned(),
+        Some(app) if app.starts_with('{') => json::compact(app),
+        Some(_) => return Err(Error::Bad("Invalid settings: app must be an object".to_owned())),
+    };
+
+    let mut handover = Handover::new(call.appliance);
+    handover.document("app.json", format!("{app}\n").as_bytes())?;
+    handover.document("network.json", settings.to_json(&network).as_bytes())?;
+    handover.document("network.conf", settings.to_conf().as_bytes())?;
+    hand_over_confirm(&mut handover, "settings.confirm", confirm)?;
+    lock.begin_status();
+    lock.start(call.appliance, Some(settings.mode())).map_err(|error| Error::Job(WHAT, error))?;
+    handover.complete();
+    call.audit(Action::SettingsPost, settings.mode());
+    Ok(Response::accepted("/api/v1/admin/settings"))
+}
+
+/// `POST /settings/confirm`: the new settings stay.
+pub fn confirm(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
+    const WHAT: &str = "Unable to confirm the settings";
+    let lock = Lock::take(call.appliance, Job::Settings).map_err(|error| Error::Job(WHAT, error))?;
+    lock.wait(call.appliance, Some("confirm")).map_err(|error| Error::Job(WHAT, error))?;
+    call.audit(Action::SettingsPost, "confirm");
+    Ok(Response::done())
+}
+
+/// `GET /settings`
+pub fn get(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
+    let read = |name| status::read_json(&call.appliance.etc_file(name)).ok_or(Error::NotFound);
+    let (network, app) = (read("network.json")?, read("app.json")?);
+    Ok(Response::json(format!(
+        "{{\"network\":{},\"app\":{}{}{}}}",
+        json::compact(&network),
+        json::compact(&app),
+        pending_member(call, PENDING),
+        status_members(call, Job::Settings, "status_settings.txt", "update_settings.log")
+    )))
+}
+
+/// A `settings.json` that a client sent: one object.
+pub fn parse_document(document: &[u8]) -> Result<Object, Error> {
+    let text = std::str::from_utf8(document).map_err(|_| Error::Bad("Invalid settings file: not UTF-8".to_owned()))?;
+    Object::parse(text).map_err(|reason| Error::Bad(format!("Invalid settings file: {reason}")))
+}

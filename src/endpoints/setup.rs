@@ -1,0 +1,46 @@
+//! `/setup`: sets the API token.
+
+use super::Call;
+use crate::audit::Action;
+use crate::auth::{self, Caller};
+use crate::error::Error;
+use crate::first_run::{self, FirstRun};
+use crate::job::{Job, Lock};
+use crate::keys::Scope;
+use crate::response::Response;
+use crate::token::Token;
+use crate::upload::Handover;
+
+const WHAT: &str = "Unable to set the token";
+
+/// `POST /setup`
+pub fn post(call: &mut Call<'_, '_>, caller: &Caller) -> Result<Response, Error> {
+    let is_unclaimed = call.token.is_none() && call.first_run == FirstRun::NotConfigured;
+    match caller {
+        Caller::Known(known) if known.admit(Scope::Admin).is_some() => {}
+        Caller::Anonymous(_) if is_unclaimed => {
+            // Nobody is authenticated here, so a page whose name points at us could claim the appliance.
+            if !auth::is_own_name(&call.request.headers.host_name(), call.config, call.appliance) {
+                call.audit(Action::ForeignRefused, "api/v1/admin/setup");
+                return Err(Error::Foreign(
+                    "The name in the address is not this appliance's: use its host name or its IP address",
+                ));
+            }
+        }
+        Caller::Known(_) | Caller::Anonymous(_) => {
+            return Err(call.refuse(Action::SetupRefused, Error::Forbidden));
+        }
+    }
+    let value = call.form()?.text("newtoken").unwrap_or_default();
+    let token = Token::parse(&value)?;
+    let lock = Lock::take(call.appliance, Job::Token).map_err(|error| Error::Job(WHAT, error))?;
+    let mut handover = Handover::new(call.appliance);
+    handover.document("api.token", format!("{}\n", token.reveal()).as_bytes())?;
+    lock.wait(call.appliance, None).map_err(|error| Error::Job(WHAT, error))?;
+    handover.complete();
+    if call.first_run == FirstRun::Pending {
+        first_run::end(call.appliance);
+    }
+    call.audit(Action::TokenUpdated, "api/v1/admin/setup");
+    Ok(Response::done())
+}

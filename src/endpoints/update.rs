@@ -1,0 +1,66 @@
+//! `/update`: installs a software update, and tells how it goes.
+
+use super::{Call, missing, text_file};
+use crate::audit::Action;
+use crate::auth::Admin;
+use crate::error::Error;
+use crate::job::{Job, Lock};
+use crate::json::quote;
+use crate::response::Response;
+use crate::status::{self, JobStatus, Phase};
+use crate::upload::Handover;
+
+const WHAT: &str = "Update failed";
+const LOG: &str = "update.log";
+
+/// `POST /update`
+pub fn post(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
+    let lock = Lock::take(call.appliance, Job::Update).map_err(|error| Error::Job(WHAT, error))?;
+    let package = call.form()?.file("update").ok_or_else(|| missing("update"))?;
+    let mut handover = Handover::new(call.appliance);
+    handover.file("software_package-zzz.enc", package)?;
+    lock.begin_status();
+    lock.start(call.appliance, None).map_err(|error| Error::Job(WHAT, error))?;
+    handover.complete();
+    call.audit(Action::UpdatePost, "");
+    Ok(Response::accepted("/api/v1/admin/update"))
+}
+
+/// `GET /update`
+pub fn get(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
+    let appliance = call.appliance;
+    let job = JobStatus::read(appliance, Job::Update, Some("status_update.json"), "status_update.txt");
+    let text = |name: &str| appliance.trimmed_text(&appliance.etc_file(name));
+    let (message, code) = match job.phase {
+        Phase::AsSaid => (text("status_error_message.txt"), text("status_error_code.txt")),
+        Phase::Starting => (None, None),
+        Phase::Interrupted => {
+            (Some("The update was interrupted: it ended without a result".to_owned()), Some("E1000".to_owned()))
+        }
+    };
+
+    let mut body = format!("{{\"status\":{}", status::or_null(job.word.as_deref()));
+    let mut member = |name: &str, value: &str| body.extend([",", &quote(name), ":", value]);
+    let (percentage, others): (Vec<_>, Vec<_>) = job.members.iter().partition(|(name, _)| name == "percentage");
+    for (name, value) in percentage {
+        member(name, value);
+    }
+    member("log", &status::or_null(status::tail(&appliance.log_file(LOG)).as_deref()));
+    for (name, value) in [("error-message", message), ("error-code", code)] {
+        if let Some(value) = value {
+            member(name, &quote(&value));
+        }
+    }
+    // What a job tells beyond the document, such as the versions before and after, follows what old clients know.
+    let known = ["log", "error-message", "error-code"];
+    for (name, value) in others.into_iter().filter(|(name, _)| !known.contains(&name.as_str())) {
+        member(name, value);
+    }
+    body.push('}');
+    Ok(Response::json(body))
+}
+
+/// `GET /update/log`
+pub fn log(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
+    text_file(&call.appliance.log_file(LOG))
+}

@@ -1,0 +1,94 @@
+//! First run: until the passphrase on the console has been used to set a token, nothing but `/setup` is open
+//! (behaviour, section 6).
+
+use crate::appliance::{self, Appliance};
+use crate::config::Config;
+use crate::job::{Job, Lock};
+use crate::random;
+use crate::token::Token;
+use std::fs::{OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+
+/// Where first run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FirstRun {
+    /// It is not in force.
+    NotConfigured,
+    /// Nobody has set a token yet.
+    Pending,
+    /// It is over.
+    Done,
+}
+
+impl FirstRun {
+    /// The member `First-Run` of an error, where it has one.
+    pub fn is_pending(self) -> Option<bool> {
+        match self {
+            FirstRun::NotConfigured => None,
+            FirstRun::Pending => Some(true),
+            FirstRun::Done => Some(false),
+        }
+    }
+}
+
+/// Where first run stands, and the token in force. Makes the passphrase where there is no token yet.
+pub fn state(appliance: &Appliance, config: &Config) -> (FirstRun, Option<Token>) {
+    let token = appliance.token();
+    let Some(words) = config.first_run_words else { return (FirstRun::NotConfigured, token) };
+    let passphrase = passphrase(appliance);
+    match (token, passphrase) {
+        (None, _) => {
+            let made = make(appliance, words).inspect_err(|error| {
+                log::error!(
+                    "first run: cannot make the passphrase: {error}. Run `jidoteki-admin-api first-run` as root"
+                );
+            });
+            (FirstRun::Pending, made.ok().flatten())
+        }
+        // While both files say the same the passphrase has not been used. Were emptying the second one to fail after it
+        // was, this still ends.
+        (Some(token), Some(passphrase)) if token == passphrase => (FirstRun::Pending, Some(token)),
+        (Some(token), _) => (FirstRun::Done, Some(token)),
+    }
+}
+
+/// The passphrase that the console shows, while first run is pending.
+pub fn passphrase(appliance: &Appliance) -> Option<Token> {
+    appliance::read(&appliance.setup_file()).ok().and_then(|content| Token::from_file(&content))
+}
+
+/// Makes the passphrase once, whoever else tries at the same time. `None` where somebody else is at it.
+fn make(appliance: &Appliance, words: usize) -> io::Result<Option<Token>> {
+    let Ok(_lock) = Lock::take(appliance, Job::Token) else { return Ok(None) };
+    if let Some(token) = appliance.token() {
+        return Ok(Some(token));
+    }
+    // The console's file first: where the power fails between the two, the next request finds and completes it.
+    let passphrase = if let Some(passphrase) = passphrase(appliance) {
+        passphrase
+    } else {
+        let text = random::passphrase(words)?;
+        let passphrase = Token::parse(&text).map_err(|error| io::Error::other(error.to_string()))?;
+        write(&appliance.setup_file(), &passphrase)?;
+        passphrase
+    };
+    write(&appliance.token_file(), &passphrase)?;
+    Ok(Some(passphrase))
+}
+
+fn write(path: &std::path::Path, passphrase: &Token) -> io::Result<()> {
+    appliance::replace(path, format!("{}\n", passphrase.reveal()).as_bytes(), 0o660)?;
+    // Root and the API's group both write these two, whatever umask we were given.
+    std::fs::set_permissions(path, Permissions::from_mode(0o660))
+}
+
+/// Ends first run: the console has nothing to show any more.
+pub fn end(appliance: &Appliance) {
+    let path = appliance.setup_file();
+    match OpenOptions::new().write(true).truncate(true).open(&path) {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => log::error!("first run is over, but {} cannot be emptied: {error}", path.display()),
+    }
+}

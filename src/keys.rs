@@ -1,0 +1,112 @@
+//! The keys that open the API: the one token of the document, and named tokens beside it with a scope and an end.
+//!
+//! A named token is kept as a verifier, the SHA-256 of its text, in `etc/api.tokens.json`; the document has the first one
+//! kept as it is, in `etc/api.token`.
+
+use crate::appliance::{self, Appliance};
+use crate::token::{Token, Verifier};
+use serde::{Deserialize, Serialize};
+use std::io;
+
+/// What a key may do. Each may do what those before it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// See how the appliance is.
+    Read,
+    /// Run it: update, back up, collect logs, restart.
+    Operate,
+    /// Everything, secrets and settings included.
+    Admin,
+}
+
+impl Scope {
+    /// Its name in files and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Scope::Read => "read",
+            Scope::Operate => "operate",
+            Scope::Admin => "admin",
+        }
+    }
+}
+
+/// The name of the one token of the document.
+pub const FIRST: &str = "admin";
+/// What the names of its predecessors begin with.
+const PREVIOUS: &str = "previous-";
+
+/// A key, as it is kept.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Key {
+    /// What it is called, in the audit log and as `keyid`: 1 to 32 letters, digits, `-` and `_`.
+    pub name: String,
+    /// What it may do.
+    pub scope: Scope,
+    /// When it ends, in seconds since 1970; `None` for never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<u64>,
+    /// What checks it.
+    pub verifier: Verifier,
+}
+
+#[derive(Serialize, Deserialize)]
+struct KeyFile {
+    tokens: Vec<Key>,
+}
+
+/// The key of the one token of the document.
+pub fn first(token: &Token) -> Key {
+    Key { name: FIRST.to_owned(), scope: Scope::Admin, expires: None, verifier: Verifier::of(token.reveal()) }
+}
+
+/// The named keys, expired ones too. A file that cannot be used is a line in the log, and opens nothing.
+pub fn named(appliance: &Appliance) -> Vec<Key> {
+    load(appliance).unwrap_or_else(|error| {
+        log::error!("no named token is valid: {error}");
+        Vec::new()
+    })
+}
+
+/// The named keys, or why they cannot be told.
+pub fn load(appliance: &Appliance) -> io::Result<Vec<Key>> {
+    let path = appliance.keys_file();
+    let named = |error: &dyn std::fmt::Display, kind| io::Error::new(kind, format!("{}: {error}", path.display()));
+    let content = match appliance::read(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        content => content.map_err(|error| named(&error, error.kind()))?,
+    };
+    let file: KeyFile = serde_json::from_slice(&content).map_err(|error| named(&error, io::ErrorKind::InvalidData))?;
+    Ok(file.tokens)
+}
+
+/// Keeps the named keys. Only root can: the API's own user reads them.
+pub fn keep(appliance: &Appliance, keys: Vec<Key>) -> io::Result<()> {
+    let text = serde_json::to_string(&KeyFile { tokens: keys }).map_err(io::Error::other)?;
+    let path = appliance.keys_file();
+    appliance::replace(&path, format!("{text}\n").as_bytes(), 0o640)?;
+    // The API's user must read it, whatever umask root has.
+    appliance::set_mode(&path, 0o640)
+}
+
+/// The name of what was the first key, while it stays valid beside its successor.
+pub fn previous(now: u64) -> String {
+    format!("{PREVIOUS}{now}")
+}
+
+/// Whether a signature that names this key, `None` for none, may be of that one: whoever signs with the first key does not
+/// name it, and need not know that it was replaced.
+pub fn is_meant(key: &Key, named: Option<&str>) -> bool {
+    match named {
+        None | Some(FIRST) => key.name == FIRST || key.name.starts_with(PREVIOUS),
+        Some(name) => key.name == name,
+    }
+}
+
+/// Whether a key can have this name.
+pub fn is_name(name: &str) -> bool {
+    (1..=32).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+        && name != FIRST
+        && !name.starts_with(PREVIOUS)
+}

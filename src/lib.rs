@@ -1,0 +1,155 @@
+//! The HTTP API that administers a virtual appliance, as one CGI program.
+//!
+//! The modules below stand in reading order: each uses those above it, never those below. `endpoints` and `routes` are
+//! the one exception, since the table names the handlers and `/endpoints` tells the table.
+
+// The ground: what is configured, and values that are valid once they exist.
+pub mod clock;
+pub mod config;
+pub mod json;
+pub mod random;
+pub mod rule;
+pub mod shell_conf;
+pub mod token;
+pub mod network;
+pub mod storage;
+// The machine: its files, its jobs, what is remembered of its callers.
+pub mod appliance;
+pub mod job;
+pub mod status;
+pub mod chain;
+pub mod audit;
+pub mod slots;
+pub mod keys;
+pub mod signature;
+// The way in and the way out.
+pub mod request;
+pub mod multipart;
+pub mod response;
+pub mod pause;
+pub mod error;
+pub mod auth;
+pub mod upload;
+// What we do.
+pub mod first_run;
+pub mod endpoints;
+pub mod routes;
+// For people at a terminal.
+#[cfg(feature = "cli")]
+pub mod openapi;
+#[cfg(feature = "cli")]
+pub mod verify;
+#[cfg(feature = "cli")]
+pub mod console;
+#[cfg(feature = "cli")]
+pub mod machine;
+#[cfg(feature = "cli")]
+pub mod check;
+#[cfg(feature = "cli")]
+pub mod cli;
+
+use appliance::Appliance;
+use audit::Action;
+use auth::{Caller, Credential, Guard};
+use config::{Config, Legacy};
+use endpoints::Call;
+use error::Error;
+use first_run::FirstRun;
+use request::{Method, Path, Request};
+use response::{Response, Wait};
+use routes::{Handler, Resource, Route};
+use upload::Sender;
+
+/// Answers one request.
+pub fn respond(request: &mut Request<'_>, appliance: &Appliance) -> Response {
+    let config = appliance.config();
+    let response = match request.path.clone().and_then(|path| Some((routes::find(&path, &config)?, path))) {
+        Some((resource, path)) => answer(request, appliance, &config, &resource, &path),
+        None => Error::NotFound.into_response(None),
+    };
+    request.body.drain(config.max_upload);
+    let response = pause::pause(response, appliance, request.waiting_room);
+    if request.method == Method::Head { response.without_body() } else { response }
+}
+
+fn answer(
+    request: &mut Request<'_>,
+    appliance: &Appliance,
+    config: &Config,
+    resource: &Resource,
+    path: &Path,
+) -> Response {
+    let route = match resource.route(&request.method) {
+        Err(error) if resource.is_public() => return error.into_response(None),
+        route => route,
+    };
+    let fields = route.as_ref().map_or(&[][..], |route| route.fields);
+    let mut caller = Caller::Anonymous(None);
+    let (mut first_run, mut token, mut reading) = (FirstRun::NotConfigured, None, None);
+    if !resource.is_public() {
+        (first_run, token) = first_run::state(appliance, config);
+        let mut credential = Credential::from_head(request, path);
+        if credential.is_none() && request.method == Method::Post && route.is_ok() {
+            // It may be among the fields, in any order, so all of the form must be read to know.
+            let mut read = upload::receive(request, fields, config, appliance, Sender::Unknown);
+            credential = read.credential.take();
+            reading = Some(read);
+        }
+        let guard = Guard { appliance, config, token: token.as_ref() };
+        caller = guard.identify(credential.as_ref(), request, path);
+    }
+    let (key, proof) = match &caller {
+        Caller::Known(known) => (known.key().to_owned(), known.proof.clone()),
+        Caller::Anonymous(_) => (String::new(), None),
+    };
+    let target = path.canonical()[1..].to_owned();
+    let changes_state = route.as_ref().is_ok_and(|route| route.changes_state());
+    let mut call =
+        Call { appliance, config, request, fields, reading, first_run, token, target, key, proof, wait: Wait::No };
+    let response = handle(&mut call, route, &caller).unwrap_or_else(|error| {
+        // What was refused is written down where it was.
+        if changes_state && !call.key.is_empty() && !error.is_refusal() {
+            call.audit(Action::RequestFailed, &call.target);
+        }
+        error.into_response(first_run.is_pending()).waiting(call.wait)
+    });
+    match caller {
+        Caller::Known(known) if known.is_legacy && config.legacy == Legacy::Warn => {
+            call.audit(Action::LegacyUsed, &call.target);
+            response.header("Warning", "299 - \"Credentials in the query or the form are deprecated\"".to_owned())
+        }
+        Caller::Known(_) | Caller::Anonymous(_) => response,
+    }
+}
+
+/// Lets the scope of the route and the type of its handler decide who may go on.
+fn handle(call: &mut Call<'_, '_>, route: Result<&Route, Error>, caller: &Caller) -> Result<Response, Error> {
+    if route.as_ref().is_ok_and(|route| route.changes_state()) && call.request.headers.is_cross_site() {
+        call.audit(Action::ForeignRefused, &call.target);
+        return Err(Error::Foreign("A page of another site may not do that"));
+    }
+    if let Ok(Route { handler: Handler::Open(handler), .. }) = route {
+        return handler(call, caller);
+    }
+    let known = match caller {
+        Caller::Known(known) if call.first_run != FirstRun::Pending => known,
+        Caller::Known(_) => return Err(call.refuse(Action::FirstRunRefused, Error::Unauthenticated(None))),
+        Caller::Anonymous(fault) => {
+            let is_pending = call.first_run == FirstRun::Pending;
+            let action = if is_pending { Action::FirstRunRefused } else { Action::AuthenticationFailed };
+            return Err(call.refuse(action, Error::Unauthenticated(*fault)));
+        }
+    };
+    let route = route?;
+    let Some(admin) = known.admit(route.scope) else {
+        return Err(call.refuse(Action::ScopeRefused, Error::NotAllowed(route.scope)));
+    };
+    if route.fields.is_empty() && call.proof.is_some() {
+        // A handler that reads no form would not notice a body that nobody signed.
+        call.form()?;
+    }
+    match route.handler {
+        Handler::Admin(handler) => handler(call, admin),
+        Handler::Open(handler) => handler(call, caller),
+    }
+}

@@ -1,0 +1,94 @@
+//! CGI or command line? The environment decides, before the arguments are looked at: some web servers make arguments out
+//! of a query, and a query must never become a command line.
+
+use jidoteki_admin_api::request::{self, Request};
+use jidoteki_admin_api::respond;
+use std::env;
+use std::io::{self, Read, Write};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Bytes of a body that are read when something has gone so wrong that nothing is known of its limit.
+const MAX_DRAIN: u64 = 1 << 30;
+
+static IS_ANSWERED: AtomicBool = AtomicBool::new(false);
+
+fn main() -> ExitCode {
+    start_log();
+    if request::is_cgi(|name| env::var_os(name)) {
+        serve();
+        return ExitCode::SUCCESS;
+    }
+    #[cfg(feature = "cli")]
+    return jidoteki_admin_api::cli::run();
+    #[cfg(not(feature = "cli"))]
+    {
+        log::error!("this build has no command line: it is started by a web server (CGI/1.1)");
+        ExitCode::from(2)
+    }
+}
+
+/// Answers one request. The exit status is 0 whenever an answer went out.
+fn serve() {
+    std::panic::set_hook(Box::new(|panic| {
+        log::error!("panic: {panic}");
+        if !IS_ANSWERED.swap(true, Ordering::Relaxed) {
+            drop(io::copy(&mut Stdin.take(MAX_DRAIN), &mut io::sink()));
+            // Nothing is left to be done about a failure here.
+            drop(Stdout.write_all(b"Status: 500 Internal Server Error\r\nContent-Type: application/json\r\nContent-Length: 38\r\n\r\n{\"Status\":\"500 Internal Server Error\"}"));
+        }
+    }));
+    let variable = |name: &str| env::var_os(name);
+    let appliance = request::appliance(variable);
+    let response = match Request::from_cgi(variable, Stdin) {
+        Ok(mut request) => respond(&mut request, &appliance),
+        Err(reason) => jidoteki_admin_api::error::Error::Bad(reason.to_owned()).into_response(None),
+    };
+    IS_ANSWERED.store(true, Ordering::Relaxed);
+    if let Err(error) = response.write_to(&mut Stdout) {
+        // The client has gone; what was decided is done, and there is nobody to tell.
+        log::info!("the answer could not be written: {error}");
+    }
+}
+
+/// Standard input without the buffer that std puts before it: what is read is a body, in pieces that are large enough.
+struct Stdin;
+
+impl Read for Stdin {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        Ok(nix::unistd::read(nix::libc::STDIN_FILENO, buffer)?)
+    }
+}
+
+/// Standard output without the buffer that std puts before it, which would write an answer in two pieces.
+struct Stdout;
+
+impl Write for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(nix::unistd::write(io::stdout(), bytes)?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// One line an event, on standard error, which the web server puts into its error log.
+fn start_log() {
+    env_logger::Builder::new()
+        .filter_level(log::LevelFilter::Info)
+        .format(|out, record| {
+            writeln!(
+                out,
+                "jidoteki-admin-api: {}: {}",
+                record.level().as_str().to_lowercase(),
+                one_line(&record.args().to_string())
+            )
+        })
+        .init();
+}
+
+/// A text without the characters that would end its line, or that a terminal obeys.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}

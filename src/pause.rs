@@ -1,0 +1,36 @@
+//! Makes a refused caller wait for his answer, without anything waiting that others need.
+//!
+//! Under nginx the programs run by a fixed number of workers, so nginx itself waits, in a location for that. lighttpd starts
+//! a program for each request, and a sleeping one is in nobody's way. The server's configuration says which it is.
+
+use crate::appliance::Appliance;
+use crate::request::WaitingRoom;
+use crate::response::{Response, Wait};
+use std::fs::OpenOptions;
+use std::thread::sleep;
+use std::time::Duration;
+
+/// How long a refused caller waits.
+const PAUSE: Duration = Duration::from_secs(2);
+/// Callers that may wait at a time where we do not know whether they hold something. Beyond these nobody waits.
+const MAX_UNKNOWN: usize = 4;
+
+/// Lets an answer that should wait do so. Called when the body has been read: a server that is still sending it would count
+/// the pause against the client.
+pub fn pause(response: Response, appliance: &Appliance, room: Option<WaitingRoom>) -> Response {
+    match (response.wait(), room) {
+        (Wait::No, _) | (Wait::IfFree, None) => {}
+        (Wait::IfFree | Wait::Always, Some(WaitingRoom::Nginx)) => return response.given_by_nginx(),
+        (Wait::IfFree | Wait::Always, Some(WaitingRoom::Program)) => sleep(PAUSE),
+        (Wait::Always, None) => {
+            for slot in 0..MAX_UNKNOWN {
+                let path = appliance.uploads().join(format!(".pause-{slot}.lock"));
+                let file = OpenOptions::new().write(true).create(true).truncate(false).open(path);
+                if file.is_ok_and(|file| file.try_lock().inspect(|()| sleep(PAUSE)).is_ok()) {
+                    break;
+                }
+            }
+        }
+    }
+    response
+}

@@ -1,0 +1,547 @@
+//! CGI variables and standard input -> `Request`. The only file that knows a CGI variable's name (RFC 3875).
+
+use crate::appliance::Appliance;
+use sha2::{Digest, Sha256};
+use std::ffi::OsString;
+use std::io::{self, Read};
+
+/// What a request asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Method {
+    /// Read.
+    Get,
+    /// Read without the body.
+    Head,
+    /// Change.
+    Post,
+    /// Anything else, which no route has.
+    Other(String),
+}
+
+impl Method {
+    /// The method as it was sent, and as it is signed.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Method::Get => "GET",
+            Method::Head => "HEAD",
+            Method::Post => "POST",
+            Method::Other(name) => name,
+        }
+    }
+}
+
+/// The path of a request: the text that is signed is the text that is checked is the text that is routed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Path {
+    sent: String,
+}
+
+impl Path {
+    /// Takes a path that has one spelling only (behaviour, section 4); `None` for any other.
+    fn parse(raw: &[u8]) -> Option<Path> {
+        let sent = std::str::from_utf8(raw).ok()?;
+        let is_plain =
+            sent.starts_with('/') && sent.bytes().all(|byte| byte.is_ascii_graphic() && !b"%;\\".contains(&byte));
+        let is_straight = !["//", "/./", "/../"].iter().any(|detour| sent.contains(detour));
+        (is_plain && is_straight).then(|| Path { sent: sent.to_owned() })
+    }
+
+    /// As it was sent.
+    pub fn sent(&self) -> &str {
+        &self.sent
+    }
+
+    /// Without the one trailing slash that is accepted.
+    pub fn canonical(&self) -> &str {
+        self.sent.strip_suffix('/').unwrap_or(&self.sent)
+    }
+}
+
+/// The form that a body is said to have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ContentType {
+    /// No `Content-Type` at all.
+    Absent,
+    /// `multipart/form-data` with its boundary, or why there is none.
+    Multipart(Result<String, &'static str>),
+    /// `application/x-www-form-urlencoded`.
+    UrlEncoded,
+    /// Something that no endpoint takes.
+    Other,
+}
+
+/// One request.
+pub struct Request<'a> {
+    /// What it asks for.
+    pub method: Method,
+    /// `None` for a path that could be spelt in two ways, which no route has.
+    pub path: Option<Path>,
+    query: Vec<(String, String)>,
+    /// The form of the body.
+    pub content_type: ContentType,
+    /// What follows the head.
+    pub body: Body<'a>,
+    /// The address that the request came from, as the web server saw it.
+    pub client: String,
+    /// Headers that say who is calling, and from where.
+    pub headers: Headers,
+    raw_query: String,
+    /// How the web server can be told to send a file itself.
+    pub sendfile: Option<Sendfile>,
+    /// Where a refused caller can wait without holding what others need, if there is such a place.
+    pub waiting_room: Option<WaitingRoom>,
+}
+
+/// The headers that we look at; empty where a request has them not.
+#[derive(Debug, Default)]
+pub struct Headers {
+    values: Vec<(&'static str, String)>,
+}
+
+impl Headers {
+    const NAMES: [(&'static str, &'static str); 10] = [
+        ("authorization", "HTTP_AUTHORIZATION"),
+        ("content-digest", "HTTP_CONTENT_DIGEST"),
+        ("content-length", "CONTENT_LENGTH"),
+        ("content-type", "CONTENT_TYPE"),
+        ("host", "HTTP_HOST"),
+        ("origin", "HTTP_ORIGIN"),
+        ("part-digest", "HTTP_PART_DIGEST"),
+        ("sec-fetch-site", "HTTP_SEC_FETCH_SITE"),
+        ("signature", "HTTP_SIGNATURE"),
+        ("signature-input", "HTTP_SIGNATURE_INPUT"),
+    ];
+
+    fn from_cgi(variable: impl Fn(&str) -> String) -> Headers {
+        let values =
+            Headers::NAMES.iter().map(|(name, cgi)| (*name, variable(cgi))).filter(|(_, value)| !value.is_empty());
+        Headers { values: values.collect() }
+    }
+
+    /// The value of a header, by its name in lower case.
+    pub fn get(&self, name: &str) -> &str {
+        self.values.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str()).unwrap_or_default()
+    }
+
+    /// The host name of `Host`, without the port, in lower case.
+    pub fn host_name(&self) -> String {
+        host_name(self.get("host"))
+    }
+
+    /// Whether a page of another site made this request, as far as the browser tells.
+    pub fn is_cross_site(&self) -> bool {
+        let origin = self.get("origin");
+        match self.get("sec-fetch-site") {
+            "" if origin.is_empty() => false,
+            // An older browser: its `Origin` must be of this host. `null` is none.
+            "" => origin.split_once("://").is_none_or(|(_, authority)| host_name(authority) != self.host_name()),
+            site => site == "cross-site",
+        }
+    }
+}
+
+/// The name in `name:port` or `[address]:port`, in lower case.
+fn host_name(authority: &str) -> String {
+    let name = match authority.split_once(']') {
+        Some((address, _)) => address.trim_start_matches('['),
+        None => authority.split(':').next().unwrap_or_default(),
+    };
+    name.trim_end_matches('.').to_ascii_lowercase()
+}
+
+/// The ways in which a web server takes a file off our hands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sendfile {
+    /// nginx: `X-Accel-Redirect` to the internal location `/_files/`.
+    Accel,
+    /// lighttpd: `X-Sendfile` with a path.
+    XSendfile,
+}
+
+/// The places in which a refused caller can wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WaitingRoom {
+    /// A location of nginx's: where programs run by a fixed number of workers.
+    Nginx,
+    /// The program: where there are as many as there are requests.
+    Program,
+}
+
+impl<'a> Request<'a> {
+    /// Reads a request out of the variables of CGI. `Err` says why it is none that we could serve.
+    pub fn from_cgi(
+        variable: impl Fn(&str) -> Option<OsString>,
+        stdin: impl Read + 'a,
+    ) -> Result<Request<'a>, &'static str> {
+        let text = |name: &str| variable(name).map(|value| value.to_string_lossy().into_owned()).unwrap_or_default();
+        let method = match text("REQUEST_METHOD").as_str() {
+            "GET" => Method::Get,
+            "HEAD" => Method::Head,
+            "POST" => Method::Post,
+            other => Method::Other(other.chars().filter(char::is_ascii_alphanumeric).take(20).collect()),
+        };
+        // The raw target, since what servers put into PATH_INFO and QUERY_STRING is decoded, each in its own way. A server
+        // without this extension to the standard has only those.
+        let target = match variable("REQUEST_URI") {
+            Some(uri) if !uri.is_empty() => uri.into_encoded_bytes(),
+            _ => {
+                let mut target = [text("SCRIPT_NAME"), text("PATH_INFO")].concat().into_bytes();
+                let query = text("QUERY_STRING");
+                if !query.is_empty() {
+                    target.push(b'?');
+                    target.extend_from_slice(query.as_bytes());
+                }
+                target
+            }
+        };
+        let (path, query) = split_target(&target);
+        let length = match text("CONTENT_LENGTH").as_str() {
+            "" => None,
+            digits if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+                Some(digits.parse().map_err(|_| "Content-Length is out of range")?)
+            }
+            _ => return Err("Content-Length is not a number"),
+        };
+        // Without a length there is a body only where the framing says so, or where the method always has one.
+        let is_endless = length.is_none() && (method == Method::Post || variable("HTTP_TRANSFER_ENCODING").is_some());
+        let expected = if is_endless { None } else { Some(length.unwrap_or(0)) };
+        Ok(Request {
+            method,
+            path: Path::parse(path),
+            query: parse_query(query),
+            content_type: parse_content_type(&text("CONTENT_TYPE")),
+            headers: Headers::from_cgi(text),
+            raw_query: String::from_utf8_lossy(query).into_owned(),
+            body: Body { reader: Box::new(stdin), expected, n_read: 0, is_at_end: false, digest: None },
+            client: text("REMOTE_ADDR")
+                .chars()
+                .filter(|c| c.is_ascii_hexdigit() || matches!(c, '.' | ':'))
+                .take(45)
+                .collect(),
+            sendfile: match text("JIDO_SENDFILE").as_str() {
+                "accel" => Some(Sendfile::Accel),
+                "xsendfile" => Some(Sendfile::XSendfile),
+                _ => None,
+            },
+            waiting_room: match text("JIDO_WAITING_ROOM").as_str() {
+                "nginx" => Some(WaitingRoom::Nginx),
+                "program" => Some(WaitingRoom::Program),
+                _ => None,
+            },
+        })
+    }
+
+    /// The query as it was sent, without its `?`.
+    pub fn raw_query(&self) -> &str {
+        &self.raw_query
+    }
+
+    /// The last value of a query parameter; an empty one counts as absent.
+    pub fn query(&self, name: &str) -> Option<&str> {
+        last_value(&self.query, name)
+    }
+}
+
+/// The appliance that the web server's configuration names. A client cannot reach these: its headers arrive as `HTTP_*`.
+pub fn appliance(variable: impl Fn(&str) -> Option<OsString>) -> Appliance {
+    Appliance::new(variable("JIDO_ADMIN_PATH"), variable("JIDO_ETC_PATH"))
+}
+
+/// Whether a web server started us. Then the arguments are not looked at: some servers make them out of the query.
+pub fn is_cgi(variable: impl Fn(&str) -> Option<OsString>) -> bool {
+    variable("GATEWAY_INTERFACE").is_some() || variable("REQUEST_METHOD").is_some()
+}
+
+/// The last value of a name in a list of pairs, unless it is empty.
+pub fn last_value<'b>(pairs: &'b [(String, String)], name: &str) -> Option<&'b str> {
+    pairs.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+}
+
+/// The path and the query of a request target, which may be a whole URL (RFC 9112, section 3.2.2).
+fn split_target(target: &[u8]) -> (&[u8], &[u8]) {
+    let (path, query) = match target.iter().position(|byte| *byte == b'?') {
+        Some(mark) => (&target[..mark], &target[mark + 1..]),
+        None => (target, &b""[..]),
+    };
+    let authority = path.strip_prefix(b"https://").or_else(|| path.strip_prefix(b"http://"));
+    let path = match authority.map(|rest| (rest, rest.iter().position(|byte| *byte == b'/'))) {
+        Some((rest, Some(slash))) => &rest[slash..],
+        Some((_, None)) => b"/",
+        None => path,
+    };
+    (path, query)
+}
+
+/// The pairs of a query. `+` stands for itself: neither a token nor a tag has a space, and clients do not escape it.
+fn parse_query(query: &[u8]) -> Vec<(String, String)> {
+    let query: Vec<u8> = query
+        .iter()
+        .flat_map(|byte| if *byte == b'+' { &b"%2B"[..] } else { std::slice::from_ref(byte) })
+        .copied()
+        .collect();
+    form_urlencoded::parse(&query).into_owned().collect()
+}
+
+fn parse_content_type(value: &str) -> ContentType {
+    let (kind, parameters) = value.split_once(';').unwrap_or((value, ""));
+    match kind.trim().to_ascii_lowercase().as_str() {
+        "" => ContentType::Absent,
+        "application/x-www-form-urlencoded" => ContentType::UrlEncoded,
+        "multipart/form-data" => ContentType::Multipart(boundary(parameters)),
+        _ => ContentType::Other,
+    }
+}
+
+/// The boundary out of the parameters of a `Content-Type`: 1 to 70 characters, quoted or not (RFC 2046, section 5.1.1).
+fn boundary(parameters: &str) -> Result<String, &'static str> {
+    let boundary = parameter(parameters, "boundary").ok_or("The Content-Type has no boundary")?;
+    let is_fit = (1..=70).contains(&boundary.len())
+        && boundary.bytes().all(|byte| matches!(byte, 32..=126))
+        && !boundary.ends_with(' ');
+    if is_fit { Ok(boundary) } else { Err("The boundary is not 1 to 70 printable characters") }
+}
+
+/// The value of a parameter such as `; name="a\"b"` (RFC 9110, section 5.6.6).
+pub fn parameter(text: &str, wanted: &str) -> Option<String> {
+    let mut rest = text;
+    loop {
+        rest = rest.trim_start_matches([';', ' ', '\t']);
+        let (name, after) = rest.split_once('=')?;
+        let after = after.trim_start_matches([' ', '\t']);
+        let value;
+        if let Some(quoted) = after.strip_prefix('"') {
+            let mut characters = quoted.char_indices();
+            let mut unquoted = String::new();
+            loop {
+                match characters.next()? {
+                    (end, '"') => {
+                        rest = &quoted[end + 1..];
+                        break;
+                    }
+                    // Only these two are escaped by the browsers; a path such as C:\x keeps its backslash.
+                    (at, '\\') if quoted[at + 1..].starts_with(['"', '\\']) => unquoted.push(characters.next()?.1),
+                    (_, c) => unquoted.push(c),
+                }
+            }
+            value = unquoted;
+        } else {
+            let end = after.find(';').unwrap_or(after.len());
+            value = after[..end].trim_end().to_owned();
+            rest = &after[end..];
+        }
+        if name.trim_end().eq_ignore_ascii_case(wanted) {
+            return Some(value);
+        }
+    }
+}
+
+/// The body of a request, read once.
+pub struct Body<'a> {
+    reader: Box<dyn Read + 'a>,
+    /// Bytes that it must have; `None` where only its end tells.
+    expected: Option<u64>,
+    n_read: u64,
+    is_at_end: bool,
+    /// What was read so far, where somebody wants to know.
+    digest: Option<Sha256>,
+}
+
+impl Body<'_> {
+    /// The `Content-Length`, where there is one.
+    pub fn expected(&self) -> Option<u64> {
+        self.expected
+    }
+
+    /// Bytes that were read so far.
+    pub fn n_read(&self) -> u64 {
+        self.n_read
+    }
+
+    /// From now on, counts what is read into a digest.
+    pub fn start_digest(&mut self) {
+        self.digest = Some(Sha256::new());
+    }
+
+    /// The SHA-256 of all that was read since `start_digest`.
+    pub fn take_digest(&mut self) -> Option<[u8; 32]> {
+        self.digest.take().map(|digest| digest.finalize().into())
+    }
+
+    /// Reads what is left, up to `limit` bytes in all, and forgets it: a server that is still feeding us would answer 502
+    /// in our place, or wait for ever.
+    pub fn drain(&mut self, limit: u64) {
+        if self.is_at_end || self.expected == Some(self.n_read) {
+            return;
+        }
+        let mut buffer = vec![0; 64 << 10];
+        while self.n_read < limit {
+            match self.read(&mut buffer) {
+                Ok(0) => return,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+impl Read for Body<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.expected.map_or(u64::MAX, |expected| expected - self.n_read);
+        let most = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+        if most == 0 || self.is_at_end {
+            return Ok(0);
+        }
+        let n = self.reader.read(&mut buffer[..most])?;
+        self.n_read += n as u64;
+        if let Some(digest) = &mut self.digest {
+            digest.update(&buffer[..n]);
+        }
+        if n == 0 {
+            self.is_at_end = true;
+            if left > 0 && self.expected.is_some() {
+                return Err(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    "the body is shorter than its Content-Length",
+                ));
+            }
+        }
+        Ok(n)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request<'a>(variables: &'a [(&'a str, &'a str)], body: &'a [u8]) -> Result<Request<'a>, &'static str> {
+        Request::from_cgi(|name| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into()), body)
+    }
+
+    #[test]
+    fn a_path_has_one_spelling() {
+        for (target, path) in [
+            ("/api/v1/admin/version", Some("/api/v1/admin/version")),
+            ("/api/v1/admin/version/", Some("/api/v1/admin/version")),
+            ("/api/v1/admin/version?token=%2F", Some("/api/v1/admin/version")),
+            ("https://box:8443/docs?x", Some("/docs")),
+            ("http://box", Some("")),
+            ("/api/v1/admin/%76ersion", None),
+            ("/api/v1/admin//version", None),
+            ("/api/v1/admin/version//", None),
+            ("/api/./version", None),
+            ("/api/../version", None),
+            ("/api/v1/admin/version;x", None),
+            ("/api\\version", None),
+            ("/api/vers ion", None),
+            ("/\u{e9}", None),
+            ("*", None),
+        ] {
+            let variables = [("REQUEST_METHOD", "GET"), ("REQUEST_URI", target)];
+            let request = request(&variables, b"").unwrap();
+            assert_eq!(request.path.as_ref().map(Path::canonical), path, "{target}");
+        }
+    }
+
+    #[test]
+    fn a_server_without_request_uri_is_served_too() {
+        let variables = [
+            ("REQUEST_METHOD", "GET"),
+            ("SCRIPT_NAME", "/api/v1/admin"),
+            ("PATH_INFO", "/version"),
+            ("QUERY_STRING", "token=x"),
+        ];
+        let request = request(&variables, b"").unwrap();
+        assert_eq!(
+            (request.path.as_ref().unwrap().sent(), request.query("token")),
+            ("/api/v1/admin/version", Some("x"))
+        );
+    }
+
+    #[test]
+    fn a_query_counts_by_its_last_value_and_plus_stands_for_itself() {
+        for (query, token) in [
+            ("token=a&token=b", Some("b")),
+            ("token=a&token=", None),
+            ("token=+1%2B%26", Some("+1+&")),
+            ("tokenx=a&Token=b", None),
+            ("token", None),
+            ("", None),
+        ] {
+            let target = format!("/docs?{query}");
+            let variables = [("REQUEST_URI", target.as_str())];
+            assert_eq!(request(&variables, b"").unwrap().query("token"), token, "{query}");
+        }
+    }
+
+    #[test]
+    fn the_boundary_may_be_quoted_and_stand_anywhere() {
+        for (content_type, wanted) in [
+            ("multipart/form-data; boundary=BBB", Ok("BBB")),
+            ("Multipart/Form-Data;boundary=\"b b\"; x=y", Ok("b b")),
+            ("multipart/form-data; charset=utf-8; boundary=--", Ok("--")),
+            ("multipart/form-data ; boundary = \"q q\" ; x=y", Ok("q q")),
+            ("multipart/form-data; x=\"; boundary=no\"; BOUNDARY=yes", Ok("yes")),
+            ("multipart/form-data; boundary=\"a\\\"b\"", Ok("a\"b")),
+            ("multipart/form-data", Err("The Content-Type has no boundary")),
+            ("multipart/form-data; boundary=", Err("The boundary is not 1 to 70 printable characters")),
+            ("multipart/form-data; boundary=\"unclosed", Err("The Content-Type has no boundary")),
+        ] {
+            assert_eq!(
+                parse_content_type(content_type),
+                ContentType::Multipart(wanted.map(str::to_owned)),
+                "{content_type}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_page_of_another_site_is_told_by_its_browser() {
+        for (site, origin, host, is_cross_site) in [
+            ("", "", "box:8443", false),
+            ("same-origin", "https://box:8443", "box:8443", false),
+            ("none", "", "box:8443", false),
+            ("same-site", "https://box", "box:8443", false),
+            ("cross-site", "", "box:8443", true),
+            ("", "https://box", "BOX:8443", false),
+            ("", "https://[fe80::1]:80", "[fe80::1]:8443", false),
+            ("", "https://evil.example", "box:8443", true),
+            ("", "https://box.evil.example", "box:8443", true),
+            ("", "null", "box:8443", true),
+        ] {
+            let variables = [("HTTP_SEC_FETCH_SITE", site), ("HTTP_ORIGIN", origin), ("HTTP_HOST", host)];
+            assert_eq!(
+                request(&variables, b"").unwrap().headers.is_cross_site(),
+                is_cross_site,
+                "{site} {origin} {host}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_length_is_digits() {
+        for length in ["-1", "1e3", "+5", "0x10", "5 ", "99999999999999999999999"] {
+            assert!(request(&[("REQUEST_METHOD", "POST"), ("CONTENT_LENGTH", length)], b"").is_err(), "{length}");
+        }
+    }
+
+    #[test]
+    fn a_body_is_as_long_as_it_says() {
+        let read = |length: &str, body: &[u8]| {
+            let variables = [("REQUEST_METHOD", "POST"), ("CONTENT_LENGTH", length)];
+            let mut content = Vec::new();
+            let result = request(&variables, body).unwrap().body.read_to_end(&mut content);
+            result.map(|_| content).map_err(|error| error.kind())
+        };
+        assert_eq!(read("3", b"abcdef"), Ok(b"abc".to_vec()));
+        assert_eq!(read("6", b"abc"), Err(io::ErrorKind::UnexpectedEof));
+        assert_eq!(read("", b"abc"), Ok(b"abc".to_vec()));
+        assert_eq!(read("0", b"abc"), Ok(b"".to_vec()));
+    }
+
+    #[test]
+    fn the_environment_decides_whether_this_is_cgi() {
+        assert!(is_cgi(|name| (name == "REQUEST_METHOD").then(OsString::new)));
+        assert!(!is_cgi(|_| None));
+    }
+}

@@ -1,0 +1,133 @@
+//! Small facts about many callers in files of a fixed size: what is remembered is bounded, whatever is sent.
+//!
+//! A file is a table of slots, eight to a bucket. A fact is looked for in the one bucket that its key falls into, so that
+//! finding it costs the same however full the table is.
+
+use crate::appliance::Appliance;
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::PathBuf;
+
+/// Slots in a bucket.
+const BUCKET: usize = 8;
+/// Buckets in a table: 2048, so that a table has 16384 slots in 256 KiB.
+const N_BUCKETS: u64 = 2048;
+/// Bytes of a slot.
+const SLOT: usize = 16;
+
+/// One fact.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Slot {
+    /// What it is about; 0 for an empty slot.
+    pub key: u64,
+    /// When, in seconds since 1970.
+    pub time: u32,
+    /// How often.
+    pub count: u32,
+}
+
+/// What can be remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Table {
+    /// Nonces of signed requests.
+    Nonces,
+    /// Refusals, by where they came from.
+    Refusals,
+}
+
+/// Changes the bucket of a key while nobody else does. Fails where the appliance has no folder `state`.
+pub fn update<R>(
+    appliance: &Appliance,
+    table: Table,
+    key: u64,
+    change: impl FnOnce(&mut [Slot; BUCKET]) -> R,
+) -> io::Result<R> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(nix::libc::O_NOFOLLOW)
+        .open(path(appliance, table))?;
+    file.lock()?;
+    let offset = key % N_BUCKETS * (BUCKET * SLOT) as u64;
+    let mut bytes = [0; BUCKET * SLOT];
+    // Behind the end of the file all slots are empty.
+    let mut n_read = 0;
+    while n_read < bytes.len() {
+        match file.read_at(&mut bytes[n_read..], offset + n_read as u64)? {
+            0 => break,
+            n => n_read += n,
+        }
+    }
+    let mut slots = [Slot::default(); BUCKET];
+    for (slot, bytes) in slots.iter_mut().zip(bytes.chunks_exact(SLOT)) {
+        *slot = Slot { key: number(&bytes[..8]), time: short(&bytes[8..12]), count: short(&bytes[12..]) };
+    }
+    let before = slots;
+    let result = change(&mut slots);
+    if slots != before {
+        for (slot, bytes) in slots.iter().zip(bytes.chunks_exact_mut(SLOT)) {
+            bytes[..8].copy_from_slice(&slot.key.to_le_bytes());
+            bytes[8..12].copy_from_slice(&slot.time.to_le_bytes());
+            bytes[12..].copy_from_slice(&slot.count.to_le_bytes());
+        }
+        file.write_all_at(&bytes, offset)?;
+    }
+    Ok(result)
+}
+
+/// Forgets everything in a table.
+pub fn clear(appliance: &Appliance, table: Table) -> io::Result<()> {
+    match OpenOptions::new().write(true).custom_flags(nix::libc::O_NOFOLLOW).open(path(appliance, table)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        file => {
+            let file = file?;
+            file.lock()?;
+            file.set_len(0)
+        }
+    }
+}
+
+/// Whether anything was ever remembered in a table.
+pub fn is_there(appliance: &Appliance, table: Table) -> bool {
+    path(appliance, table).exists()
+}
+
+fn path(appliance: &Appliance, table: Table) -> PathBuf {
+    appliance.state_file(match table {
+        Table::Nonces => "nonces",
+        Table::Refusals => "refusals",
+    })
+}
+
+fn number(bytes: &[u8]) -> u64 {
+    bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+fn short(bytes: &[u8]) -> u32 {
+    bytes.iter().rev().fold(0, |number, byte| number << 8 | u32::from(*byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_again_and_the_table_does_not_grow() {
+        let root = std::env::temp_dir().join(format!("slots-{}", std::process::id()));
+        std::fs::create_dir_all(root.join("state")).unwrap();
+        let appliance = Appliance::new(Some(root.clone().into()), None);
+        let slot = Slot { key: u64::MAX, time: 1_432_140_922, count: 7 };
+        update(&appliance, Table::Nonces, slot.key, |slots| slots[3] = slot).unwrap();
+        assert_eq!(update(&appliance, Table::Nonces, slot.key, |slots| *slots).unwrap()[3], slot);
+        assert_eq!(update(&appliance, Table::Nonces, 0, |slots| *slots).unwrap(), [Slot::default(); BUCKET]);
+        for key in 1..10_000_u64 {
+            update(&appliance, Table::Nonces, key * 7919, |slots| slots[0].count += 1).unwrap();
+        }
+        assert!(std::fs::metadata(root.join("state/nonces")).unwrap().len() <= 256 << 10);
+        std::fs::remove_dir_all(root).unwrap();
+    }
+}
