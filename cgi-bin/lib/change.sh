@@ -1,0 +1,104 @@
+# shellcheck shell=dash
+#
+# A change that can be taken back: the files of before are kept, on the disk, until the change is known
+# to be good, or was confirmed by somebody who can still reach the appliance.
+#
+#   $STATE/NAME.undo          the files of before; there from before the first change to after the last
+#   etc/pending_NAME.txt      there while a confirmation is awaited: this boot and the deadline in it
+#
+# So .undo without pending is a job that was cut off. Both are gone when nothing is open.
+
+# keep_files NAME FILE:MODE...: before the first of them changes.
+keep_files() {
+	local undo="$STATE/$1.undo" file number=0
+
+	shift
+	rm -rf "$undo.new"
+	mkdir -m 0700 "$undo.new"
+	for file in "$@"; do
+		number=$((number + 1))
+		printf '%s\t%s\t%s\n' "$number" "${file##*:}" "${file%:*}" >>"$undo.new/list"
+		if [ -f "${file%:*}" ]; then
+			cp -p "${file%:*}" "$undo.new/$number"
+		fi
+	done
+	sync
+	mv -fT "$undo.new" "$undo"
+	flush "$STATE"
+}
+
+# return_files DIR: every file as it was kept; what was not there goes. May be done again.
+return_files() {
+	local number mode path
+
+	[ -f "$1/list" ] || return 0
+	while IFS='	' read -r number mode path; do
+		if [ -f "$1/$number" ]; then
+			put_file "$path" "$mode" <"$1/$number"
+		else
+			rm -f "$path"
+		fi
+	done <"$1/list"
+}
+
+# --- confirmation ---------------------------------------------------------------------------------
+
+boot_id() {
+	cat /proc/sys/kernel/random/boot_id
+}
+
+# read_confirmation NAME: after take NAME.confirm, what the client asked for as CONFIRM_SECONDS; empty if
+# it did not. (A variable, because a function in $( ) could not end the job.)
+read_confirmation() {
+	CONFIRM_SECONDS=
+	[ -f "$WORK/$1.confirm" ] || return 0
+	CONFIRM_SECONDS=$(tr -d '\r\n' <"$WORK/$1.confirm")
+	case "$CONFIRM_SECONDS" in
+	'' | *[!0-9]* | ?????*) fail E1000 "The time to confirm must be 10 to 3600 seconds" ;;
+	esac
+	[ "$CONFIRM_SECONDS" -ge 10 ] || fail E1000 "The time to confirm must be 10 to 3600 seconds"
+	[ "$CONFIRM_SECONDS" -le 3600 ] || fail E1000 "The time to confirm must be 10 to 3600 seconds"
+}
+
+# await_confirmation NAME SECONDS: from now on. The timer is one of three: a process of its own here,
+# bin/minute.sh, and bin/recover.sh at boot; whoever comes first finds the deadline in the file.
+await_confirmation() {
+	local deadline
+
+	deadline=$(($(uptime_seconds) + $2))
+	printf 'boot_id=%s\ndeadline=%s\n' "$(boot_id)" "$deadline" | put_file "$ADMIN/etc/pending_$1.txt"
+	detach "$ADMIN/bin/recover.sh" --after "$2"
+	say "Waiting $2 seconds for confirmation"
+}
+
+# is_pending NAME: is a confirmation awaited, and is there time left for it?
+is_pending() {
+	local file="$ADMIN/etc/pending_$1.txt" deadline
+
+	[ -d "$STATE/$1.undo" ] || return 1
+	[ -f "$file" ] || return 1
+	grep -qx "boot_id=$(boot_id)" "$file" || return 1
+	deadline=$(sed -n 's/^deadline=\([0-9][0-9]*\)$/\1/p' "$file")
+	[ -n "$deadline" ] || return 1
+	[ "$(uptime_seconds)" -lt "$deadline" ]
+}
+
+# is_open NAME: is there anything that must be settled or taken back?
+is_open() {
+	[ -d "$STATE/$1.undo" ] || [ -f "$ADMIN/etc/pending_$1.txt" ]
+}
+
+# settle NAME: the change stays. The kept files go last: without them nothing can take it back.
+settle() {
+	rm -rf "$STATE/$1.settled"
+	[ ! -e "$STATE/$1.undo" ] || mv -fT "$STATE/$1.undo" "$STATE/$1.settled"
+	rm -f "$ADMIN/etc/pending_$1.txt"
+	rm -rf "$STATE/$1.settled"
+}
+
+# is_constant FILE: nothing but assignments of constants? A shell of the image sources these files as
+# root. The executable writes them so, but a job does not believe what lies in uploads.
+is_constant() {
+	# shellcheck disable=SC1003,SC2016  # a regular expression: nothing in it is for this shell
+	! LC_ALL=C grep -qvE '^[a-z][a-z0-9_]*=([A-Za-z0-9.,:/=@%+_-]|\\["$`\\'"'"']|"([^"$`\\]|\\["$`\\])*"|'"'"'[^'"'"']*'"'"')*$' "$1"
+}

@@ -1,0 +1,41 @@
+#!/bin/sh
+# shellcheck shell=dash
+#
+# The one way from the executable to a job. Knows every job and every argument there is,
+# and becomes root for exactly that one; sudoers lists the same words (docs/JOBS.md).
+
+set -eu
+
+refuse() {
+	printf 'wrapper.sh: %s\n' "$1" >&2
+	exit 1
+}
+
+[ "$#" -le 1 ] || refuse "more than one argument"
+
+# The ancestor's callers put the argument into the command itself ("settings static"), the
+# executable passes it as $1. One text, one list.
+request=${SSH_ORIGINAL_COMMAND-}${1:+ $1}
+
+case "$request" in
+token | update | certs | "certs confirm" | license | storage | "storage undo" | logs | debug | services | reboot) ;;
+"settings static" | "settings dhcp" | "settings confirm") ;;
+"backup START" | "backup STOP" | "backup RESTORE" | "backup UNDO") ;;
+"monitor 1h" | "monitor 1d" | "monitor 1w" | "monitor 1m" | "monitor 1y") ;;
+*) refuse "unknown job" ;;
+esac
+
+bin=$(cd "${0%/*}" && pwd -P)
+job=${request%% *}
+
+# An absent argument stays absent: sudoers says "" for a job without one.
+case "$request" in
+*' '*) set -- "$bin/jobs/$job" "${request#* }" ;;
+*) set -- "$bin/jobs/$job" ;;
+esac
+
+[ -x "$1" ] || refuse "job $job is not installed"
+
+# Standard input is the lock of this job and goes on with us: sudo keeps 0, 1 and 2.
+[ "$(id -u)" -ne 0 ] || exec "$@"
+exec sudo -n -- "$@"
