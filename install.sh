@@ -1,0 +1,1067 @@
+#!/bin/sh
+# shellcheck shell=dash
+#
+# Installs the admin API on this machine, or into DESTDIR for the image of an appliance. See --help.
+
+set -eu
+umask 022
+# "su" leaves these out, and the servers are there.
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+
+SOURCE=$(cd "${0%/*}" && pwd -P)
+
+USER_NAME=jidoteki-admin-api
+GROUP_NAME=jidoteki-admin-api
+WWW_USER=www-data
+WWW_GROUP=www-data
+PORT=8443
+# Requests that nginx can have under way at once. One that waits for a job costs a sleeping process of 1 MB.
+WORKERS=32
+# What lighttpd spools, at most, of a body whose length the client did not say.
+MAX_SPOOL=1073741824
+
+ADMIN=/opt/jidoteki/tinyadmin
+ETC=/usr/local/etc
+TLS=$ETC/tls
+BINARY=/usr/local/bin/jidoteki-admin-api
+LIB=/usr/local/lib/jidoteki-admin-api
+SHARE=/usr/local/share
+HTML=$SHARE/jidoteki-admin-api/html
+CONF=/etc/jidoteki-admin-api
+RUN=/run/jidoteki-admin-api
+LOG=/var/log/jidoteki-admin-api
+NGINX_LOG=/var/log/nginx
+SPOOL=/var/lib/jidoteki-admin-api/spool
+SUDOERS=/etc/sudoers.d/jidoteki-admin-api
+SYSTEMD=/etc/systemd/system
+INIT=/etc/init.d/jidoteki-admin-api
+SITE=/etc/nginx/sites-available/jidoteki-admin-api
+SITE_LINK=/etc/nginx/sites-enabled/jidoteki-admin-api
+# One line for each file of ours, "sha256  path": what --uninstall takes away, and how we tell a file of ours from
+# one that the image's vendor has put in its place.
+RECORD=$CONF/installed
+
+usage() {
+	cat <<EOF
+usage: ./install.sh [--server nginx|lighttpd] [--binary FILE]
+       ./install.sh --uninstall
+       ./install.sh --build FILE [--target PROCESSOR] [--how HOW] [--no-cli]
+       DESTDIR=/path/of/image ./install.sh [--server ...] [--binary ...]
+
+Installs the admin API, its dashboard and its jobs on this Debian machine, starts
+them on port $PORT, and says what to type next. Run it as root. Running it again
+brings everything up to date and keeps the API token, settings and certificates.
+
+  --server nginx|lighttpd  the web server; without it the one of the last time, or nginx
+  --binary FILE            install this executable instead of building one
+  --build FILE             only build the executable, into FILE; needs no root
+  --target PROCESSOR       build for x86_64, aarch64 or armv7 (for an image: with DESTDIR or --build)
+  --how HOW                build by this: sources (musl; rustup with rust-src), prebuilt (musl; rustup's target),
+                           debian (musl; Debian's compiler and sources, fetched and unpacked below target/), glibc;
+                           without it by the first of these that this machine can
+  --no-cli                 leave the command line out of the executable (for a small image)
+  --no-start               put everything in place and start nothing: for a package
+                           that is unpacked where no service may run
+  --no-ipv6                listen on IPv4 only (so it is anyway where the kernel has no IPv6)
+  --uninstall              stop and remove everything but the data: $ADMIN,
+                           $ETC, logs, and Debian's packages stay
+  --help                   this text
+
+With DESTDIR nothing of the running machine is touched: files go below DESTDIR, the
+user and the group are added to DESTDIR/etc/passwd and group (where the image has no
+such files yet, files belong to uid and gid 847, for which a sysusers.d file is
+written), no package is installed, nothing is started, and no certificate is made:
+the image's first start makes one, so that no two machines share a key.
+EOF
+}
+
+main() {
+	parse "$@"
+	if [ "$ACTION" = uninstall ]; then
+		uninstall
+	elif [ "$ACTION" = build ]; then
+		build
+		cp "$BUILT" "$BUILD_TO"
+	elif [ -n "$ROOT" ]; then
+		install_image
+	else
+		install_machine
+	fi
+}
+
+# --- saying things ---
+
+say() {
+	printf '%s\n' "$*"
+}
+
+# What was left out, kept or changed beyond what was asked; repeated at the end, where it is read.
+NOTES=
+note() {
+	printf '  note: %s\n' "$*"
+	NOTES="$NOTES
+  - $*"
+}
+
+fail() {
+	printf 'install.sh: %s\n' "$*" >&2
+	exit 1
+}
+
+# Runs what should succeed; its output is shown only if it does not.
+ensure() { # ensure WHAT-TO-DO-ABOUT-IT COMMAND...
+	local advice="$1" output
+	shift
+	if ! output=$("$@" 2>&1); then
+		printf '%s\n' "$output" >&2
+		fail "failed: $*${advice:+. $advice}"
+	fi
+}
+
+parse() {
+	ACTION=install
+	SERVER=
+	GIVEN_BINARY=
+	TARGET=
+	HOW=
+	CLI=yes
+	IPV6=yes
+	START=yes
+	ROOT=${DESTDIR:-}
+	while [ $# -gt 0 ]; do
+		case $1 in
+		--help | -h)
+			usage
+			exit 0
+			;;
+		--server)
+			[ $# -ge 2 ] || fail "--server needs a name: nginx or lighttpd"
+			SERVER=$2
+			shift
+			;;
+		--server=*) SERVER=${1#*=} ;;
+		--binary)
+			[ $# -ge 2 ] || fail "--binary needs a file"
+			GIVEN_BINARY=$2
+			shift
+			;;
+		--binary=*) GIVEN_BINARY=${1#*=} ;;
+		--build | --target | --how)
+			[ $# -ge 2 ] || fail "$1 needs a value (see ./install.sh --help)"
+			case $1 in
+			--build) ACTION=build BUILD_TO=$2 ;;
+			--target) TARGET=$2 ;;
+			--how) HOW=$2 ;;
+			esac
+			shift
+			;;
+		--no-cli) CLI=no ;;
+		--no-ipv6) IPV6=no ;;
+		--no-start) START=no ;;
+		--uninstall) ACTION=uninstall ;;
+		*) fail "unknown option: $1 (see ./install.sh --help)" ;;
+		esac
+		shift
+	done
+
+	if [ "$ACTION" = build ]; then
+		return 0
+	fi
+	if [ -n "$TARGET" ] && [ -z "$ROOT" ]; then
+		fail "--target is for an image: set DESTDIR, or use --build"
+	fi
+	[ "$(id -u)" -eq 0 ] || fail "this needs root: run it with sudo, or as root (for an image, fakeroot will do)"
+	if [ -n "$ROOT" ]; then
+		case $ROOT in
+		/*) ;;
+		*) fail "DESTDIR must be an absolute path: $ROOT" ;;
+		esac
+		[ -d "$ROOT" ] || fail "DESTDIR is not a directory: $ROOT. Make it, or unpack the image there first"
+		ROOT=${ROOT%/}
+		[ -n "$ROOT" ] || fail "DESTDIR is /: leave it away to install on this machine"
+	elif [ ! -e /proc/net/if_inet6 ]; then
+		IPV6=no
+	fi
+
+	if [ -z "$SERVER" ] && [ -r "$ROOT$ADMIN/etc/web-server.txt" ]; then
+		SERVER=$(head -n 1 "$ROOT$ADMIN/etc/web-server.txt")
+	fi
+	SERVER=${SERVER:-nginx}
+	case $SERVER in
+	nginx | lighttpd) ;;
+	*) fail "unknown web server: $SERVER. It can be nginx or lighttpd" ;;
+	esac
+	if [ -n "$GIVEN_BINARY" ]; then
+		[ -x "$GIVEN_BINARY" ] || fail "not an executable: $GIVEN_BINARY"
+	fi
+}
+
+has_systemd() {
+	[ -d /run/systemd/system ]
+}
+
+# --- what is needed first ---
+
+# Installs what is missing of Debian's packages. Each is asked for by the command that we need of it, so that a
+# machine that has the command from elsewhere is left alone.
+install_packages() {
+	local missing="" pair
+	for pair in $(needed_packages); do
+		command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair#*:}"
+	done
+	if [ "$SERVER" = lighttpd ] && [ ! -e /usr/lib/lighttpd/mod_openssl.so ]; then
+		missing="$missing lighttpd-mod-openssl"
+	fi
+	[ -n "$missing" ] || return 0
+	missing=" $(printf '%s\n' "$missing" | tr ' ' '\n' | sort -u | sed '/^$/d' | tr '\n' ' ')"
+	command -v apt-get >/dev/null ||
+		fail "missing:${missing}(Debian's names). This machine has no apt-get: install them with its own package manager, and run this again"
+	say "Installing Debian packages:$missing"
+	ensure "Is the machine's package source reachable?" env DEBIAN_FRONTEND=noninteractive \
+		apt-get -q -y -o DPkg::Lock::Timeout=600 update
+	# shellcheck disable=SC2086  # a list of names
+	ensure "Is the machine's package source reachable?" env DEBIAN_FRONTEND=noninteractive \
+		apt-get -q -y -o DPkg::Lock::Timeout=600 install --no-install-recommends $missing
+	quieten "$missing"
+}
+
+# "command:package", one a line.
+needed_packages() {
+	printf '%s\n' openssl:openssl curl:curl sudo:sudo visudo:sudo gpg:gnupg tar:tar gzip:gzip flock:util-linux awk:mawk pkill:procps \
+		logrotate:logrotate ip:iproute2 hostname:hostname rrdtool:rrdtool
+	case $SERVER in
+	nginx) printf '%s\n' nginx:nginx fcgiwrap:fcgiwrap ;;
+	lighttpd) printf '%s\n' lighttpd:lighttpd ;;
+	esac
+	has_systemd || printf '%s\n' spawn-fcgi:spawn-fcgi cron:cron
+	[ -n "$GIVEN_BINARY" ] || printf '%s\n' cc:gcc
+}
+
+# Debian starts what it installs: a welcome page on port 80, and an fcgiwrap that runs any program for anybody who
+# reaches its socket. What was not here before us need not run beside us.
+quieten() { # quieten PACKAGES
+	case " $1 " in
+	*" nginx "*)
+		rm -f /etc/nginx/sites-enabled/default
+		note "nginx is new here: its welcome page on port 80 (sites-enabled/default) was switched off"
+		;;
+	esac
+	case " $1 " in
+	*" fcgiwrap "*) switch_off fcgiwrap.socket fcgiwrap ;;
+	esac
+	case " $1 " in
+	*" lighttpd "*)
+		switch_off lighttpd.service lighttpd
+		note "lighttpd is new here: the distribution's own instance on port 80 was switched off"
+		;;
+	esac
+}
+
+switch_off() { # switch_off UNIT SERVICE
+	if has_systemd; then
+		systemctl -q disable --now "$1" "$2.service" 2>/dev/null || note "could not switch off Debian's $2"
+		return 0
+	fi
+	if [ -x "/etc/init.d/$2" ]; then
+		"/etc/init.d/$2" stop >/dev/null 2>&1 || note "could not stop Debian's $2"
+		update-rc.d "$2" disable >/dev/null 2>&1 || note "could not switch off Debian's $2"
+	fi
+}
+
+# --- the executable ---
+
+# Leaves the path of the executable in BUILT.
+build() {
+	local how
+	if [ -n "$GIVEN_BINARY" ]; then
+		BUILT=$GIVEN_BINARY
+		say "Executable: $BUILT (as given)"
+		return 0
+	fi
+	TARGET_DIR=${CARGO_TARGET_DIR:-$SOURCE/target}
+	case ${TARGET:-$(uname -m)} in
+	x86_64) TRIPLE=x86_64-unknown-linux-musl ;;
+	aarch64 | arm64) TRIPLE=aarch64-unknown-linux-musl ;;
+	armv7 | armv7l) TRIPLE=armv7-unknown-linux-musleabihf ;;
+	*) fail "unknown processor: ${TARGET:-$(uname -m)}. It can be x86_64, aarch64 or armv7" ;;
+	esac
+	# The C library decides how long a start takes, and a CGI program does little else: musl's start asks the
+	# processor for nothing, glibc's does 68 times, and in a virtual machine each one goes to the hypervisor. Built
+	# from its sources, Rust's own library is half as large as it comes ready-made.
+	# Static in each case: the program then runs on any image with this kind of processor.
+	for how in ${HOW:-sources prebuilt debian glibc}; do
+		case $how in
+		sources) choose_sources || continue ;;
+		prebuilt) choose_prebuilt || continue ;;
+		debian) choose_debian || continue ;;
+		glibc) choose_glibc || continue ;;
+		*) fail "unknown way to build: $how. It can be sources, prebuilt, debian or glibc" ;;
+		esac
+		run_cargo
+		return 0
+	done
+	fail "the executable cannot be built here${HOW:+ by $HOW} for $TRIPLE. Install Rust 1.89 or later with rustup" \
+		"(and the target: rustup target add $TRIPLE), or give an executable with --binary"
+}
+
+# Each choose_... says whether it can, and sets
+#   RUST       where cargo and rustc are: a directory with "/" at its end, or nothing for PATH
+#   LIBRARIES  where the shared libraries of these are, if not where the system's are
+#   LINKER     what links
+#   STD        arguments of cargo that build Rust's own library, or nothing
+#   KIND       words for the user
+
+# rustup's compiler and musl, and its sources of Rust's library.
+choose_sources() {
+	choose_prebuilt || return 1
+	[ -r "$(as_owner "${RUST}rustc" --print sysroot)/lib/rustlib/src/rust/library/Cargo.lock" ] || return 1
+	STD="-Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size"
+	KIND="$TRIPLE (musl), with Rust's library from rustup's component rust-src"
+}
+
+choose_prebuilt() {
+	find_rust && has_std "$TRIPLE" || return 1
+	STD=
+	LINKER='rust-lld'
+	KIND="$TRIPLE (musl), with Rust's library as rustup has it; smaller with: rustup component add rust-src"
+}
+
+# Debian's compiler, sources and musl, unpacked below the target directory. Nothing is installed, and no Rust is needed.
+choose_debian() {
+	local root="$TARGET_DIR/debian"
+	command -v apt-get >/dev/null && command -v dpkg >/dev/null || return 1
+	if ! unpack_debian "$root"; then
+		note "Debian's Rust and musl could not be fetched: the executable was not built with them"
+		return 1
+	fi
+	RUST=$root/rust/usr/bin/
+	LIBRARIES=$(find "$root/rust/usr/lib" -name 'lib*.so.*' -exec dirname {} + | sort -u | tr '\n' :)
+	STD="-Zbuild-std=std,panic_abort -Zbuild-std-features=optimize_for_size"
+	LINKER=${RUST}ld.lld
+	KIND="$TRIPLE (musl), with the compiler and the sources of Debian's rustc-web"
+}
+
+choose_glibc() {
+	find_rust || return 1
+	[ -z "$TARGET" ] || [ "$TARGET" = "$(uname -m)" ] || return 1
+	TRIPLE=$(as_owner "${RUST}rustc" -vV | sed -n 's/^host: //p')
+	has_std "$TRIPLE" || return 1
+	STD=
+	LINKER=cc
+	KIND="$TRIPLE (glibc). It starts several times slower than with musl: rustup target add ${TRIPLE%%-*}-unknown-linux-musl"
+}
+
+# rustup puts cargo into a home, and sudo's PATH has none.
+find_rust() {
+	local home
+	RUST=
+	LIBRARIES=
+	if command -v cargo >/dev/null && command -v rustc >/dev/null; then
+		return 0
+	fi
+	for home in "$HOME" "$(getent passwd "${SUDO_USER:-root}" | cut -d : -f 6)"; do
+		if [ -x "$home/.cargo/bin/cargo" ]; then
+			RUST=$home/.cargo/bin/
+			return 0
+		fi
+	done
+	return 1
+}
+
+has_std() { # has_std TARGET
+	local dir
+	dir=$(as_owner "${RUST}rustc" --print target-libdir --target "$1" 2>/dev/null) || return 1
+	[ -d "$dir" ]
+}
+
+run_cargo() {
+	local sysroot home name musl=""
+	say "Building the executable: $KIND"
+	sysroot=$(as_owner "${RUST}rustc" --print sysroot)
+	home=$(as_owner printenv HOME)
+	name=$(printf '%s' "$TRIPLE" | tr '[:lower:]-' '[:upper:]_')
+	case $TRIPLE in
+	*-musl*) musl=yes ;;
+	esac
+	set -- -C target-feature=+crt-static -C relocation-model=static ${musl:+-C link-self-contained=yes -C linker-flavor=ld.lld}
+	# The tables for unwinding are for nobody: a panic is told, answered, and ends the program.
+	set -- "$@" -C force-unwind-tables=no
+	# 18 KB of places in the source go with them. What a panic says is told all the same.
+	set -- "$@" ${STD:+-Z location-detail=none}
+	# Where it was built is not in the executable: it comes out the same everywhere.
+	set -- "$@" "--remap-path-prefix=$home/.cargo=cargo" "--remap-path-prefix=${CARGO_HOME:-$home/.cargo}=cargo" \
+		"--remap-path-prefix=$sysroot=rust" "--remap-path-prefix=$SOURCE=." "--remap-path-prefix=$TARGET_DIR=target"
+	# shellcheck disable=SC2086  # a list of words
+	FLAGS=$(printf '%s\037' ${RUSTFLAGS:-} "$@")
+	FLAGS=${FLAGS%?}
+	set -- build --quiet --release --locked --manifest-path "$SOURCE/Cargo.toml" --target "$TRIPLE" --bin jidoteki-admin-api
+	[ "$CLI" = yes ] || set -- "$@" --no-default-features
+	# shellcheck disable=SC2086  # a list of words
+	as_owner env CARGO_ENCODED_RUSTFLAGS="$FLAGS" RUSTC="${RUST}rustc" "CARGO_TARGET_${name}_LINKER=$LINKER" \
+		${STD:+RUSTC_BOOTSTRAP=1} "${RUST}cargo" "$@" $STD || fail "the build failed; its messages are above"
+	BUILT=$TARGET_DIR/$TRIPLE/release/jidoteki-admin-api
+	[ -x "$BUILT" ] || fail "the build has left no executable at $BUILT"
+}
+
+# Runs one of Rust's programs as whoever the checkout belongs to: he would find files of root's in it afterwards, and
+# rustup looks for its toolchain in his home.
+as_owner() {
+	if [ -n "${SUDO_USER:-}" ] && [ "$SUDO_USER" != root ]; then
+		sudo -u "$SUDO_USER" -H env PATH="$PATH" LD_LIBRARY_PATH="${LIBRARIES:-}" CARGO_TARGET_DIR="$TARGET_DIR" "$@"
+	else
+		env LD_LIBRARY_PATH="${LIBRARIES:-}" CARGO_TARGET_DIR="$TARGET_DIR" "$@"
+	fi
+}
+
+# Fetches what Debian has of Rust and musl, once. Called in a condition, where "set -e" is off.
+unpack_debian() { # unpack_debian DIRECTORY
+	local rust="$1/rust" arch musl contained packages
+	case $TRIPLE in
+	x86_64-*) arch=amd64 musl=x86_64-linux-musl ;;
+	aarch64-*) arch=arm64 musl=aarch64-linux-musl ;;
+	armv7-*) arch=armhf musl=arm-linux-musleabihf ;;
+	esac
+	contained=$rust/usr/lib/rustlib/$TRIPLE/lib/self-contained
+	[ ! -e "$contained/libunwind.a" ] || return 0
+	say "Fetching Debian's Rust and musl into $1 (150 MB, once)"
+	if [ ! -x "$rust/usr/bin/ld.lld" ]; then
+		# What apt would install now, and these in any case.
+		packages=$(apt-get -s -y --no-install-recommends install rustc-web cargo-web rust-web-src lld 2>/dev/null |
+			sed -n 's/^Inst \([^ ]*\) .*/\1/p')
+		# shellcheck disable=SC2046,SC2086  # a list of names
+		fetch_debian "$1/apt" "$(dpkg --print-architecture)" "$rust" \
+			$(printf '%s\n' rustc-web cargo-web rust-web-src libstd-rust-web-dev lld $packages | sort -u) || return 1
+	fi
+	fetch_debian "$1/apt-$arch" "$arch" "$1/$arch" musl-dev libgcc-12-dev || return 1
+	# Laid out as by rustup, where rustc looks for it. Rust's library asks for one that unwinds the stack, and then, since
+	# a panic ends the program, for nothing in it.
+	# shellcheck disable=SC2016  # for the inner shell
+	as_owner mkdir -p "$contained" &&
+		as_owner cp "$1/$arch/usr/lib/$musl/crt1.o" "$1/$arch/usr/lib/$musl/crti.o" "$1/$arch/usr/lib/$musl/crtn.o" \
+			"$1/$arch/usr/lib/$musl/libc.a" "$1/$arch"/usr/lib/gcc/*/12/crtbegin.o "$1/$arch"/usr/lib/gcc/*/12/crtend.o \
+			"$1/$arch"/usr/lib/gcc/*/12/libgcc.a "$contained/" &&
+		as_owner sh -c 'printf "!<arch>\n" >"$1/libunwind.a"' sh "$contained"
+}
+
+# Unpacks packages of any architecture; apt's sources and keys are used, and nothing of its state is touched.
+fetch_debian() { # fetch_debian STATE ARCHITECTURE TO PACKAGE...
+	local state="$1" arch="$2" to="$3"
+	shift 3
+	# shellcheck disable=SC2016  # for the inner shell
+	as_owner mkdir -p "$state/lists/partial" "$state/archives/partial" "$state/deb" "$to" &&
+		as_owner sh -c '
+			state=$1 arch=$2 to=$3
+			shift 3
+			: >"$state/status"
+			apt() {
+				apt-get -q -q -o Dir::State="$state" -o Dir::State::status="$state/status" -o Dir::Cache="$state" \
+					-o APT::Architecture="$arch" -o APT::Architectures="$arch" -o APT::Sandbox::User= \
+					-o Debug::NoLocking=1 "$@"
+			}
+			# A source that cannot be reached need not be the one that is needed.
+			apt update || :
+			cd "$state/deb" && apt download "$@" || exit 1
+			for deb in ./*.deb; do
+				dpkg -x "$deb" "$to" || exit 1
+			done
+			cd / && rm -rf "$state"
+		' sh "$state" "$arch" "$to" "$@"
+}
+
+# --- users ---
+
+# Leaves the numbers in API_UID, API_GID, WWW_GID.
+make_user() {
+	if ! getent group "$GROUP_NAME" >/dev/null; then
+		ensure "" groupadd --system "$GROUP_NAME"
+	fi
+	if ! getent passwd "$USER_NAME" >/dev/null; then
+		ensure "" useradd --system --gid "$GROUP_NAME" --home-dir /nonexistent --no-create-home \
+			--shell /usr/sbin/nologin --comment "Admin API of the appliance" "$USER_NAME"
+	fi
+	if [ "$SERVER" = nginx ]; then
+		# nginx sends backups itself (X-Accel-Redirect). It could reach them anyway: who may speak to fcgiwrap's
+		# socket can be whatever the program is.
+		ensure "" usermod --append --groups "$GROUP_NAME" "$WWW_USER"
+	fi
+	API_UID=$(id -u "$USER_NAME")
+	API_GID=$(getent group "$GROUP_NAME" | cut -d : -f 3)
+}
+
+# The same in an image's own files, with no program of the image's: it may be for another processor.
+make_image_user() {
+	local passwd="$ROOT/etc/passwd" group="$ROOT/etc/group"
+	API_UID=847
+	API_GID=847
+	if [ ! -f "$passwd" ] || [ ! -f "$group" ]; then
+		note "the image has no etc/passwd and etc/group yet: files belong to uid and gid 847. Its user and group of" \
+			"that number must be $USER_NAME (see /usr/lib/sysusers.d/$USER_NAME.conf)"
+		return 0
+	fi
+	if grep -q "^$GROUP_NAME:" "$group"; then
+		API_GID=$(sed -n "s/^$GROUP_NAME:[^:]*:\([0-9]*\):.*/\1/p" "$group")
+	else
+		API_GID=$(free_id "$group")
+		printf '%s:x:%s:\n' "$GROUP_NAME" "$API_GID" >>"$group"
+		[ ! -f "$ROOT/etc/gshadow" ] || printf '%s:!::\n' "$GROUP_NAME" >>"$ROOT/etc/gshadow"
+	fi
+	if grep -q "^$USER_NAME:" "$passwd"; then
+		API_UID=$(sed -n "s/^$USER_NAME:[^:]*:\([0-9]*\):.*/\1/p" "$passwd")
+	else
+		API_UID=$(free_id "$passwd")
+		printf '%s:x:%s:%s:Admin API of the appliance:/nonexistent:/usr/sbin/nologin\n' \
+			"$USER_NAME" "$API_UID" "$API_GID" >>"$passwd"
+		[ ! -f "$ROOT/etc/shadow" ] || printf '%s:!:::::::\n' "$USER_NAME" >>"$ROOT/etc/shadow"
+	fi
+	[ "$SERVER" = nginx ] || return 0
+	if ! grep -q "^$WWW_USER:" "$passwd"; then
+		note "the image has no user $WWW_USER, which nginx runs as: make it, a member of the group $GROUP_NAME"
+	else
+		join_image_group "$group"
+	fi
+}
+
+join_image_group() { # join_image_group GROUP-FILE
+	sed -n "s/^$GROUP_NAME:[^:]*:[^:]*://p" "$1" | tr , '\n' | grep -qx "$WWW_USER" && return 0
+	sed -e "s/^\($GROUP_NAME:[^:]*:[^:]*:\)$/\1$WWW_USER/" -e t -e "s/^\($GROUP_NAME:.*\)$/\1,$WWW_USER/" "$1" >"$1.new"
+	cat "$1.new" >"$1"
+	rm -f "$1.new"
+}
+
+# The first number from 847 down that nobody has.
+free_id() { # free_id FILE
+	local id=847
+	while cut -d : -f 3 "$1" | grep -qx "$id"; do
+		id=$((id - 1))
+	done
+	printf '%s\n' "$id"
+}
+
+# --- files ---
+
+own() { # own MODE OWNER:GROUP PATH
+	chown -h "$2" "$3"
+	chmod "$1" "$3"
+}
+
+directory() { # directory MODE UID:GID PATH
+	mkdir -p "$ROOT$3"
+	own "$1" "$2" "$ROOT$3"
+}
+
+make_directories() {
+	directory 755 0:0 "$ETC"
+	directory 755 0:0 "${ADMIN%/*}"
+	directory 755 0:0 "$ADMIN"
+	directory 755 0:0 "$ADMIN/bin"
+	directory 2750 "0:$API_GID" "$ADMIN/etc"
+	directory 2750 "0:$API_GID" "$ADMIN/log"
+	directory 755 0:0 "$ADMIN/home"
+	directory 755 0:0 "$ADMIN/home/sftp"
+	directory 2770 "0:$API_GID" "$ADMIN/home/sftp/uploads"
+	directory 700 0:0 "$ADMIN/lib"
+	# What the program remembers between requests: nonces, refusals, the head of the audit log.
+	directory 700 "$API_UID:$API_GID" "$ADMIN/state"
+	directory 755 0:0 "$CONF"
+	directory 755 0:0 "$LIB"
+	directory 755 0:0 "$TLS"
+	directory 2750 "0:$API_GID" "$LOG"
+	directory 755 0:0 "${SPOOL%/*}"
+	directory 700 "$API_UID:$API_GID" "$SPOOL"
+	[ -n "$ROOT" ] || directory 755 0:0 "$RUN"
+}
+
+# Puts a file in place whole: a request or a job that comes meanwhile finds the old one or the new one.
+put() { # put MODE FROM TO
+	mkdir -p "$ROOT${3%/*}"
+	cp "$2" "$ROOT$3.new"
+	own "$1" 0:0 "$ROOT$3.new"
+	mv -f "$ROOT$3.new" "$ROOT$3"
+	record "$3"
+}
+
+record() { # record PATH
+	printf '%s  %s\n' "$(digest "$ROOT$1")" "$1" >>"$RECORD_NEW"
+}
+
+digest() { # digest FILE
+	sha256sum <"$1" | cut -d ' ' -f 1
+}
+
+# Whether the file is as we have left it the last time.
+is_ours() { # is_ours PATH
+	[ -r "$ROOT$RECORD" ] && grep -qx "$(digest "$ROOT$1")  $1" "$ROOT$RECORD"
+}
+
+# As put, but a file that somebody else has put there, or has changed, stays: the scripts below bin are where an
+# appliance is made to be itself (license.sh, network.sh, storage.sh), and the ancestor's wrapper.sh with its jobs
+# goes on working under our executable.
+put_script() { # put_script MODE FROM TO
+	if [ -e "$ROOT$3" ] && ! is_ours "$3" && ! cmp -s "$2" "$ROOT$3"; then
+		note "kept $3, which is not ours or was changed; to have ours, remove it and run this again"
+		printf '%s\n' "$3" >>"$WORK/kept"
+		return 0
+	fi
+	put "$1" "$2" "$3"
+}
+
+render() { # render TEMPLATE
+	"$SOURCE/nginx/render.sh" "$SOURCE/nginx/$1" ADMIN="$ADMIN" ETC="$ETC" TLS="$TLS" BINARY="$BINARY" LIB="$LIB" HTML="$HTML" \
+		CONF="$CONF" RUN="$RUN" LOG="$LOG" NGINX_LOG="$NGINX_LOG" SPOOL="$SPOOL" USER="$USER_NAME" GROUP="$GROUP_NAME" \
+		WWW_USER="$WWW_USER" WWW_GROUP="$WWW_GROUP" PORT="$PORT" WORKERS="$WORKERS" UID="$API_UID" \
+		ADDRESS4=0.0.0.0 'ADDRESS6=[::]' IPV6="$IPV6" MAX_BODY="$MAX_BODY" MAX_BODY_KIB="$((MAX_BODY / 1024))" \
+		MAX_SPOOL="$MAX_SPOOL" MAX_SPOOL_KIB="$((MAX_SPOOL / 1024))" ||
+		fail "could not fill in nginx/$1"
+}
+
+put_rendered() { # put_rendered MODE TEMPLATE TO
+	render "$2" >"$WORK/rendered"
+	put "$1" "$WORK/rendered" "$3"
+}
+
+put_files() {
+	local file mode
+	put 755 "$BUILT" "$BINARY"
+
+	for file in $(cd "$SOURCE/cgi-bin" && find . -type f ! -name '*.md' | sed 's|^\./||' | sort); do
+		case $file in
+		lib/*)
+			# A program among the libraries is run, not read.
+			mode=644
+			[ ! -x "$SOURCE/cgi-bin/$file" ] || mode=755
+			put_script "$mode" "$SOURCE/cgi-bin/$file" "$ADMIN/bin/$file"
+			;;
+		*) put_script 755 "$SOURCE/cgi-bin/$file" "$ADMIN/bin/$file" ;;
+		esac
+	done
+	put 644 "$SOURCE/docs/man/jidoteki-admin-api.1" "$SHARE/man/man1/jidoteki-admin-api.1"
+	put 644 "$SOURCE/docs/completions/jidoteki-admin-api.bash" "$SHARE/bash-completion/completions/jidoteki-admin-api"
+	put 644 "$SOURCE/docs/completions/_jidoteki-admin-api" "$SHARE/zsh/site-functions/_jidoteki-admin-api"
+	put 644 "$SOURCE/docs/completions/jidoteki-admin-api.fish" "$SHARE/fish/vendor_completions.d/jidoteki-admin-api.fish"
+	for file in self-signed.sh lighttpd-error.sh; do
+		put 755 "$SOURCE/nginx/$file" "$LIB/$file"
+	done
+	for file in $(cd "$SOURCE/nginx/html" && find . -type f | sed 's|^\./||' | sort); do
+		put 644 "$SOURCE/nginx/html/$file" "$HTML/$file"
+	done
+
+	put_rendered 644 tmpfiles.conf "/usr/lib/tmpfiles.d/$USER_NAME.conf"
+	put_rendered 644 logrotate "/etc/logrotate.d/$USER_NAME"
+	put_sudoers
+	put_web_server
+	put_services
+}
+
+# Checked where it lies before it counts: a sudoers file that does not parse shuts everybody out of sudo.
+put_sudoers() {
+	render sudoers >"$WORK/sudoers"
+	if command -v visudo >/dev/null; then
+		ensure "This is a fault of install.sh: please report it" visudo -c -q -f "$WORK/sudoers"
+	else
+		note "visudo is not on this machine: $SUDOERS was not checked"
+	fi
+	put 440 "$WORK/sudoers" "$SUDOERS"
+}
+
+put_web_server() {
+	local file
+	# Written for both: switching is a matter of which one is started.
+	put_rendered 644 lighttpd.conf "$CONF/lighttpd.conf"
+	for file in nginx-fastcgi nginx-headers nginx-error; do
+		put_rendered 644 "$file.conf" "$CONF/$file.conf"
+	done
+	if [ "$SERVER" = nginx ]; then
+		put_rendered 644 site.conf "$SITE"
+	fi
+	printf '%s\n' "$SERVER" >"$WORK/web-server.txt"
+	put 644 "$WORK/web-server.txt" "$ADMIN/etc/web-server.txt"
+}
+
+put_services() {
+	local file
+	put_rendered 755 init.sh "$INIT"
+	for file in certificate.service recover.service minute.service minute.timer; do
+		put_rendered 644 "systemd/jidoteki-admin-api-$file" "$SYSTEMD/jidoteki-admin-api-$file"
+	done
+	put_rendered 644 "systemd/$SERVER/jidoteki-admin-api.service" "$SYSTEMD/jidoteki-admin-api.service"
+	if [ "$SERVER" = nginx ]; then
+		put_rendered 644 systemd/nginx/jidoteki-admin-api.socket "$SYSTEMD/jidoteki-admin-api.socket"
+	fi
+	put_rendered 644 cron "/etc/cron.d/$USER_NAME"
+}
+
+# Data: written once, and from then on the appliance's own.
+put_data() {
+	local file
+	if [ ! -e "$ROOT$ETC/jidoteki-admin-api.json" ]; then
+		printf '%s\n' '{' \
+			'    "endpoints": ["settings", "certs", "license", "storage", "backup", "monitor"],' \
+			'    "parameters": ["public", "private", "ca", "license", "action", "archive"],' \
+			'    "reboot": "both"' \
+			'}' >"$ROOT$ETC/jidoteki-admin-api.json"
+		own 644 0:0 "$ROOT$ETC/jidoteki-admin-api.json"
+		say "Wrote $ETC/jidoteki-admin-api.json: settings, certs, license, storage, backup and monitor are enabled"
+	fi
+	if [ ! -e "$ROOT$ETC/storage-options.json" ]; then
+		printf '{"options":["local"]}\n' >"$ROOT$ETC/storage-options.json"
+		own 644 0:0 "$ROOT$ETC/storage-options.json"
+	fi
+	# The program appends, but may not make a file in this directory: who can make one can replace one.
+	for file in jidoteki-audit.log jidoteki-audit.jsonl; do
+		[ -e "$ROOT$ADMIN/log/$file" ] || : >"$ROOT$ADMIN/log/$file"
+		own 660 "0:$API_GID" "$ROOT$ADMIN/log/$file"
+	done
+	for file in error access lighttpd; do
+		[ -e "$ROOT$LOG/$file.log" ] || : >"$ROOT$LOG/$file.log"
+		own 660 "0:$API_GID" "$ROOT$LOG/$file.log"
+	done
+	# What an ancestor has left here belongs to its user; the program must be able to read it, and no more.
+	find "$ROOT$ADMIN/etc" -maxdepth 1 -type f ! -name updates.key \
+		-exec chgrp -h "$API_GID" {} + -exec chmod g+r {} +
+	for file in api.token api.token.setup; do
+		[ ! -f "$ROOT$ADMIN/etc/$file" ] || own 660 "0:$API_GID" "$ROOT$ADMIN/etc/$file"
+	done
+}
+
+# The limit is the program's own; the web server only has to know it.
+read_limit() {
+	MAX_BODY=
+	if [ -r "$ROOT$ETC/jidoteki-admin-api.json" ]; then
+		MAX_BODY=$(tr -d ' \t\r\n' <"$ROOT$ETC/jidoteki-admin-api.json" | sed -n 's/.*"max-upload-bytes":\([0-9][0-9]*\).*/\1/p')
+	fi
+	MAX_BODY=${MAX_BODY:-4294967296}
+	[ "$MAX_BODY" -ge 1024 ] || fail "$ETC/jidoteki-admin-api.json: max-upload-bytes is $MAX_BODY; less than 1024 lets no settings through"
+}
+
+begin() {
+	WORK=$(mktemp -d)
+	trap 'rm -rf "$WORK"' EXIT
+	trap 'exit 143' TERM
+	trap 'exit 130' INT
+	trap 'exit 129' HUP
+	RECORD_NEW=$WORK/record
+	: >"$RECORD_NEW"
+	: >"$WORK/kept"
+	read_limit
+}
+
+# What we installed the last time and no longer have, goes.
+finish_record() {
+	local line path
+	if [ -r "$ROOT$RECORD" ]; then
+		while read -r line; do
+			path=${line#*  }
+			if ! cut -c 67- "$RECORD_NEW" | cat - "$WORK/kept" | grep -qxF "$path"; then
+				remove_file "$path"
+			fi
+		done <"$ROOT$RECORD"
+	fi
+	cp "$RECORD_NEW" "$ROOT$RECORD.new"
+	own 644 0:0 "$ROOT$RECORD.new"
+	mv -f "$ROOT$RECORD.new" "$ROOT$RECORD"
+}
+
+remove_file() { # remove_file PATH
+	[ -e "$ROOT$1" ] || return 0
+	case $1 in
+	"$ADMIN"/bin/*)
+		if ! is_ours "$1"; then
+			note "kept $1, which was changed since it was installed"
+			return 0
+		fi
+		;;
+	esac
+	rm -f "$ROOT$1"
+}
+
+# --- this machine ---
+
+install_machine() {
+	[ "$START" = no ] || install_packages
+	build
+	begin
+	[ "$START" = no ] || check_port
+	make_user
+	make_directories
+	put_files
+	put_data
+	if [ "$START" = no ]; then
+		finish_record
+		enable_in_image
+		return 0
+	fi
+	"$LIB/self-signed.sh" "$TLS"
+	finish_record
+	start_everything
+	await_answer
+	goodbye
+}
+
+# Somebody else's server on our port would make nginx fail in a way that is hard to read.
+check_port() {
+	local holder
+	command -v ss >/dev/null || return 0
+	holder=$(ss -H -l -t -n -p "sport = :$PORT" | sed -n 's/.*users:(("\([^"]*\)".*/\1/p' | sort -u | tr '\n' ' ')
+	case $holder in
+	'' | 'nginx ' | 'lighttpd ') ;;
+	*) fail "port $PORT is taken by: $holder. Stop that program, and run this again" ;;
+	esac
+}
+
+start_everything() {
+	case $SERVER in
+	nginx)
+		mkdir -p "${SITE_LINK%/*}"
+		ln -sfn "$SITE" "$SITE_LINK"
+		;;
+	lighttpd) leave_nginx ;;
+	esac
+	if has_systemd; then
+		start_systemd
+	else
+		start_plain
+	fi
+}
+
+start_systemd() {
+	# The name by which the jobs know lighttpd must not lead to fcgiwrap.
+	case $SERVER in
+	nginx) rm -f "$SYSTEMD/jidoteki-admin-api-lighttpd.service" ;;
+	lighttpd)
+		# Its file is gone by now, so "disable" would not find it.
+		systemctl -q stop jidoteki-admin-api.socket 2>/dev/null || :
+		rm -f "$SYSTEMD/sockets.target.wants/jidoteki-admin-api.socket"
+		;;
+	esac
+	ensure "" systemd-tmpfiles --create "/usr/lib/tmpfiles.d/$USER_NAME.conf"
+	ensure "" systemctl daemon-reload
+	ensure "" systemctl -q enable jidoteki-admin-api-certificate.service jidoteki-admin-api-recover.service
+	ensure "See: journalctl -u jidoteki-admin-api-minute" systemctl -q enable --now jidoteki-admin-api-minute.timer
+	case $SERVER in
+	nginx)
+		test_nginx
+		# The other server may still hold the port: the unit of the same name was it.
+		systemctl -q stop jidoteki-admin-api.service
+		ensure "See: journalctl -u jidoteki-admin-api.socket" systemctl -q enable --now jidoteki-admin-api.socket
+		ensure "See: journalctl -u jidoteki-admin-api" systemctl -q enable jidoteki-admin-api.service
+		ensure "See: journalctl -u jidoteki-admin-api" systemctl restart jidoteki-admin-api.service
+		ensure "See: journalctl -u nginx" systemctl -q enable nginx.service
+		ensure "See: journalctl -u nginx" systemctl reload-or-restart nginx.service
+		;;
+	lighttpd)
+		ensure "See: journalctl -u jidoteki-admin-api" systemctl -q enable jidoteki-admin-api.service
+		ensure "See: journalctl -u jidoteki-admin-api and $LOG/lighttpd.log" systemctl restart jidoteki-admin-api.service
+		;;
+	esac
+}
+
+start_plain() {
+	if command -v update-rc.d >/dev/null; then
+		ensure "" update-rc.d jidoteki-admin-api defaults
+	fi
+	[ "$SERVER" = lighttpd ] || test_nginx
+	ensure "" "$INIT" stop
+	"$INIT" start || fail "the web server did not start; what it said is above"
+	note "systemd does not run here: $INIT has started things, and starts them at boot if this machine's init runs it"
+	if [ ! -x /etc/init.d/cron ]; then
+		note "there is no cron: run $ADMIN/bin/minute.sh once a minute (health, unconfirmed changes)"
+	elif ! /etc/init.d/cron start >/dev/null 2>&1 && ! pgrep -x cron >/dev/null; then
+		note "cron does not run: start it, or run $ADMIN/bin/minute.sh once a minute (health, unconfirmed changes)"
+	fi
+}
+
+# nginx serves others as well: a configuration that it does not take must not stay.
+test_nginx() {
+	local output
+	grep -q 'include */etc/nginx/sites-enabled/' /etc/nginx/nginx.conf ||
+		fail "/etc/nginx/nginx.conf does not include /etc/nginx/sites-enabled/*: add that line in http { }, and run this again"
+	if ! output=$(nginx -t 2>&1); then
+		rm -f "$SITE_LINK"
+		printf '%s\n' "$output" >&2
+		fail "nginx does not take the configuration with our site, which was switched off again"
+	fi
+}
+
+leave_nginx() {
+	local link="$SITE_LINK"
+	[ -L "$link" ] || return 0
+	rm -f "$link"
+	reload_nginx
+}
+
+reload_nginx() {
+	if has_systemd; then
+		systemctl -q is-active nginx.service || return 0
+		systemctl reload nginx.service || note "nginx could not be reloaded: see nginx -t"
+	elif [ -r /run/nginx.pid ] && [ -d "/proc/$(cat /run/nginx.pid)" ]; then
+		kill -HUP "$(cat /run/nginx.pid)"
+		await_port_free
+	fi
+}
+
+# Without a site, nginx serves nobody.
+end_idle_nginx() {
+	local file
+	for file in /etc/nginx/sites-enabled/* /etc/nginx/conf.d/*; do
+		if [ -e "$file" ]; then
+			[ "$SERVER" != nginx ] || note "nginx goes on, for $file"
+			return 0
+		fi
+	done
+	if has_systemd; then
+		systemctl -q disable --now nginx.service 2>/dev/null || :
+	elif [ -r /run/nginx.pid ] && [ -d "/proc/$(cat /run/nginx.pid)" ]; then
+		kill -QUIT "$(cat /run/nginx.pid)"
+	fi
+}
+
+# A reload returns before the old workers have let go of the port.
+await_port_free() {
+	local n=0
+	command -v ss >/dev/null || return 0
+	while [ -n "$(ss -H -l -t -n "sport = :$PORT")" ]; do
+		n=$((n + 1))
+		[ "$n" -le 100 ] || fail "nginx does not let go of port $PORT"
+		sleep 0.1
+	done
+}
+
+# 403 is right: the question carries no credentials. 200 would be, too, were it the answer.
+await_answer() {
+	local n=0 answer=
+	while [ "$n" -lt 300 ]; do
+		answer=$(curl -s -o /dev/null -w '%{http_code}' --insecure --max-time 5 "https://localhost:$PORT/api/v1/admin/version") || answer=
+		[ "$answer" != 403 ] || return 0
+		n=$((n + 1))
+		sleep 0.1
+	done
+	fail "https://localhost:$PORT does not answer as it should (it said: ${answer:-nothing}). See $LOG/error.log$(
+		[ "$SERVER" = nginx ] && printf ', %s/error.log' "$NGINX_LOG" || printf ', %s/lighttpd.log' "$LOG"
+	)"
+}
+
+goodbye() {
+	say
+	say "The admin API runs on https://localhost:$PORT (${SERVER}, as $USER_NAME)."
+	if [ -n "$NOTES" ]; then
+		say "What you should know:$NOTES"
+	fi
+	say
+	if [ -s "$ADMIN/etc/api.token" ]; then
+		say "Your API token is kept. Try it:"
+		say
+		say "    curl --cacert $TLS/current/appliance.pem https://localhost:$PORT/api/v1/admin/version?token=YOURTOKEN"
+	else
+		say "Next, set the API token. Until then, anybody who reaches port $PORT may set it:"
+		say
+		say "    curl --cacert $TLS/current/appliance.pem https://localhost:$PORT/api/v1/admin/setup -F newtoken=YOURTOKEN"
+	fi
+}
+
+# --- an image ---
+
+install_image() {
+	build
+	begin
+	make_image_user
+	make_directories
+	put_files
+	put_rendered 644 sysusers.conf "/usr/lib/sysusers.d/$USER_NAME.conf"
+	put_data
+	finish_record
+	enable_in_image
+	say
+	say "The admin API is in $ROOT, for $SERVER on port $PORT (uid $API_UID, gid $API_GID)."
+	say "Not done, because it belongs to the machine that the image becomes: packages, certificate, start."
+	say "What you should know:$NOTES"
+	say
+	say "The image needs these, by the names of Debian's packages: openssl sudo gnupg tar gzip util-linux mawk procps logrotate iproute2 hostname"
+	case $SERVER in
+	nginx) say "nginx fcgiwrap, and without systemd: spawn-fcgi cron" ;;
+	lighttpd) say "lighttpd lighttpd-mod-openssl, and without systemd: cron" ;;
+	esac
+}
+
+# What "systemctl enable" would link, and what a System V init follows.
+enable_in_image() {
+	local level
+	image_link "$SYSTEMD/jidoteki-admin-api.service" "$SYSTEMD/multi-user.target.wants/jidoteki-admin-api.service"
+	image_link "$SYSTEMD/jidoteki-admin-api-certificate.service" "$SYSTEMD/multi-user.target.wants/jidoteki-admin-api-certificate.service"
+	image_link "$SYSTEMD/jidoteki-admin-api-recover.service" "$SYSTEMD/multi-user.target.wants/jidoteki-admin-api-recover.service"
+	image_link "$SYSTEMD/jidoteki-admin-api-minute.timer" "$SYSTEMD/timers.target.wants/jidoteki-admin-api-minute.timer"
+	case $SERVER in
+	nginx)
+		image_link "$SYSTEMD/jidoteki-admin-api.socket" "$SYSTEMD/sockets.target.wants/jidoteki-admin-api.socket"
+		image_link "$SITE" "$SITE_LINK"
+		rm -f "$ROOT$SYSTEMD/jidoteki-admin-api-lighttpd.service"
+		;;
+	lighttpd)
+		image_link "$SYSTEMD/jidoteki-admin-api.service" "$SYSTEMD/jidoteki-admin-api-lighttpd.service"
+		rm -f "$ROOT$SYSTEMD/sockets.target.wants/jidoteki-admin-api.socket" "$ROOT$SITE_LINK"
+		;;
+	esac
+	for level in 2 3 4 5; do
+		[ ! -d "$ROOT/etc/rc$level.d" ] || image_link ../init.d/jidoteki-admin-api "/etc/rc$level.d/S20jidoteki-admin-api"
+	done
+	note "an init that knows neither units nor rc directories must call $INIT start, and $ADMIN/bin/minute.sh once a minute"
+}
+
+image_link() { # image_link TARGET LINK
+	mkdir -p "$ROOT${2%/*}"
+	ln -sfn "$1" "$ROOT$2"
+}
+
+# --- away ---
+
+uninstall() {
+	local line path
+	[ -z "$ROOT" ] || fail "--uninstall is for the running machine; throw the image away instead"
+	if [ ! -r "$RECORD" ]; then
+		fail "nothing is installed here ($RECORD is missing)"
+	fi
+	if has_systemd; then
+		systemctl -q disable --now jidoteki-admin-api-minute.timer jidoteki-admin-api-certificate.service \
+			jidoteki-admin-api-recover.service jidoteki-admin-api.socket jidoteki-admin-api.service 2>/dev/null || :
+	elif [ -x "$INIT" ]; then
+		ensure "" "$INIT" stop
+	fi
+	# Links that were made for an image are not in systemctl's books.
+	rm -f "$SYSTEMD"/*.target.wants/jidoteki-admin-api* "$SYSTEMD/jidoteki-admin-api-lighttpd.service"
+	leave_nginx
+	end_idle_nginx
+
+	while read -r line; do
+		path=${line#*  }
+		remove_file "$path"
+	done <"$RECORD"
+	rm -f "$RECORD"
+	rm -rf "$CONF" "$RUN" "${SPOOL%/*}"
+	# Only what is empty goes: what is not is somebody's.
+	for path in "$ADMIN/bin/jobs" "$ADMIN/bin/lib" "$ADMIN/bin" "$LIB"; do
+		rmdir "$path" 2>/dev/null || :
+	done
+	[ ! -d "${HTML%/*}" ] || find "${HTML%/*}" -depth -type d -exec rmdir {} + 2>/dev/null || :
+	if has_systemd; then
+		systemctl daemon-reload
+	fi
+	# systemctl keeps the links of System V as well.
+	if command -v update-rc.d >/dev/null; then
+		update-rc.d jidoteki-admin-api remove >/dev/null 2>&1 || note "update-rc.d could not remove the links to $INIT"
+	fi
+
+	# Data of a group that is gone would belong to the next group that gets its number.
+	find "$ADMIN" "$LOG" "$ETC" -xdev \( -user "$USER_NAME" -o -group "$GROUP_NAME" \) -exec chown -h root:root {} + 2>/dev/null || :
+	if getent passwd "$USER_NAME" >/dev/null; then
+		userdel "$USER_NAME" 2>/dev/null || note "the user $USER_NAME could not be removed"
+	fi
+	if getent group "$GROUP_NAME" >/dev/null; then
+		groupdel "$GROUP_NAME" || note "the group $GROUP_NAME could not be removed"
+	fi
+
+	say "The admin API is removed. Still here, because it is yours:"
+	say "  $ADMIN (token, settings, logs, uploads), $ETC (configuration, certificates), $LOG"
+	say "  and Debian's packages."
+	[ -z "$NOTES" ] || say "What you should know:$NOTES"
+}
+
+main "$@"

@@ -1,0 +1,197 @@
+#!/bin/sh
+# shellcheck shell=dash
+### BEGIN INIT INFO
+# Provides:          jidoteki-admin-api
+# Required-Start:    $local_fs $remote_fs
+# Required-Stop:     $local_fs $remote_fs
+# Should-Start:      $network
+# Default-Start:     2 3 4 5
+# Default-Stop:      0 1 6
+# Short-Description: Admin API of the appliance
+# Description:       The web server of the admin API on port @PORT@, and what starts the program for it.
+### END INIT INFO
+#
+# For machines where systemd does not run; where it does, the unit of the same name comes first. Filled in by
+# install.sh from nginx/init.sh.
+#
+#     jidoteki-admin-api start | stop | restart | reload | status
+#
+# Jobs outlive "stop" and "restart": only what stands in our pid files is ended.
+
+set -eu
+umask 022
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export PATH
+
+RUN=@RUN@
+LOG=@LOG@
+SERVER=$(cat @ADMIN@/etc/web-server.txt)
+
+fail() {
+	printf 'jidoteki-admin-api: %s\n' "$1" >&2
+	exit 1
+}
+
+# The process in the pid file, if it is alive and is the program that we started.
+running() { # running PIDFILE PROGRAM
+	local pid
+	[ -r "$1" ] || return 1
+	# spawn-fcgi ends its line with nothing, which read reports as a failure.
+	read -r pid <"$1" || [ -n "$pid" ] || return 1
+	case $pid in
+	'' | *[!0-9]*) return 1 ;;
+	esac
+	case $(readlink "/proc/$pid/exe" 2>/dev/null) in
+	"$2" | "$2 (deleted)") printf '%s\n' "$pid" ;;
+	*) return 1 ;;
+	esac
+}
+
+# Waits until nothing of it is alive; a stop that returns before that would let the next start find the port taken.
+# A zombie has no "exe": whether its parent ever asks for it is not our business.
+await_end() { # await_end PID
+	local n=0
+	while [ -e "/proc/$1/exe" ]; do
+		n=$((n + 1))
+		[ "$n" -le 100 ] || return 1
+		sleep 0.1
+	done
+}
+
+start_fcgiwrap() {
+	local pid
+	if pid=$(running "$RUN/fcgiwrap.pid" /usr/sbin/fcgiwrap); then
+		return 0
+	fi
+	rm -f "$RUN/fcgi.sock"
+	# -c: one slow request must not hold up the others. -p: nothing but the program can be started.
+	# Without -f: what the program says goes to our log. With it, nginx would write it into its own error log beside
+	# the request line, where credentials may stand.
+	spawn-fcgi -s "$RUN/fcgi.sock" -M 0660 -u @USER@ -g @GROUP@ -U @USER@ -G @WWW_GROUP@ -P "$RUN/fcgiwrap.pid" \
+		-- /usr/sbin/fcgiwrap -c @WORKERS@ -p @BINARY@ </dev/null >>"$LOG/error.log" 2>&1 ||
+		fail "spawn-fcgi could not start fcgiwrap: see $LOG/error.log"
+}
+
+# The workers do not end with their parent, and know nothing of it afterwards: they are looked up before.
+stop_fcgiwrap() {
+	local pid worker workers
+	pid=$(running "$RUN/fcgiwrap.pid" /usr/sbin/fcgiwrap) || return 0
+	workers=$(children "$pid")
+	kill -TERM "$pid"
+	for worker in $workers; do
+		# One that is gone already needs no signal.
+		kill -TERM "$worker" 2>/dev/null || :
+	done
+	await_end "$pid" || fail "fcgiwrap does not end (process $pid)"
+	rm -f "$RUN/fcgiwrap.pid" "$RUN/fcgi.sock"
+}
+
+children() { # children PID
+	local status parent
+	for status in /proc/[0-9]*/status; do
+		parent=$(sed -n 's/^PPid:[^0-9]*//p' "$status" 2>/dev/null) || continue
+		[ "$parent" != "$1" ] || printf '%s\n' "$status" | tr -dc '0-9\n'
+	done
+}
+
+# What may be gone after a boot, where /run or /var/log is in memory. lighttpd opens its logs as the API user, who may
+# not make a file there.
+prepare() {
+	local log
+	mkdir -p "$RUN" "$LOG" @SPOOL@
+	chmod 755 "$RUN"
+	chown root:@GROUP@ "$LOG"
+	chmod 2750 "$LOG"
+	for log in error access lighttpd; do
+		: >>"$LOG/$log.log"
+		chown root:@GROUP@ "$LOG/$log.log"
+		chmod 660 "$LOG/$log.log"
+	done
+	chown @USER@:@GROUP@ @SPOOL@
+	chmod 700 @SPOOL@
+}
+
+start() {
+	prepare
+	# What was not confirmed, or was cut off, before the machine went down. Nothing to take back is no failure.
+	if [ -x @ADMIN@/bin/recover.sh ]; then
+		@ADMIN@/bin/recover.sh </dev/null || printf 'jidoteki-admin-api: recover.sh failed\n' >&2
+	fi
+	@LIB@/self-signed.sh @TLS@
+	case $SERVER in
+	nginx)
+		start_fcgiwrap
+		if running /run/nginx.pid /usr/sbin/nginx >/dev/null; then
+			reload_nginx
+		else
+			nginx -q || fail "nginx did not start: see what nginx -t says"
+		fi
+		;;
+	lighttpd)
+		if ! running "$RUN/lighttpd.pid" /usr/sbin/lighttpd >/dev/null; then
+			lighttpd -f @CONF@/lighttpd.conf </dev/null || fail "lighttpd did not start: see $LOG/lighttpd.log"
+		fi
+		;;
+	*) fail "@ADMIN@/etc/web-server.txt: expected nginx or lighttpd" ;;
+	esac
+}
+
+# nginx may serve others as well, so it goes on. Its port of ours answers 502 then.
+stop() {
+	local pid
+	stop_fcgiwrap
+	if pid=$(running "$RUN/lighttpd.pid" /usr/sbin/lighttpd); then
+		# SIGINT: it leaves the port at once, and ends when it has answered what it serves.
+		kill -INT "$pid"
+		if ! await_end "$pid"; then
+			kill -TERM "$pid"
+			await_end "$pid" || fail "lighttpd does not end (process $pid)"
+		fi
+		rm -f "$RUN/lighttpd.pid"
+	fi
+}
+
+reload_nginx() {
+	local pid
+	nginx -t -q || fail "nginx does not take its configuration; what it said is above"
+	pid=$(running /run/nginx.pid /usr/sbin/nginx) || fail "nginx does not run"
+	kill -HUP "$pid"
+}
+
+# After a change of the certificate. lighttpd is restarted, because it could not read the new key any more.
+reload() {
+	case $SERVER in
+	nginx) reload_nginx ;;
+	lighttpd)
+		stop
+		start
+		;;
+	esac
+}
+
+status() {
+	local pid
+	case $SERVER in
+	nginx)
+		pid=$(running "$RUN/fcgiwrap.pid" /usr/sbin/fcgiwrap) || fail "fcgiwrap does not run"
+		running /run/nginx.pid /usr/sbin/nginx >/dev/null || fail "nginx does not run"
+		printf 'fcgiwrap runs (process %s), and nginx\n' "$pid"
+		;;
+	*)
+		pid=$(running "$RUN/lighttpd.pid" /usr/sbin/lighttpd) || fail "lighttpd does not run"
+		printf 'lighttpd runs (process %s)\n' "$pid"
+		;;
+	esac
+}
+
+case ${1-} in
+start) start ;;
+stop) stop ;;
+restart)
+	stop
+	start
+	;;
+reload | force-reload) reload ;;
+status) status ;;
+*) fail "usage: jidoteki-admin-api start|stop|restart|reload|status" ;;
+esac

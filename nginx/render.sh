@@ -1,0 +1,48 @@
+#!/bin/sh
+#
+# Fills in a template of this directory: every @NAME@ becomes the value given as NAME=VALUE.
+#
+#     render.sh TEMPLATE NAME=VALUE...
+#
+# The one place where our configurations get their paths and ports: install.sh uses it, and so do the tests.
+# With IPV6=no, lines that end in "# ipv6" are left out: nginx does not start on a kernel without IPv6 otherwise.
+
+set -eu
+
+fail() {
+	printf 'render.sh: %s\n' "$1" >&2
+	exit 1
+}
+
+[ $# -ge 1 ] || fail "usage: render.sh TEMPLATE NAME=VALUE..."
+TEMPLATE=$1
+shift
+[ -r "$TEMPLATE" ] || fail "cannot read $TEMPLATE"
+
+script=
+for pair in "$@"; do
+	name=${pair%%=*}
+	value=${pair#*=}
+	case $name in
+	*[!A-Z0-9_]* | '') fail "not a name: $name" ;;
+	esac
+	# What sed, a web server's configuration or a shell would read as more than text has no place in a path of ours.
+	case $value in
+	*[!A-Za-z0-9/._:,+=@\[\]-]*) fail "$name has a character that cannot stand in a configuration: $value" ;;
+	esac
+	script="${script}s|@$name@|$value|g
+"
+	case $pair in
+	IPV6=no) script="${script}/# ipv6\$/d
+" ;;
+	esac
+done
+
+text=$(sed -e "$script" "$TEMPLATE")
+case $text in
+*@[A-Z]*[A-Z0-9]@*)
+	left=$(printf '%s\n' "$text" | sed -n 's/.*\(@[A-Z][A-Z0-9_]*@\).*/\1/p' | head -n 1)
+	[ -z "$left" ] || fail "$TEMPLATE: $left has no value"
+	;;
+esac
+printf '%s\n' "$text"
