@@ -1,0 +1,91 @@
+// Certificates.
+
+import {get, post} from './api.js';
+import {onTrial} from './app.js';
+import {h, t, muted, fill, card, facts, field, form, tick, notice, failed, row, link, ask, button, logView, date, duration} from './ui.js';
+import {follow, jobPanel} from './job.js';
+
+const TRIAL_SECONDS = 300;
+
+// What a person wants to know, by the marks in the DER. Throws where there is none.
+function readCertificate(pem) {
+	const der = atob(/-----BEGIN CERTIFICATE-----([\w+/=\s]+)-----END CERTIFICATE-----/.exec(pem)[1].replace(/\s/g, ''));
+	// Validity: two times, of 12 digits until 2049 and of 14 later.
+	const [, from, to] = /\x30.((?:\x17\r\d{12}|\x18\x0f\d{14})Z)((?:\x17\r\d{12}|\x18\x0f\d{14})Z)/s.exec(der);
+	const time = text => Date.parse((text[0] === '\x17' ? '20' : '').concat(text.slice(2)).replace(/^(....)(..)(..)(..)(..)/, '$1-$2-$3T$4:$5:'));
+	// The first common name is the issuer's.
+	const [, length, rest] = /\x06\x03\x55\x04\x03.(.)(.*)/s.exec(der) || ['', '\0', ''];
+	const names = [];
+	let [, list] = /\x06\x03\x55\x1d\x11(?:\x01\x01\xff)?\x04(?:[\0-\x7f]|\x81.|\x82..)\x30(?:[\0-\x7f]|\x81.|\x82..)(.*)/s.exec(der) || ['', ''];
+	// 0x82 is a DNS name, 0x87 an address.
+	for (; /^[\x81\x82\x86\x87][\0-\x7f]/.test(list); list = list.slice(2 + list.charCodeAt(1))) {
+		const value = list.slice(2, 2 + list.charCodeAt(1));
+		if (list[0] === '\x82') names.push(value);
+		if (list[0] === '\x87') names.push(value.length === 4 ? Array.from(value, one => one.charCodeAt()).join('.') : plainHost(`[${value.match(/../gs).map(two => (two.charCodeAt() << 8 | two.charCodeAt(1)).toString(16)).join(':')}]`));
+	}
+	return {names, issuer: rest.slice(0, length.charCodeAt()), from: time(from), to: time(to)};
+}
+
+const plainHost = host => new URL(`http://${host}`).hostname.replace(/^\[|\]$/g, '');
+
+function covers(names, host) {
+	return names.some(name => name.toLowerCase() === host || name.startsWith('*.') && host.slice(host.indexOf('.')) === name.slice(1).toLowerCase());
+}
+
+// A file is read when it is chosen, because a check must answer at once.
+function pemField(name, judge, extra) {
+	let pem = '';
+	const self = field(name, {type: 'file', check: () => judge(pem), onchange: async () => {
+		pem = self.value ? await self.value.slice(0, 1e6).text() : '';
+		self.pem = pem;
+		if (pem) self.check();
+		else self.fail('');
+	}, ...extra});
+	return self;
+}
+
+function judgeCertificate(pem) {
+	try {
+		readCertificate(pem);
+		return '';
+	} catch {
+		return t(pem.includes('PRIVATE KEY') ? 'isKey' : 'needCert');
+	}
+}
+
+const judgeKey = pem => pem.includes('ENCRYPTED') ? t('keyEncrypted') : /-----BEGIN (RSA |EC )?PRIVATE KEY-----/.test(pem) ? '' : t('needKey');
+
+export async function certs(view, redraw) {
+	const status = await get('/certs');
+	onTrial('certs', status);
+	if (status.status === 'running') return job(false);
+	const leaf = pemField('public', judgeCertificate);
+	const trial = tick('trial', true, {time: duration(TRIAL_SECONDS)});
+	fill(view,
+		card('newCerts', form([leaf, pemField('private', judgeKey), pemField('ca', judgeCertificate, {optional: true}), trial], 'review', async values => {
+			const {names, issuer, from, to} = readCertificate(leaf.pem);
+			const faults = [
+				to < Date.now() && notice('bad', 'certExpired'),
+				from > Date.now() && notice('warn', 'certEarly'),
+				!covers(names, plainHost(location.hostname)) && notice('warn', 'certNames', {host: location.hostname}),
+				!trial.input.checked && notice('warn', 'noTrial'),
+			];
+			const day = ms => date(ms, {dateStyle: 'long'});
+			if (!await ask('applyAsk', 'apply', {}, facts([['certFor', names.join(', ') || '–'], ['certBy', issuer], ['certFrom', day(from)], ['certTo', day(to)]]), ...faults)) return;
+			await post('/certs', {...values, confirm: trial.input.checked && String(TRIAL_SECONDS)}, {seconds: 60});
+			await job(true);
+		})),
+		card('lastChange', status.status === 'failed' ? failed(status) : status.status ? notice('good', 'done') : muted('none'), logView(status.log).element));
+
+	async function job(isNew) {
+		const panel = jobPanel('applying');
+		const lost = h('div');
+		const trust = notice('info', 'certsTrust', {}, row(link('home', '/', {target: '_blank'}), button('reload', () => location.reload())));
+		trust.hidden = true;
+		fill(view, h('section.card', panel.element, lost, trust));
+		// A browser lets no request through to a certificate that it does not trust.
+		const slow = setTimeout(() => trust.hidden = !lost.firstChild, 6000);
+		await follow('/certs', lost, panel.show, isNew, answer => answer.pending || answer.status !== 'running').finally(() => clearTimeout(slow));
+		await redraw();
+	}
+}

@@ -1,0 +1,98 @@
+// Long work made visible: transfers, and jobs until they say how they went.
+
+import {get, upload, download, pause} from './api.js';
+import {h, t, bytes, duration, number, progress, button, notice, row, logView, fill} from './ui.js';
+
+// Transfers outlive the page that began them.
+export const transfers = new Map();
+
+addEventListener('beforeunload', event => transfers.size && event.preventDefault());
+
+function transfer(name, label, run) {
+	const stopper = new AbortController();
+	const bar = progress(label);
+	bar.set(null);
+	const self = {element: h('div', bar.element, row(button('cancel', () => stopper.abort()))), stop: () => stopper.abort()};
+	// The rate of the last seconds, so that a stall shows.
+	const samples = [[performance.now(), 0]];
+	const show = (done, all) => {
+		const now = performance.now();
+		samples.push([now, done]);
+		while (samples.length > 2 && now - samples[0][0] > 6000) samples.shift();
+		const rate = (done - samples[0][1]) / Math.max(0.2, (now - samples[0][0]) / 1000);
+		bar.set(all ? done / all : null, `${all ? t('ofBytes', {done: bytes(done), all: bytes(all)}) : bytes(done)}, ${bytes(rate)}/s${all && rate ? `, ${t('left', {time: duration((all - done) / rate)})}` : ''}`);
+	};
+	transfers.set(name, self);
+	self.done = run(stopper.signal, show, bar).finally(() => {
+		transfers.delete(name);
+		self.element.remove();
+	});
+	return self;
+}
+
+// after: what the appliance does between the last byte and its answer.
+export const send = (name, path, fields, file, after) => transfer(name, t('uploading', {file: file.name}), async (signal, show, bar) => {
+	let percent = 0;
+	try {
+		return await upload(path, fields, signal, (done, all) => {
+			percent = Math.floor(100 * done / all);
+			if (done < all) show(done, all);
+			else bar.set(null, t(after));
+		});
+	} catch (error) {
+		throw Object.assign(error, {percent});
+	}
+});
+
+export function fileButton(name, path, file, props) {
+	const out = h('div');
+	return h('div', row(button(name, async () => {
+		const self = transfer(path, t('collecting'), (signal, show) => download(path, file, signal, show));
+		fill(out, self.element);
+		try {
+			fill(out, notice('good', 'saved', {file, size: bytes(await self.done)}));
+		} catch (error) {
+			if (error.status !== 404) throw error;
+			fill(out, notice('info', 'none'));
+		}
+	}, props)), out);
+}
+
+export const isAway = ({kind, status}) => kind === 'network' || status >= 502;
+
+// Asks until the status is final, through lost connections and restarts.
+// isNew: the status may still be that of the job before.
+export async function follow(path, lost, show = () => {}, isNew = false, until = ({status}) => status !== 'running') {
+	let since;
+	const began = Date.now();
+	for (;;) {
+		try {
+			const status = await get(path, {seconds: 8});
+			since = null;
+			fill(lost);
+			show(status);
+			isNew &&= status.status !== 'running' && Date.now() - began < 5000;
+			if (!isNew && until(status)) return status;
+		} catch (error) {
+			if (!isAway(error)) throw error;
+			if (!since) fill(lost, notice('warn', 'lost', {}, h('p')));
+			since ||= Date.now();
+			lost.querySelector('p:last-child').textContent = t('waiting', {time: duration((Date.now() - since) / 1000)});
+		}
+		await pause(1000);
+	}
+}
+
+export function jobPanel(label) {
+	const bar = progress(t(label));
+	const step = h('p.muted', {'aria-live': 'polite'});
+	const log = logView();
+	return {
+		element: h('div', bar.element, step, log.element),
+		show({percentage, log: tail}) {
+			bar.set(percentage >= 0 ? percentage / 100 : null, percentage >= 0 ? `${number(percentage)} %` : '');
+			log.add(tail);
+			if (step.textContent !== log.last()) step.textContent = log.last();
+		},
+	};
+}
