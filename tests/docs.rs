@@ -1,0 +1,543 @@
+//! The documents: nothing that they say of the code may rot. `UPDATE_DOCS=1 cargo test` remakes the table of requests.
+//!
+//! An example in docs/API.md is a block of the kind `http`: the request line, a line `name=value` for each field of its
+//! form, an empty line, and the answer. Of the answer's headers only those that stand there are compared, its body whole;
+//! a body of `...` is any. Each example has an appliance of its own (`fixture.rs`), in which a comment before it puts
+//! files: `<!-- given: etc/version.txt = 1.2.3 -->`, or takes them away: `= nothing`. After `<!-- then -->` an example goes
+//! on where the one before it ended.
+
+use crate::fixture::Fixture;
+use crate::form;
+use jidoteki_admin_api::json;
+use jidoteki_admin_api::routes::{Access, PREFIX, ROUTES, Route, Success, Verb};
+use jidoteki_admin_api::upload::Presence;
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+const BINARY: &str = env!("CARGO_BIN_EXE_jidoteki-admin-api");
+
+fn read(name: &str) -> String {
+    fs::read_to_string(Path::new(ROOT).join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// Every file below a folder, by its name from the root of the project.
+fn files(folder: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(Path::new(ROOT).join(folder)).unwrap() {
+        let entry = entry.unwrap();
+        let name = format!("{folder}/{}", entry.file_name().into_string().unwrap());
+        match entry.file_type().unwrap().is_dir() {
+            true if name.ends_with("/node_modules") => {}
+            true => names.extend(files(&name)),
+            false => names.push(name),
+        }
+    }
+    names.sort();
+    names
+}
+
+/// The documents that people read.
+fn documents() -> Vec<String> {
+    let docs = files("docs").into_iter().filter(|name| has_extension(name, "md"));
+    docs.chain(["README.md".to_owned()]).collect()
+}
+
+fn has_extension(name: &str, wanted: &str) -> bool {
+    Path::new(name).extension().is_some_and(|extension| extension == wanted)
+}
+
+#[track_caller]
+fn report(what: &str, faults: &[String]) {
+    assert!(faults.is_empty(), "{what}:\n  {}", faults.join("\n  "));
+}
+
+// --- the reference against the table and the executable ---
+
+fn short(route: &Route) -> &'static str {
+    route.path.strip_prefix(PREFIX).unwrap_or(route.path)
+}
+
+/// GitHub's anchor of a heading.
+fn anchor(heading: &str) -> String {
+    let kept = heading.trim().chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    kept.map(|c| if c == ' ' { '-' } else { c.to_ascii_lowercase() }).collect()
+}
+
+fn table() -> String {
+    let mut table =
+        "| Request | What it does | Form and query | Answer | Scope | Enabled by |\n| --- | --- | --- | --- | --- | --- |\n"
+            .to_owned();
+    for route in ROUTES {
+        let heading = format!("{} {}", route.method.as_str(), short(route));
+        let fields = route.fields.iter().map(|field| match field.presence {
+            Presence::Required => format!("`{}`", field.name),
+            Presence::Optional => format!("`{}` (optional)", field.name),
+        });
+        let parameters = route.parameters.iter().map(|parameter| format!("`?{}=`", parameter.name));
+        let takes: Vec<String> = fields.chain(parameters).collect();
+        let mut answer = match route.success {
+            Success::Json(_) => "200, JSON".to_owned(),
+            Success::Text => "200, text".to_owned(),
+            Success::Page => "200, a page".to_owned(),
+            Success::Download(name) => format!("200, `{name}`"),
+            Success::Accepted => "202".to_owned(),
+        };
+        if route.can_be_absent {
+            answer.push_str(", or 404");
+        }
+        let scope = match route.handler.access() {
+            Access::Admin => format!("`{}`", route.scope.name()),
+            Access::Open => String::new(),
+        };
+        let feature = route.feature.map_or_else(String::new, |feature| format!("`{}`", feature.name()));
+        let link = anchor(&heading);
+        let cells =
+            [format!("[{heading}](#{link})"), route.summary.to_owned(), takes.join(", "), answer, scope, feature];
+        table.push_str(&format!("| {} |\n", cells.join(" | ")).replace("|  |", "| |"));
+    }
+    table
+}
+
+#[test]
+fn the_reference_has_the_table_of_the_code() {
+    const BEGIN: &str = "<!-- The table is made from src/routes.rs by UPDATE_DOCS=1 cargo test -->\n\n";
+    const END: &str = "\n<!-- The end of the table -->\n";
+    let text = read("docs/API.md");
+    let (before, rest) = text.split_once(BEGIN).expect("docs/API.md has the mark where the table begins");
+    let (_, after) = rest.split_once(END).expect("docs/API.md has the mark where the table ends");
+    let wanted = [before, BEGIN, &table(), END, after].concat();
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(Path::new(ROOT).join("docs/API.md"), &wanted).unwrap();
+    } else {
+        assert!(text == wanted, "the table in docs/API.md is stale: UPDATE_DOCS=1 cargo test");
+    }
+}
+
+struct Example {
+    /// Where it stands, for who must correct it.
+    line: usize,
+    /// Whether it begins with an appliance of its own.
+    is_fresh: bool,
+    /// Files, and `None` for one that is taken away.
+    given: Vec<(String, Option<String>)>,
+    method: String,
+    target: String,
+    fields: Vec<(String, String)>,
+    status: String,
+    headers: Vec<(String, String)>,
+    body: String,
+}
+
+fn examples() -> Vec<Example> {
+    let text = read("docs/API.md");
+    let mut lines = text.lines().enumerate().map(|(at, line)| (at + 1, line));
+    let (mut examples, mut given, mut is_fresh) = (Vec::new(), Vec::new(), true);
+    while let Some((line, text)) = lines.next() {
+        let comment = text.strip_prefix("<!-- ").and_then(|rest| rest.strip_suffix(" -->"));
+        if let Some(file) = comment.and_then(|comment| comment.strip_prefix("given: ")) {
+            let (name, content) = file.split_once(" = ").unwrap_or_else(|| panic!("line {line}: no content"));
+            let content = (content != "nothing").then(|| content.to_owned() + "\n");
+            given.push((name.to_owned(), content));
+        } else if comment == Some("then") {
+            is_fresh = false;
+        } else if text == "```http" {
+            let block: Vec<&str> = lines.by_ref().map(|(_, line)| line).take_while(|line| *line != "```").collect();
+            examples.push(parse(line, &block, std::mem::take(&mut given), is_fresh));
+            is_fresh = true;
+        }
+    }
+    examples
+}
+
+fn parse(line: usize, block: &[&str], given: Vec<(String, Option<String>)>, is_fresh: bool) -> Example {
+    let mut sections = block.splitn(3, |line| line.is_empty());
+    let request = sections.next().unwrap_or_default();
+    let head = sections.next().unwrap_or_else(|| panic!("line {line}: an example has an answer"));
+    let body = sections.next().unwrap_or_default().join("\n");
+    let (method, target) = request[0].split_once(' ').unwrap_or_else(|| panic!("line {line}: no request line"));
+    let mut fields: Vec<(String, String)> = Vec::new();
+    for text in &request[1..] {
+        let field = text.split_once('=').filter(|(name, _)| name.bytes().all(|byte| byte.is_ascii_lowercase()));
+        match (field, fields.last_mut()) {
+            (Some((name, value)), _) => fields.push((name.to_owned(), value.to_owned())),
+            // A document of more than one line goes on.
+            (None, Some((_, value))) => value.extend(["\n", text]),
+            (None, None) => panic!("line {line}: {text:?} is no field"),
+        }
+    }
+    let headers =
+        head[1..].iter().map(|header| header.split_once(": ").unwrap_or_else(|| panic!("line {line}: {header}")));
+    Example {
+        line,
+        is_fresh,
+        given,
+        method: method.to_owned(),
+        target: target.to_owned(),
+        fields,
+        status: head[0].strip_prefix("HTTP/1.1 ").unwrap_or_else(|| panic!("line {line}: no status line")).to_owned(),
+        headers: headers.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        body,
+    }
+}
+
+/// The head and the body of the executable's answer.
+fn send(fixture: &Fixture, example: &Example) -> (String, String) {
+    let fields: Vec<(&str, &str)> =
+        example.fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let (kind, mut body) = form::encode(&fields);
+    let mut command = Command::new(BINARY);
+    command
+        .env_clear()
+        .env("GATEWAY_INTERFACE", "CGI/1.1")
+        .env("REQUEST_METHOD", &example.method)
+        .env("REQUEST_URI", &example.target)
+        .env("REMOTE_ADDR", "192.0.2.7")
+        .env("JIDO_ADMIN_PATH", fixture.admin())
+        .env("JIDO_ETC_PATH", fixture.etc());
+    if fields.is_empty() {
+        body.clear();
+    } else {
+        command.env("CONTENT_TYPE", kind);
+    }
+    command.env("CONTENT_LENGTH", body.len().to_string());
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(&body).unwrap();
+    let output = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+    let (head, body) = output.split_once("\r\n\r\n").expect("an answer has a head");
+    (head.to_owned(), body.to_owned())
+}
+
+/// What is wrong with the answer, if anything.
+fn fault(example: &Example, head: &str, body: &str) -> Option<String> {
+    let mut lines = head.split("\r\n");
+    let status = lines.next().and_then(|line| line.strip_prefix("Status: ")).unwrap_or_default();
+    if status != example.status {
+        return Some(format!("{status}, not {}: {body}", example.status));
+    }
+    let headers: Vec<&str> = lines.collect();
+    for (name, value) in &example.headers {
+        if !headers.contains(&format!("{name}: {value}").as_str()) {
+            return Some(format!("no header {name}: {value} in {headers:?}"));
+        }
+    }
+    let is_json = headers.contains(&"Content-Type: application/json");
+    let (wanted, got) = if is_json {
+        (json::compact(&example.body), json::compact(body))
+    } else {
+        (example.body.clone(), body.trim_end_matches('\n').to_owned())
+    };
+    (wanted != "..." && wanted != got).then(|| format!("the body is\n    {got}\n  not\n    {wanted}"))
+}
+
+#[test]
+fn every_example_of_the_reference_is_what_the_executable_answers() {
+    let examples = examples();
+    assert!(examples.len() >= ROUTES.len(), "only {} examples", examples.len());
+    let mut faults = Vec::new();
+    let mut fixture = Fixture::new();
+    for example in &examples {
+        if example.is_fresh {
+            fixture = Fixture::new();
+        }
+        for (name, content) in &example.given {
+            match content {
+                Some(content) => fixture.write(name, content),
+                None => fixture.remove(name),
+            }
+        }
+        let (head, body) = send(&fixture, example);
+        if let Some(fault) = fault(example, &head, &body) {
+            faults.push(format!("line {}: {} {}: {fault}", example.line, example.method, example.target));
+        }
+    }
+    report("examples of docs/API.md that are not so", &faults);
+}
+
+#[test]
+fn every_route_has_a_chapter_and_an_example_of_its_success() {
+    let (text, examples) = (read("docs/API.md"), examples());
+    let mut faults = Vec::new();
+    for route in ROUTES {
+        let (method, wanted) = (route.method.as_str(), if route.success == Success::Accepted { "202" } else { "200" });
+        if !text.contains(&format!("\n### {method} {}\n", short(route))) {
+            faults.push(format!("{method} {} has no chapter", route.path));
+        }
+        let is_shown = examples.iter().any(|example| {
+            let path = example.target.split('?').next().unwrap_or_default();
+            path == route.path && example.method == method && example.status.starts_with(wanted)
+        });
+        if !is_shown {
+            faults.push(format!("{method} {} has no example with {wanted}", route.path));
+        }
+        for field in route.fields.iter().filter(|_| route.method == Verb::Post) {
+            if !text.contains(&format!("`{}`", field.name)) {
+                faults.push(format!("the field {} of {method} {} is not explained", field.name, route.path));
+            }
+        }
+    }
+    report("docs/API.md", &faults);
+}
+
+#[test]
+fn the_commands_of_the_reference_print_what_it_says() {
+    let folder = Path::new(BINARY).parent().unwrap().display().to_string();
+    let output = Command::new("tests/console.sh")
+        .arg("docs/API.md")
+        .current_dir(ROOT)
+        .env("PATH", format!("{folder}:{}", std::env::var("PATH").unwrap_or_default()))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+// --- names that the documents give ---
+
+/// Names of the tests in Rust, and the text of all tests that are not.
+fn tests() -> (BTreeSet<String>, String) {
+    let (mut names, mut others) = (BTreeSet::new(), String::new());
+    for file in files("src").into_iter().chain(files("tests")) {
+        let Ok(text) = fs::read_to_string(Path::new(ROOT).join(&file)) else { continue };
+        if !has_extension(&file, "rs") {
+            others.push_str(&text);
+            continue;
+        }
+        let mut is_test = false;
+        for line in text.lines().map(str::trim) {
+            match line.strip_prefix("fn ").and_then(|rest| rest.split_once('(')) {
+                Some((name, _)) if is_test => drop(names.insert(name.to_owned())),
+                _ => {}
+            }
+            is_test = line == "#[test]" || (is_test && line.starts_with("#["));
+        }
+    }
+    (names, others)
+}
+
+/// The pieces of a text between back quotes.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+/// A row's last cell in a table whose last column is "Shown by" names tests: a function, or the name of a check of a script
+/// under `tests/`. Where there is none it says so: "not yet" or "no test", and why.
+#[test]
+fn every_test_that_a_document_names_is_there() {
+    let (names, others) = tests();
+    let (mut faults, mut n_named) = (Vec::new(), 0);
+    for document in documents() {
+        let mut is_listing = false;
+        for (at, line) in read(&document).lines().enumerate().filter(|(_, line)| !line.starts_with("| ---")) {
+            if !line.starts_with('|') {
+                is_listing = false;
+                continue;
+            }
+            let last = line.trim_end_matches(['|', ' ']).rsplit(" | ").next().unwrap_or_default();
+            if last == "Shown by" {
+                is_listing = true;
+                continue;
+            }
+            if !is_listing {
+                continue;
+            }
+            let place = format!("{document}:{}", at + 1);
+            let mut n_here = 0;
+            for name in quoted(last) {
+                n_here += 1;
+                let is_there = names.contains(name) || (name.contains(' ') && others.contains(name));
+                if !is_there {
+                    faults.push(format!("{place}: there is no test {name:?}"));
+                }
+            }
+            if n_here == 0 && !last.starts_with("not yet") && !last.starts_with("no test") {
+                faults.push(format!("{place}: shown by nothing"));
+            }
+            n_named += n_here;
+        }
+    }
+    report("documents name tests", &faults);
+    assert!(n_named > 50, "only {n_named} tests are named");
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let mut faults = Vec::new();
+    for document in documents() {
+        let folder = Path::new(&document).parent().unwrap();
+        for target in read(&document).split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if target.contains("://") {
+                continue;
+            }
+            let (path, fragment) = target.split_once('#').unwrap_or((target, ""));
+            let file = if path.is_empty() { PathBuf::from(&document) } else { folder.join(path) };
+            let Ok(found) = fs::metadata(Path::new(ROOT).join(&file)) else {
+                faults.push(format!("{document}: {target}"));
+                continue;
+            };
+            let has_anchor = || {
+                let text = read(&file.display().to_string());
+                text.lines()
+                    .filter(|line| line.starts_with('#'))
+                    .any(|line| anchor(line.trim_start_matches('#')) == fragment)
+            };
+            if !fragment.is_empty() && (found.is_dir() || !has_anchor()) {
+                faults.push(format!("{document}: {target}"));
+            }
+        }
+    }
+    report("links that lead nowhere", &faults);
+}
+
+// --- the map of the code ---
+
+/// The modules of `lib.rs`, in their order.
+fn modules() -> Vec<String> {
+    let lines = read("src/lib.rs");
+    let names = lines.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';').map(str::to_owned));
+    names.collect()
+}
+
+/// The code of a file: without comments, and without its tests.
+fn code(file: &str) -> String {
+    let text = read(file);
+    let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+    code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn a_module_uses_only_those_above_it() {
+    let modules = modules();
+    assert!(modules.len() > 20, "{modules:?}");
+    let position = |name: &str| modules.iter().position(|module| module == name);
+    let mut faults = Vec::new();
+    for file in files("src") {
+        let own = file.trim_start_matches("src/").split(['/', '.']).next().unwrap_or_default();
+        // These two stand above the map.
+        if own == "main" || own == "lib" {
+            continue;
+        }
+        let at = position(own).unwrap_or_else(|| panic!("{file} is not in the map"));
+        for rest in code(&file).split("crate::").skip(1) {
+            let used: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            let is_above = position(&used).is_some_and(|used| used <= at);
+            // The table names the handlers, and one handler tells the table.
+            let is_exception = own == "endpoints" && used == "routes";
+            if !is_above && !is_exception {
+                faults.push(format!("{file} uses {used:?}, which stands below it"));
+            }
+        }
+    }
+    report("src/lib.rs", &faults);
+}
+
+#[test]
+fn the_architecture_names_every_file_of_the_code_and_no_other() {
+    let text = read("docs/ARCHITECTURE.md");
+    let tree =
+        text.split("```text\n").nth(1).and_then(|rest| rest.split("```").next()).expect("it begins with the tree");
+    let mut named = BTreeSet::new();
+    let mut folder = String::new();
+    for line in tree.lines() {
+        let name = line.split_whitespace().next().unwrap_or_default();
+        match (line.starts_with(' '), name.strip_suffix('/')) {
+            (false, Some(top)) => folder = top.to_owned(),
+            (true, Some(inner)) => drop(named.insert(format!("{folder}/{inner}/"))),
+            (true, None) => drop(named.insert(format!("{folder}/{name}"))),
+            (false, None) => drop(named.insert(name.to_owned())),
+        }
+    }
+    let mut faults = Vec::new();
+    for top in ["src", "cgi-bin"] {
+        for file in files(top) {
+            // A folder within these two is one line, or a line a file.
+            let inner: String = file.splitn(3, '/').take(2).collect::<Vec<_>>().join("/") + "/";
+            let is_named = named.contains(&file) || (file.matches('/').count() > 1 && named.contains(&inner));
+            if !is_named {
+                faults.push(format!("{file} is not in the tree"));
+            }
+        }
+    }
+    faults.extend(
+        named.iter().filter(|name| !Path::new(ROOT).join(name).exists()).map(|name| format!("{name} is not there")),
+    );
+    report("docs/ARCHITECTURE.md", &faults);
+}
+
+/// What one file alone may know, and the words by which it is known.
+#[test]
+fn each_matter_stays_in_its_file() {
+    const CGI: &[&str] = &[
+        "\"REQUEST_",
+        "\"QUERY_STRING",
+        "\"CONTENT_",
+        "\"REMOTE_",
+        "\"PATH_INFO",
+        "\"SCRIPT_NAME",
+        "\"GATEWAY_",
+        "\"HTTP_",
+        "\"JIDO_SENDFILE",
+        "\"JIDO_WAITING_ROOM",
+    ];
+    let matters: [(&str, &[&str], &[&str]); 5] = [
+        ("a CGI variable", CGI, &["src/request.rs"]),
+        // The answer to a panic is written by main.rs, when nothing else can be trusted any more; openapi.rs only tells.
+        ("a status of failure", &["\"40", "\"41", "\"42", "\"50"], &["src/error.rs", "src/main.rs", "src/openapi.rs"]),
+        ("a boundary of a form", &["memmem"], &["src/multipart.rs"]),
+        (
+            "the making of an environment for a job",
+            &["Command::new"],
+            &["src/job.rs", "src/verify.rs", "src/machine.rs", "src/cli.rs"],
+        ),
+        ("the quoting of a value for a shell", &["'`'"], &["src/shell_conf.rs"]),
+    ];
+    let mut faults = Vec::new();
+    for (what, words, homes) in matters {
+        for file in files("src").iter().filter(|file| !homes.contains(&file.as_str())) {
+            let code = code(file);
+            faults
+                .extend(words.iter().filter(|word| code.contains(*word)).map(|word| format!("{file}: {what}: {word}")));
+        }
+        for home in homes {
+            let code = code(home);
+            assert!(
+                words.iter().any(|word| code.contains(word)),
+                "{home} knows nothing of {what}: the words are wrong"
+            );
+        }
+    }
+    report("this belongs elsewhere", &faults);
+}
+
+#[test]
+fn endpoints_do_not_know_that_they_run_under_cgi() {
+    let mut faults = Vec::new();
+    for file in files("src/endpoints") {
+        let code = code(&file);
+        let words = ["env::", "stdout", "stdin", "stderr", "process::", "println", "/opt/", "/usr/local"];
+        faults.extend(words.iter().filter(|word| code.contains(*word)).map(|word| format!("{file}: {word}")));
+    }
+    report("src/endpoints", &faults);
+}
+
+#[test]
+fn the_architecture_explains_every_dependency_and_the_changelog_this_version() {
+    let (manifest, text) = (read("Cargo.toml"), read("docs/ARCHITECTURE.md"));
+    let mut is_dependency = false;
+    let mut faults = Vec::new();
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            is_dependency = line.ends_with("dependencies]");
+        } else if let Some((name, _)) = line.split_once(" = ").filter(|_| is_dependency)
+            && !text.contains(&format!("\n| `{name}` |"))
+        {
+            faults.push(format!("{name} has no row"));
+        }
+    }
+    report("docs/ARCHITECTURE.md, dependencies", &faults);
+    let changelog = read("docs/CHANGELOG.md");
+    let first = changelog.lines().find_map(|line| line.strip_prefix("## ")).unwrap_or_default();
+    assert!(first.starts_with(&format!("[{}]", env!("CARGO_PKG_VERSION"))) || first == "[Unreleased]", "{first}");
+}

@@ -1,0 +1,164 @@
+//! An appliance in a folder of its own, with a stand-in for the image's `wrapper.sh` that writes down how it was called and
+//! does of each job only what the executable can see.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Knows nothing of locks, as the ancestor's own scripts. A job waits while a file `hold` is there, and fails where `fail` is.
+const WRAPPER: &str = r#"#!/bin/sh
+A=${0%/*}/.. U=${0%/*}/../home/sftp/uploads E=${0%/*}/../etc
+trap 'echo ended >>"$A/record/ended"' EXIT
+printf '%s\n' "$SSH_ORIGINAL_COMMAND${1+ $1}" >>"$A/record/calls"
+tr '\0' '\n' </proc/$$/environ | sort >"$A/record/environ"
+(ls -l /proc/$$/fd >"$A/record/fds")
+echo $$ >"$A/record/pid"
+while [ -e "$A/hold" ]; do sleep 0.05; done
+if [ -e "$A/fail" ]; then cat "$A/fail"; echo "/root/secret" >&2; exit 1; fi
+case $SSH_ORIGINAL_COMMAND in
+token) mv -f "$U/api.token" "$E/api.token" ;;
+settings) [ "$1" = confirm ] || mv -f "$U/app.json" "$U/network.json" "$E/" ;;
+storage) [ "${1-}" = undo ] || mv -f "$U/storage.json" "$E/" ;;
+license) mv -f "$U/license.asc" "$E/" ;;
+logs) echo logs >"$U/logs.tar.gz" ;;
+debug) echo bundle >"$U/debug-bundle.tar" ;;
+services) printf '{"services":[{"ssh":"running"}]}' ;;
+monitor) printf '{"range":"%s"}' "$1" ;;
+esac
+"#;
+
+const LICENSE: &str = "#!/bin/sh\ncat \"${0%/*}/../etc/license.asc\" 2>/dev/null\n";
+
+/// What the appliance has before a case changes it.
+const FILES: [(&str, &str); 14] = [
+    ("etc/api.token", "yourtoken\n"),
+    ("etc/version.txt", "1.2.3\n"),
+    ("etc/changelog.txt", "# Changelog\n"),
+    ("etc/health.json", "{\"cpu\":{\"num\":1}}\n"),
+    ("etc/app.json", "{\"name\":\"testapp\"}\n"),
+    ("etc/network.json", "{\"mode\":\"dhcp\",\"interface\":\"eth0\"}\n"),
+    ("etc/storage.json", "{\"storage\":{\"type\":\"local\"}}\n"),
+    ("etc/status_update.json", "{\"status\":\"success\",\"percentage\":100}\n"),
+    ("log/update.log", "[1][SYSTEM] one\n[2][SYSTEM] two\n"),
+    ("log/update_backup.log", "[3][SYSTEM] three\n"),
+    ("usr/build.json", "{\"builddate\":\"123456789\"}\n"),
+    ("usr/storage-options.json", "{\"options\":[\"local\",\"nfs\"]}\n"),
+    ("usr/jidoteki-admin-api.json", CONFIG),
+    ("home/sftp/uploads/backup.tar", "the backup"),
+];
+
+/// All that can be enabled.
+pub const CONFIG: &str = r#"{"endpoints":["settings","certs","license","storage","backup","monitor","audit"],
+"parameters":["public","private","ca","license","action","archive"],"reboot":"both"}"#;
+
+pub struct Fixture {
+    pub root: PathBuf,
+}
+
+impl Fixture {
+    pub fn new() -> Fixture {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let n = NEXT.fetch_add(1, Ordering::Relaxed);
+        // Not below the target directory: a server's user may not be able to go there.
+        let root = PathBuf::from(format!("/tmp/jidoteki-http-{}-{n}", std::process::id()));
+        fs::create_dir(&root).unwrap();
+        let fixture = Fixture { root };
+        fixture.reset();
+        fixture
+    }
+
+    /// Makes the appliance anew, as it was in the beginning. A job that is still at it would leave something behind.
+    #[track_caller]
+    pub fn reset(&self) {
+        let n_lines = |name: &str| self.read(name).lines().count();
+        wait_until("the jobs have ended", || n_lines("record/ended") == n_lines("record/calls"));
+        for folder in ["admin", "usr"] {
+            drop(fs::remove_dir_all(self.root.join(folder)));
+        }
+        for folder in ["", "bin", "etc", "log", "record", "state", "home/sftp/uploads"] {
+            let path = self.admin().join(folder);
+            fs::create_dir_all(&path).unwrap();
+            mode(&path, 0o777);
+        }
+        fs::create_dir_all(self.root.join("usr")).unwrap();
+        for (name, content) in FILES {
+            self.write(name, content);
+        }
+        for (name, content) in [("bin/wrapper.sh", WRAPPER), ("bin/license.sh", LICENSE)] {
+            self.write(name, content);
+            mode(&self.path(name), 0o755);
+        }
+    }
+
+    pub fn admin(&self) -> PathBuf {
+        self.root.join("admin")
+    }
+
+    pub fn etc(&self) -> PathBuf {
+        self.root.join("usr")
+    }
+
+    /// `usr/...` is below the etc path, everything else below the admin path.
+    pub fn path(&self, name: &str) -> PathBuf {
+        if name.starts_with("usr/") { self.root.join(name) } else { self.admin().join(name) }
+    }
+
+    pub fn write(&self, name: &str, content: &str) {
+        fs::write(self.path(name), content).unwrap();
+        mode(&self.path(name), 0o666);
+    }
+
+    pub fn remove(&self, name: &str) {
+        drop(fs::remove_file(self.path(name)));
+    }
+
+    /// The text of a file; empty where there is none.
+    pub fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap_or_default()
+    }
+
+    /// What lies in the exchange directory, but for locks.
+    pub fn uploads(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.path("home/sftp/uploads")).unwrap();
+        let mut names: Vec<String> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| !name.ends_with(".lock"))
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// The jobs that were called, a line each, once there are as many as wanted.
+    #[track_caller]
+    pub fn calls(&self, n_wanted: usize) -> Vec<String> {
+        wait_until("the job is called", || self.read("record/calls").lines().count() >= n_wanted);
+        self.read("record/calls").lines().map(str::to_owned).collect()
+    }
+
+    /// Actions and targets of the audit log.
+    pub fn audit(&self) -> Vec<String> {
+        let log = self.read("log/jidoteki-audit.log");
+        log.lines().map(|line| line.splitn(5, ',').nth(4).unwrap_or(line).to_owned()).collect()
+    }
+}
+
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        drop(fs::remove_dir_all(&self.root));
+    }
+}
+
+/// Waits for something that happens soon, and says what did not.
+#[track_caller]
+pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while !is_so() {
+        assert!(std::time::Instant::now() < deadline, "still waiting until {what}");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}
+
+fn mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}

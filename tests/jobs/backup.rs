@@ -1,0 +1,383 @@
+//! The job `backup`: START, STOP, RESTORE and UNDO.
+
+use super::appliance::{Appliance, Shell, eventually, is_root, must, sh, under_each_shell, wait};
+use std::fs;
+use std::process::Command;
+
+const ARCHIVE: &str = "admin/home/sftp/uploads/backup.tar";
+
+/// Data with awkward names, an empty directory, a link and a file of zeros, and a list that names it.
+pub fn with_data(appliance: &Appliance) {
+    appliance.write("data/app/plain", "of before\n");
+    appliance.write("data/app/a b/-c\\d", "awkward\n");
+    appliance.write("data/app/zeros", vec![0; 20_000]);
+    appliance.write("data/conf", "conf of before\n");
+    sh(&appliance.path("data/app"), "mkdir empty; ln -s plain link; chmod 640 plain; chmod 2750 empty; ln plain hard");
+    appliance.write("admin/etc/backup.txt", format!("{0}/app\n{0}/conf\n", appliance.path("data").display()));
+}
+
+/// All of the data, as text: names, kinds, modes and contents.
+pub fn data(appliance: &Appliance) -> String {
+    sh(
+        &appliance.path("data"),
+        "find . ! -name . | sort | while IFS= read -r f; do
+             stat -c '%N %F %a' \"$f\"; [ ! -f \"$f\" ] || sha256sum <\"$f\"; done",
+    )
+}
+
+/// The archive of START becomes the upload of RESTORE.
+pub fn upload_own_archive(appliance: &Appliance) {
+    appliance.upload("backup-archive.tar", fs::read(appliance.path(ARCHIVE)).unwrap());
+}
+
+fn change_data(appliance: &Appliance) {
+    appliance.write("data/app/plain", "of after\n");
+    appliance.write("data/app/more", "new\n");
+    appliance.write("data/conf", "conf of after\n");
+    fs::remove_file(appliance.path("data/app/zeros")).unwrap();
+}
+
+#[test]
+fn a_backup_is_an_archive_with_its_size_and_sum() {
+    under_each_shell(|appliance| {
+        with_data(appliance);
+        appliance.succeed("backup START");
+        let json: serde_json::Value =
+            serde_json::from_str(&appliance.read("admin/home/sftp/uploads/backup.json")).unwrap();
+        let bytes = fs::metadata(appliance.path(ARCHIVE)).unwrap().len();
+        let sum = sh(&appliance.root, &format!("sha256sum <{ARCHIVE} | cut -d ' ' -f 1"));
+        let size = format!("{}.{}K", bytes / 1024, (bytes % 1024 * 10 + 512) / 1024);
+        assert_eq!(json, serde_json::json!({"status": "success", "filesize": size, "sha256": sum.trim()}));
+        assert_eq!(appliance.mode(ARCHIVE), 0o640);
+        assert_eq!(appliance.mode("admin/home/sftp/uploads/backup.json"), 0o640);
+        let log = appliance.read("admin/log/update_backup.log");
+        assert!(log.contains(&format!("Created file: backup.tar - size: {size} - hash: {}", sum.trim())), "{log}");
+        let names = sh(&appliance.root, &format!("tar -tf {ARCHIVE} | sed -n '$p'"));
+        assert_eq!(names, ".jidoteki-manifest\n");
+        assert_eq!(appliance.files("admin/lib"), ["restore.guard", "work.guard", "work/"]);
+    });
+}
+
+#[test]
+fn a_restore_brings_everything_back_and_can_be_undone() {
+    under_each_shell(|appliance| {
+        with_data(appliance);
+        let before = data(appliance);
+        appliance.succeed("backup START");
+        change_data(appliance);
+        let after = data(appliance);
+        upload_own_archive(appliance);
+        appliance.succeed("backup RESTORE");
+        let restored = data(appliance);
+        assert_eq!(without_stage(&restored), before, "{}", appliance.describe());
+        appliance.succeed("backup UNDO");
+        assert_eq!(data(appliance), after);
+        appliance.refuse("backup UNDO", "There is no restore to undo");
+        assert_eq!(appliance.files("admin/lib"), ["restore.guard", "work.guard", "work/"]);
+    });
+}
+
+/// What is kept for UNDO lies beside the data, and is not data.
+fn without_stage(data: &str) -> String {
+    let mut text = String::new();
+    let mut is_stage = false;
+    for line in data.lines() {
+        if line.starts_with('\'') || line.starts_with('"') {
+            is_stage = line[1..].starts_with("./.jidoteki-restore");
+        }
+        if !is_stage {
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+    text
+}
+
+#[test]
+fn what_is_kept_for_undo_is_private() {
+    let appliance = Appliance::new(Shell::Dash);
+    with_data(&appliance);
+    appliance.succeed("backup START");
+    upload_own_archive(&appliance);
+    appliance.succeed("backup RESTORE");
+    assert_eq!(appliance.mode("data/.jidoteki-restore"), 0o700);
+}
+
+#[test]
+fn a_second_restore_replaces_what_could_be_undone() {
+    under_each_shell(|appliance| {
+        with_data(appliance);
+        appliance.succeed("backup START");
+        for text in ["first", "second"] {
+            appliance.write("data/conf", text);
+            upload_own_archive(appliance);
+            appliance.succeed("backup RESTORE");
+            assert_eq!(appliance.read("data/conf"), "conf of before\n");
+        }
+        appliance.succeed("backup UNDO");
+        assert_eq!(appliance.read("data/conf"), "second");
+        assert!(!appliance.exists("data/.jidoteki-restore"));
+    });
+}
+
+#[test]
+fn a_refused_archive_does_not_cost_the_undo_of_the_last_restore() {
+    under_each_shell(|appliance| {
+        with_data(appliance);
+        appliance.succeed("backup START");
+        appliance.write("data/conf", "changed");
+        upload_own_archive(appliance);
+        appliance.succeed("backup RESTORE");
+        appliance.upload("backup-archive.tar", "garbage");
+        appliance.refuse("backup RESTORE", "The archive is not a tar file");
+        appliance.succeed("backup UNDO");
+        assert_eq!(appliance.read("data/conf"), "changed");
+    });
+}
+
+#[test]
+fn a_mount_point_is_restored_by_what_is_in_it() {
+    if !is_root() {
+        return;
+    }
+    under_each_shell(|appliance| {
+        must(Command::new("mount").args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"]).arg(appliance.path("data")));
+        appliance.write("data/one", "1");
+        appliance.write("data/.two/x", "2");
+        appliance.write("admin/etc/backup.txt", format!("{}\n", appliance.path("data").display()));
+        appliance.succeed("backup START");
+        appliance.write("data/one", "changed");
+        appliance.write("data/three", "3");
+        upload_own_archive(appliance);
+        let outcome = appliance.run("backup RESTORE");
+        let files = appliance.files("data");
+        let one = appliance.maybe("data/one");
+        let undone = appliance.run("backup UNDO");
+        let files_undone = appliance.files("data");
+        must(Command::new("umount").arg(appliance.path("data")));
+        assert_eq!((outcome.code, undone.code), (Some(0), Some(0)), "{}", appliance.describe());
+        let data: Vec<_> = files.iter().filter(|name| !name.starts_with(".jidoteki-restore")).collect();
+        assert_eq!(data, [".two/", ".two/x", "one"]);
+        assert_eq!(one.as_deref(), Some("1"));
+        assert_eq!(files_undone, [".two/", ".two/x", "one", "three"]);
+    });
+}
+
+#[test]
+fn an_archive_of_the_ancestor_has_no_manifest_and_works() {
+    under_each_shell(|appliance| {
+        with_data(appliance);
+        let before = data(appliance);
+        let members = format!("{0}/app {0}/conf", appliance.path("data").display())
+            .replace(" /", " ")
+            .trim_start_matches('/')
+            .to_owned();
+        sh(&appliance.root, &format!("tar -C / -cpf admin/home/sftp/uploads/backup-archive.tar {members}"));
+        change_data(appliance);
+        appliance.succeed("backup RESTORE");
+        assert_eq!(without_stage(&data(appliance)), before);
+        assert!(appliance.read("admin/log/update_backup.log").contains("The archive has no manifest"));
+    });
+}
+
+/// Makes an archive by a shell script in a directory of its own; `$DATA` is where the data is, without
+/// the leading slash.
+fn evil(appliance: &Appliance, script: &str) {
+    let place = appliance.path("evil");
+    let _ = fs::remove_dir_all(&place);
+    fs::create_dir(&place).unwrap();
+    let data = appliance.path("data").display().to_string();
+    sh(
+        &place,
+        &format!(
+            "DATA={}; TAR=\"$PWD/../admin/home/sftp/uploads/backup-archive.tar\"; mkdir -p \"$DATA/app\"; echo evil >\"$DATA/conf\"
+             {script}",
+            data.trim_start_matches('/')
+        ),
+    );
+}
+
+#[test]
+fn an_evil_archive_is_refused_and_nothing_is_touched() {
+    for (script, reason) in [
+        (
+            "tar -cPf $TAR $DATA/conf --transform 's,^,/,'",
+            "The archive was refused: a member has an absolute path or one with ..",
+        ),
+        (
+            "tar -cPf $TAR $DATA/conf --transform 's,data/conf,data/../../../x,'",
+            "The archive was refused: a member has an absolute path or one with ..",
+        ),
+        ("ln -s /etc $DATA/app/out; tar -cf $TAR $DATA", "The archive was refused: a link leads out"),
+        (
+            "ln -s ../../../../../../../../../x $DATA/app/out; tar -cf $TAR $DATA",
+            "The archive was refused: a link leads out",
+        ),
+        (
+            "ln -s conf $DATA/l; tar -cf $TAR $DATA/l; rm $DATA/l; mkdir $DATA/l; echo x >$DATA/l/passwd; tar -rf $TAR $DATA/l/passwd",
+            "The archive was refused: a member is below a link",
+        ),
+        (
+            "ln -s conf $DATA/app/l; tar -cf $TAR $DATA/app/l; rm $DATA/app/l; echo x >$DATA/app/l; tar -rf $TAR $DATA/app/l",
+            "The archive was refused: a member stands twice, once as a link",
+        ),
+        (
+            "mkfifo $DATA/app/pipe; tar -cf $TAR $DATA",
+            "The archive was refused: a member is a device or something else that is not a file",
+        ),
+        (
+            "echo x >$DATA/app/s; chmod 4755 $DATA/app/s; tar -cf $TAR $DATA",
+            "The archive was refused: a member is setuid",
+        ),
+        (
+            "echo x >$DATA/app/s; chmod 2755 $DATA/app/s; tar -cf $TAR $DATA",
+            "The archive was refused: a member is setgid",
+        ),
+        (
+            "echo x >a; ln a b; tar -cf $TAR b a $DATA/conf; tar --delete -f $TAR b",
+            "The archive was refused: a hard link leads to what is not in the archive",
+        ),
+        (
+            "mkdir -p etc; echo x >etc/passwd; tar -cf $TAR $DATA etc",
+            "The archive has files that do not belong to the backup list",
+        ),
+        ("echo x >${DATA}x; tar -cf $TAR ${DATA}x", "The archive has files that do not belong to the backup list"),
+        ("tar -czf $TAR $DATA", "The archive is not a tar file"),
+        ("echo text >$TAR", "The archive is not a tar file"),
+        (": >$TAR", "The archive is not a tar file"),
+        ("tar -cf x $DATA; head -c 1700 x >$TAR", "The archive is damaged"),
+        ("tar -cf $TAR --files-from /dev/null", "The archive is not a tar file"),
+        (
+            "echo 0 >.jidoteki-manifest; tar -cf $TAR $DATA .jidoteki-manifest",
+            "The archive is damaged: its content is not what its manifest says",
+        ),
+    ] {
+        under_each_shell(|appliance| {
+            with_data(appliance);
+            let before = data(appliance);
+            evil(appliance, script);
+            let outcome = appliance.run("backup RESTORE");
+            assert_eq!(
+                outcome.stdout,
+                format!("Reason: {reason}\n"),
+                "{script} {:?}\n{}",
+                appliance.shell,
+                appliance.describe()
+            );
+            assert_eq!(data(appliance), before, "{script}");
+            assert!(!appliance.exists("admin/home/sftp/uploads/backup-archive.tar"));
+        });
+    }
+}
+
+#[test]
+fn a_name_with_a_newline_cannot_hide_a_member() {
+    // GNU tar lists it in one line and restores it. busybox lists it as it is: not a line of tar, refused.
+    let appliance = Appliance::new(Shell::Busybox);
+    with_data(&appliance);
+    evil(&appliance, "f=\"$(printf '%s/app/a\\nb' \"$DATA\")\"; echo x >\"$f\"; tar -cf $TAR $DATA");
+    appliance.refuse("backup RESTORE", "The archive was refused: a member has an impossible name");
+}
+
+#[test]
+fn a_device_in_an_archive_is_refused() {
+    if !is_root() {
+        return;
+    }
+    under_each_shell(|appliance| {
+        with_data(appliance);
+        evil(appliance, "mknod $DATA/app/null c 1 3; tar -cf $TAR $DATA");
+        appliance.refuse(
+            "backup RESTORE",
+            "The archive was refused: a member is a device or something else that is not a file",
+        );
+    });
+}
+
+#[test]
+fn a_changed_byte_in_our_own_archive_is_found() {
+    under_each_shell(|appliance| {
+        with_data(appliance);
+        appliance.succeed("backup START");
+        let mut archive = fs::read(appliance.path(ARCHIVE)).unwrap();
+        let at = archive.windows(9).position(|bytes| bytes == b"of before").unwrap();
+        archive[at] = b'O';
+        appliance.upload("backup-archive.tar", archive);
+        let before = data(appliance);
+        appliance.refuse("backup RESTORE", "The archive is damaged: its content is not what its manifest says");
+        assert_eq!(data(appliance), before);
+    });
+}
+
+#[test]
+fn an_archive_that_does_not_fit_is_refused_before_anything_is_touched() {
+    if !is_root() {
+        return;
+    }
+    under_each_shell(|appliance| {
+        must(Command::new("mount").args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"]).arg(appliance.path("data")));
+        appliance.write("data/app/x", "old");
+        appliance.write("admin/etc/backup.txt", format!("{}/app\n", appliance.path("data").display()));
+        evil(appliance, "head -c 5000000 /dev/zero >$DATA/app/x; rm $DATA/conf; tar -cf $TAR $DATA/app");
+        let outcome = appliance.run("backup RESTORE");
+        let files = appliance.files("data");
+        must(Command::new("umount").arg(appliance.path("data")));
+        assert!(
+            outcome.stdout.starts_with("Reason: Not enough free space: 48"),
+            "{outcome:?}\n{}",
+            appliance.describe()
+        );
+        assert_eq!(files, ["app/", "app/x"]);
+    });
+}
+
+#[test]
+fn nothing_to_back_up_or_to_restore_is_an_error() {
+    under_each_shell(|appliance| {
+        appliance.refuse("backup START", "There is no backup list");
+        assert_eq!(appliance.read("admin/home/sftp/uploads/backup.json"), "{\"status\":\"failed\"}\n");
+        appliance.write("admin/etc/backup.txt", "/nowhere/at/all\nrelative\n/etc/../etc\n");
+        appliance.refuse("backup START", "Nothing to back up: nothing of the list exists");
+        appliance.refuse("backup RESTORE", "Missing backup archive");
+        appliance.chmod("admin/etc/backup.txt", 0o666);
+        appliance.refuse("backup START", "The backup list can be changed by others than root");
+    });
+}
+
+#[test]
+fn stop_ends_a_backup_that_runs_and_deletes_it() {
+    under_each_shell(|appliance| {
+        with_data(appliance);
+        // A tar that does not come to an end.
+        appliance.hook("fakes/tar", "echo >\"${0%/*}/../tar-runs\"; exec sleep 1000");
+        let job = appliance.start("backup START");
+        eventually("tar runs", || appliance.exists("tar-runs"));
+        assert_eq!(appliance.read("admin/home/sftp/uploads/backup.json"), "{\"status\":\"running\"}\n");
+        appliance.succeed("backup STOP");
+        let outcome = wait(job, "backup START");
+        assert_ne!(outcome.code, Some(0));
+        assert!(!appliance.exists("admin/home/sftp/uploads/backup.json"), "{}", appliance.describe());
+        assert!(!appliance.exists(ARCHIVE));
+        fs::remove_file(appliance.path("fakes/tar")).unwrap();
+        appliance.succeed("backup START");
+        appliance.succeed("backup STOP");
+        assert!(!appliance.exists("admin/home/sftp/uploads/backup.json"));
+        assert!(!appliance.exists(ARCHIVE));
+        assert_eq!(appliance.files("admin/lib"), ["restore.guard", "work.guard", "work/"]);
+    });
+}
+
+#[test]
+fn stop_leaves_a_restore_alone() {
+    let appliance = Appliance::new(Shell::Dash);
+    with_data(&appliance);
+    appliance.succeed("backup START");
+    upload_own_archive(&appliance);
+    appliance
+        .hook("fakes/sync", "echo >\"${0%/*}/../sync-runs\"; while [ ! -e \"${0%/*}/../go-on\" ]; do sleep 0.05; done");
+    let job = appliance.start("backup RESTORE");
+    eventually("the restore is at work", || appliance.exists("sync-runs"));
+    appliance.succeed("backup STOP");
+    appliance.write("go-on", "");
+    assert_eq!(wait(job, "backup RESTORE").code, Some(0), "{}", appliance.describe());
+}

@@ -1,0 +1,326 @@
+//! Every job, ended before every command of it that changes something: by kill -9 of the job, by a power
+//! cut, and by a disk that takes no more. After each, what was in force is in force or what is new is,
+//! whole; nothing of ours is left; and the next run works.
+//!
+//! The points are not marked in the jobs. Each command that changes something is replaced by
+//! `tests/bin/fault` in a directory that comes first in `PATH`, so nothing in production knows of this.
+
+use super::appliance::{Appliance, Shell, eventually, repository, sh};
+use super::{backup, settings, update};
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock};
+use std::thread;
+
+/// How a job is ended, and before which commands. For a cut those that change what a later run sees; what
+/// only reads, flushes or sets a mode is no new state. For a full disk those that write.
+const MODES: [(&str, &[&str]); 3] = [
+    ("cut", &["mv", "rm", "cp", "mkdir", "ln", "cat", "tar", "openssl", "dd", "env"]),
+    ("kill", &["mv", "rm", "cp", "mkdir", "ln", "cat", "tar", "openssl", "dd", "env"]),
+    ("full", &["mv", "cp", "mkdir", "ln", "cat", "tar", "gzip", "openssl", "dd", "head", "sync"]),
+];
+
+/// A job and what must be true of it whenever it was ended.
+struct Case {
+    job: &'static str,
+    /// The machine before: something in force, nothing uploaded.
+    before: fn(&Appliance),
+    /// What the client sends; done again before the next run.
+    upload: fn(&Appliance),
+    /// What is in force, as text. It is that of before or that of after, and nothing in between.
+    in_force: fn(&Appliance) -> String,
+    /// Some states need `recover.sh`, which runs at boot and every minute, before they are whole again.
+    recovers: Recovers,
+    /// What a finished job leaves in `admin/lib`, apart from guards.
+    keeps: &'static [&'static str],
+}
+
+#[derive(PartialEq)]
+enum Recovers {
+    AtOnce,
+    WithTheNextMinute,
+}
+
+fn cases() -> Vec<Case> {
+    vec![
+        Case {
+            job: "token",
+            before: |appliance| appliance.write("admin/etc/api.token", "old\n"),
+            upload: |appliance| appliance.upload("api.token", "new\n"),
+            in_force: |appliance| appliance.read("admin/etc/api.token"),
+            recovers: Recovers::AtOnce,
+            keeps: &[],
+        },
+        Case {
+            job: "update",
+            before: |appliance| {
+                appliance.write("admin/etc/version.txt", "1.0.0\n");
+                appliance.write("etc/system", "1.0.0\n");
+            },
+            upload: |appliance| {
+                static PACKAGE: OnceLock<Vec<u8>> = OnceLock::new();
+                let package = PACKAGE.get_or_init(|| {
+                    update::Package::new("1.0.1")
+                        .with("update.sh", "#!/bin/sh\necho 1.0.1 >\"$JIDO_ETC_PATH/system\"\n")
+                        .with("rollback.sh", "#!/bin/sh\necho \"$JIDO_VERSION_BEFORE\" >\"$JIDO_ETC_PATH/system\"\n")
+                        .build(appliance, "")
+                });
+                appliance.upload("software_package-zzz.enc", package);
+            },
+            // The version and the system that it names: never one without the other.
+            in_force: |appliance| appliance.read("admin/etc/version.txt") + &appliance.read("etc/system"),
+            recovers: Recovers::WithTheNextMinute,
+            keeps: &[],
+        },
+        Case {
+            job: "settings dhcp",
+            before: |appliance| {
+                settings::old_settings(appliance);
+                appliance.hook("admin/bin/network.sh", "cp \"$JIDO_ETC_PATH/network.conf\" \"$JIDO_ETC_PATH/applied\"");
+                fs::copy(appliance.path("etc/network.conf"), appliance.path("etc/applied")).unwrap();
+            },
+            upload: |appliance| settings::upload(appliance, "mode=dhcp\ninterface=eth0\nhostname=\"new.host\"\n"),
+            in_force: |appliance| format!("{:?}{}", settings::in_force(appliance), appliance.read("etc/applied")),
+            recovers: Recovers::WithTheNextMinute,
+            keeps: &[],
+        },
+        Case {
+            job: "storage",
+            before: |appliance| {
+                appliance.write("admin/etc/storage.json", "{}");
+                appliance.write("etc/storage.conf", "type=\"local\"\n");
+            },
+            upload: |appliance| {
+                appliance.upload("storage.json", "{\"storage\":{}}");
+                appliance.upload("storage.conf", "type=\"aoe\"\ndevice=\"e0.1\"\n");
+            },
+            in_force: |appliance| appliance.read("admin/etc/storage.json") + &appliance.read("etc/storage.conf"),
+            recovers: Recovers::WithTheNextMinute,
+            keeps: &["storage.previous/", "storage.previous/1", "storage.previous/2", "storage.previous/list"],
+        },
+        Case {
+            job: "certs",
+            before: |appliance| {
+                sh(&appliance.path("etc"), "mkdir -p tls/pair.0; ln -s pair.0 tls/current");
+                make_pair(&appliance.path("etc/tls/pair.0"), "old");
+            },
+            upload: |appliance| make_pair(&appliance.path("admin/home/sftp/uploads"), "new"),
+            // The pair as a server would read it: the certificate of which key?
+            in_force: |appliance| {
+                sh(
+                    &appliance.path("etc/tls/current"),
+                    "[ \"$(openssl x509 -in appliance.pem -noout -pubkey)\" = \"$(openssl pkey -in appliance.key -pubout)\" ]
+                     openssl x509 -in appliance.pem -noout -subject",
+                )
+            },
+            recovers: Recovers::AtOnce,
+            keeps: &[],
+        },
+        Case {
+            job: "license",
+            before: |appliance| {
+                appliance.write("admin/etc/license.asc", "old\n");
+                appliance.hook(
+                    "admin/bin/license.sh",
+                    "read -r line <\"${0%/*}/../etc/license.asc\"; echo \"{\\\"$line\\\":1}\"",
+                );
+            },
+            upload: |appliance| appliance.upload("license.asc", "new\n"),
+            in_force: |appliance| appliance.read("admin/etc/license.asc"),
+            recovers: Recovers::AtOnce,
+            keeps: &[],
+        },
+        Case {
+            job: "backup START",
+            before: backup::with_data,
+            upload: |_| {},
+            // The data, and no archive that is only half of one.
+            in_force: |appliance| {
+                if appliance.exists("admin/home/sftp/uploads/backup.tar") {
+                    sh(&appliance.path("admin/home/sftp/uploads"), "tar -tf backup.tar .jidoteki-manifest");
+                }
+                backup::data(appliance)
+            },
+            recovers: Recovers::AtOnce,
+            keeps: &[],
+        },
+        Case {
+            job: "backup RESTORE",
+            before: |appliance| {
+                backup::with_data(appliance);
+                let members = format!("{0}/app {0}/conf", appliance.path("data").display());
+                sh(
+                    &appliance.root,
+                    &format!("tar -C / -cpf archive.tar {}", members.replace(" /", " ").trim_start_matches('/')),
+                );
+                appliance.write("data/conf", "changed\n");
+                appliance.write("data/app/more", "more\n");
+            },
+            upload: |appliance| {
+                appliance.upload("backup-archive.tar", fs::read(appliance.path("archive.tar")).unwrap())
+            },
+            in_force: |appliance| {
+                let more = appliance.maybe("data/app/more");
+                format!("{:?}{:?}{:?}", appliance.maybe("data/conf"), more, appliance.maybe("data/app/plain"))
+            },
+            recovers: Recovers::WithTheNextMinute,
+            keeps: &["restore.stages", "restore.undo"],
+        },
+        Case {
+            job: "logs",
+            before: |appliance| appliance.write("admin/log/some.log", "text\n"),
+            upload: |_| {},
+            in_force: |appliance| {
+                if appliance.exists("admin/home/sftp/uploads/logs.tar.gz") {
+                    sh(&appliance.path("admin/home/sftp/uploads"), "gzip -t logs.tar.gz");
+                }
+                String::new()
+            },
+            recovers: Recovers::AtOnce,
+            keeps: &[],
+        },
+        Case {
+            job: "debug",
+            before: |appliance| appliance.write("admin/etc/debug.txt", "uname\n"),
+            upload: |_| {},
+            in_force: |appliance| {
+                if appliance.exists("admin/home/sftp/uploads/debug-bundle.tar") {
+                    sh(
+                        &appliance.path("admin/home/sftp/uploads"),
+                        "tar -tf debug-bundle.tar debug.key.enc debug.tar.gz.enc",
+                    );
+                }
+                String::new()
+            },
+            recovers: Recovers::AtOnce,
+            keeps: &[],
+        },
+    ]
+}
+
+fn make_pair(directory: &Path, name: &str) {
+    sh(
+        directory,
+        &format!(
+            "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN={name} \
+             -keyout appliance.key -out appliance.pem 2>/dev/null"
+        ),
+    );
+}
+
+fn with_faults(appliance: &Appliance, commands: &[&str]) {
+    fs::create_dir(appliance.path("faults")).unwrap();
+    for name in commands {
+        fs::copy(repository().join("tests/bin/fault"), appliance.path("faults").join(name)).unwrap();
+    }
+}
+
+/// One job, ended once. Says whether the point was reached: after the last one the job just ends.
+fn ended_at(case: &Case, mode: &str, commands: &[&str], after: &str, at: usize) -> bool {
+    let appliance = Appliance::new(Shell::Dash);
+    (case.before)(&appliance);
+    let before = in_force(case, &appliance);
+    (case.upload)(&appliance);
+    with_faults(&appliance, commands);
+    appliance.write("faults/at", format!("{mode} {at}\n"));
+    let outcome = appliance.run(case.job);
+    let is_reached = appliance.exists("faults/reached");
+    let point = format!(
+        "{} {mode} before number {at} ({})",
+        case.job,
+        appliance.maybe("faults/count").unwrap_or_default().lines().nth(at - 1).unwrap_or("-")
+    );
+    // From here on the machine is as it was: only the one moment was bad.
+    fs::remove_file(appliance.path("faults/at")).unwrap();
+    if case.recovers == Recovers::AtOnce {
+        check_whole(case, &appliance, [&before, after], &point);
+    }
+    // What kill -9 left running works on for a moment; the machine after a power cut has nothing running.
+    let mut recover = appliance.command(&appliance.path("admin/bin/recover.sh"));
+    recover.output().unwrap();
+    check_whole(case, &appliance, [&before, after], &point);
+    eventually("nothing private of the killed run is left", || {
+        let left = appliance.files("admin/lib");
+        left.iter().all(|name| (!name.starts_with("work/") || name == "work/") && !name.ends_with(".owner"))
+    });
+    // A job that says that it went well has to be right.
+    if outcome.code == Some(0) {
+        check_whole(case, &appliance, [after, after], &point);
+    }
+    (case.upload)(&appliance);
+    let next = appliance.run(case.job);
+    let already_done = case.job == "update" && next.stdout.contains("already up-to-date");
+    assert!(next.code == Some(0) || already_done, "{point}: the next run failed: {next:?}\n{}", appliance.describe());
+    check_nothing_left(case, &appliance, &point);
+    is_reached
+}
+
+#[track_caller]
+fn check_whole(case: &Case, appliance: &Appliance, allowed: [&str; 2], point: &str) {
+    let now = in_force(case, appliance);
+    assert!(allowed.contains(&&*now), "{point}: {now}\nis none of {allowed:?}\n{}", appliance.describe());
+}
+
+/// Without the name of the machine that is only this test's.
+fn in_force(case: &Case, appliance: &Appliance) -> String {
+    (case.in_force)(appliance).replace(&*appliance.root.to_string_lossy(), "")
+}
+
+fn after(case: &Case) -> String {
+    let appliance = Appliance::new(Shell::Dash);
+    (case.before)(&appliance);
+    (case.upload)(&appliance);
+    appliance.succeed(case.job);
+    in_force(case, &appliance)
+}
+
+#[track_caller]
+fn check_nothing_left(case: &Case, appliance: &Appliance, point: &str) {
+    eventually("nothing of the killed run is left", || {
+        let mut left = appliance.files("admin/lib");
+        left.retain(|name| !name.ends_with(".guard") && name != "work/" && !case.keeps.contains(&name.as_str()));
+        left.is_empty()
+    });
+    let mut uploads = appliance.files("admin/home/sftp/uploads");
+    let outputs = ["backup.json", "backup.tar", "logs.tar.gz", "debug-bundle.tar"];
+    uploads.retain(|name| !name.ends_with(".lock") && !outputs.contains(&name.as_str()));
+    assert_eq!(uploads, [""; 0], "{point}");
+    for directory in ["admin/etc", "etc", "data"] {
+        let mut strange = appliance.files(directory);
+        strange.retain(|name| name.ends_with(".new") || (case.keeps.is_empty() && name.contains(".jidoteki-")));
+        assert_eq!(strange, [""; 0], "{point}: in {directory}");
+    }
+    assert!(appliance.files("etc/tls").len() <= 4, "{point}: {:?}", appliance.files("etc/tls"));
+}
+
+/// All points of all jobs, on as many threads as the machine has. Prints what it tried.
+#[test]
+fn a_job_that_is_ended_anywhere_leaves_a_machine_that_works() {
+    let cases = cases();
+    let work: Vec<_> = cases.iter().flat_map(|case| MODES.map(|(mode, commands)| (case, mode, commands))).collect();
+    let next = AtomicUsize::new(0);
+    let table = Mutex::new(Vec::new());
+    let threads = thread::available_parallelism().map_or(2, std::num::NonZero::get) * 2;
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some((case, mode, commands)) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let after = after(case);
+                    let mut points = 0;
+                    while ended_at(case, mode, commands, &after, points + 1) {
+                        points += 1;
+                    }
+                    let row = format!("{:<16} {mode:<5} {points:>4}", case.job);
+                    println!("{row}");
+                    table.lock().unwrap().push(row);
+                }
+            });
+        }
+    });
+    let mut table = table.into_inner().unwrap();
+    table.sort();
+    let points: usize = table.iter().map(|line| line.rsplit(' ').next().unwrap().parse::<usize>().unwrap()).sum();
+    println!("job              ended  points tried and survived\n{}\ntogether {points}", table.join("\n"));
+    assert!(points > 300, "only {points} points: are the commands still found in PATH?");
+}

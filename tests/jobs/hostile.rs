@@ -1,0 +1,178 @@
+//! Uploads belongs to the web user, and whoever breaks into that must not become root through a job.
+
+use super::appliance::{Appliance, Shell, eventually, is_root, must, sh, under_each_shell, wait};
+use std::fs;
+use std::process::Command;
+
+/// Each job, what it takes first, and what it says when that is no plain file.
+const TAKEN: [(&str, &str); 7] = [
+    ("token", "api.token"),
+    ("update", "software_package-zzz.enc"),
+    ("settings dhcp", "app.json"),
+    ("certs", "appliance.pem"),
+    ("license", "license.asc"),
+    ("storage", "storage.json"),
+    ("backup RESTORE", "backup-archive.tar"),
+];
+
+#[test]
+fn what_is_not_a_plain_file_of_its_own_is_not_read() {
+    for (job, name) in TAKEN {
+        for plant in [
+            "ln -s ../../../../secret NAME",
+            "ln -s ../../../etc/updates.key NAME",
+            "ln -s nowhere NAME",
+            "mkfifo NAME",
+            "ln ../../../../secret NAME",
+            "mkdir NAME; echo x >NAME/x",
+            "mkdir NAME",
+        ] {
+            under_each_shell(|appliance| {
+                appliance.write("secret", "the secret\n");
+                sh(&appliance.path("admin/home/sftp/uploads"), &plant.replace("NAME", name));
+                appliance.refuse(job, &format!("{name} is not a regular file"));
+                assert_eq!(appliance.read("secret"), "the secret\n");
+                assert!(!appliance.exists(&format!("admin/home/sftp/uploads/{name}")), "{job} {plant}");
+                assert_eq!(appliance.files("admin/lib/work"), [""; 0], "{job} {plant}");
+                assert_eq!(appliance.read("admin/etc/updates.key"), "a pass phrase of the image\n");
+            });
+        }
+    }
+}
+
+#[test]
+fn what_a_job_leaves_follows_nothing_that_was_planted() {
+    for (job, name) in [("logs", "logs.tar.gz"), ("debug", "debug-bundle.tar"), ("backup START", "backup.tar")] {
+        for plant in [
+            "ln -s ../../../../victim NAME",
+            "ln -s ../../../../victims NAME",
+            "ln ../../../../victim NAME",
+            "mkfifo NAME",
+            "mkdir NAME",
+        ] {
+            under_each_shell(|appliance| {
+                super::backup::with_data(appliance);
+                appliance.write("victim", "untouched\n");
+                appliance.write("victims/x", "");
+                sh(&appliance.path("admin/home/sftp/uploads"), &plant.replace("NAME", name));
+                appliance.succeed(job);
+                assert_eq!(appliance.read("victim"), "untouched\n", "{job} {plant}");
+                assert_eq!(appliance.files("victims"), ["x"], "{job} {plant}");
+                let kind = appliance.path(&format!("admin/home/sftp/uploads/{name}")).symlink_metadata().unwrap();
+                assert!(kind.is_file(), "{job} {plant}");
+            });
+        }
+    }
+}
+
+#[test]
+fn a_planted_backup_json_is_not_followed_either() {
+    under_each_shell(|appliance| {
+        super::backup::with_data(appliance);
+        appliance.write("victim", "untouched\n");
+        for name in ["backup.json", "backup.json.new", ".backup.lock.new"] {
+            sh(&appliance.path("admin/home/sftp/uploads"), &format!("ln -s ../../../../victim {name}"));
+        }
+        appliance.succeed("backup START");
+        assert_eq!(appliance.read("victim"), "untouched\n");
+        assert!(appliance.read("admin/home/sftp/uploads/backup.json").contains("success"));
+    });
+}
+
+#[test]
+fn on_a_filesystem_of_its_own_uploads_is_no_softer() {
+    if !is_root() {
+        return;
+    }
+    under_each_shell(|appliance| {
+        super::backup::with_data(appliance);
+        appliance.write("victim", "untouched\n");
+        let uploads = appliance.path("admin/home/sftp/uploads");
+        must(Command::new("mount").args(["-t", "tmpfs", "-o", "size=8m,mode=2770", "tmpfs"]).arg(&uploads));
+        let victim = appliance.path("victim");
+        let test = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            for name in ["backup.tar", "backup.json"] {
+                std::os::unix::fs::symlink(&victim, uploads.join(name)).unwrap();
+            }
+            // A killed job may have left a directory; a stranger's is none of ours.
+            fs::create_dir(uploads.join(".backup.dead")).unwrap();
+            appliance.succeed("backup START");
+            assert_eq!(appliance.read("victim"), "untouched\n");
+            super::backup::upload_own_archive(appliance);
+            appliance.write("data/conf", "changed");
+            appliance.succeed("backup RESTORE");
+            assert_eq!(appliance.read("data/conf"), "conf of before\n");
+            std::os::unix::fs::symlink(&victim, uploads.join("api.token")).unwrap();
+            appliance.refuse("token", "api.token is not a regular file");
+            appliance.upload("api.token", "new\n");
+            appliance.succeed("token");
+            assert_eq!(
+                appliance.files("admin/home/sftp/uploads"),
+                [".backup.lock", ".token.lock", "backup.json", "backup.tar"]
+            );
+        }));
+        must(Command::new("umount").arg(&uploads));
+        if let Err(panic) = test {
+            std::panic::resume_unwind(panic);
+        }
+    });
+}
+
+#[test]
+fn a_file_that_changes_while_the_job_looks_is_judged_as_it_was_taken() {
+    // The web user keeps the archive open for writing and changes it after it was judged.
+    let appliance = Appliance::new(Shell::Dash);
+    super::backup::with_data(&appliance);
+    appliance.succeed("backup START");
+    super::backup::upload_own_archive(&appliance);
+    let mut open =
+        fs::OpenOptions::new().write(true).open(appliance.path("admin/home/sftp/uploads/backup-archive.tar")).unwrap();
+    // tar stands still when it first looks at the archive, until the file was overwritten.
+    appliance.hook(
+        "fakes/tar",
+        "here=${0%/*}; if mkdir \"$here/../looked\" 2>/dev/null; then while [ ! -e \"$here/../go-on\" ]; do sleep 0.02; done; fi; PATH=${PATH#*:}; exec tar \"$@\"",
+    );
+    appliance.write("data/conf", "changed");
+    let job = appliance.start("backup RESTORE");
+    eventually("the job looks", || appliance.exists("looked"));
+    std::io::Write::write_all(&mut open, &vec![b'X'; 100_000]).unwrap();
+    appliance.write("go-on", "");
+    let outcome = wait(job, "backup RESTORE");
+    assert_eq!(outcome.code, Some(0), "{outcome:?}\n{}", appliance.describe());
+    assert_eq!(appliance.read("data/conf"), "conf of before\n");
+}
+
+#[test]
+fn the_web_user_sees_nothing_of_root_and_cannot_become_it() {
+    if !is_root() {
+        return;
+    }
+    let appliance = Appliance::new(Shell::Dash);
+    super::backup::with_data(&appliance);
+    sh(
+        &appliance.root,
+        "chmod 755 .; chgrp -R 65534 admin/etc admin/log admin/home; chmod 2750 admin/etc admin/log; chmod 2770 admin/home/sftp/uploads
+         chown 0:0 admin/etc/updates.key; chmod 600 admin/etc/updates.key",
+    );
+    appliance.upload("api.token", "canary-token\n");
+    appliance.succeed("token");
+    appliance.succeed("backup START");
+    let attacks = "
+        cat admin/etc/updates.key && exit 1
+        ls admin/lib && exit 2
+        true >admin/etc/backup.txt && exit 3
+        true >admin/etc/new && exit 4
+        rm -f admin/etc/health.json admin/etc/status_settings.txt; echo x >>admin/log/update_token.log && exit 5
+        mv admin/etc/api.token x && exit 6
+        true >admin/bin/jobs/token && exit 7
+        kill -9 1 && exit 8
+        cat admin/etc/api.token >/dev/null || exit 9
+        cat admin/home/sftp/uploads/backup.tar >/dev/null || exit 10
+        exit 0";
+    let output = Command::new("/usr/bin/setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups", "/bin/sh", "-c", attacks])
+        .current_dir(&appliance.root)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+}

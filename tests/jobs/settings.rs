@@ -1,0 +1,237 @@
+//! The job `settings`, and the confirmation of a change.
+
+use super::appliance::{Appliance, Shell, eventually, under_each_shell};
+use std::fs;
+
+const DHCP: &str = "mode=dhcp\ninterface=eth0\nhostname=\"new.host\"\n";
+const STATIC: &str = "mode=static\ninterface=eth0\nip=192.0.2.7\nsubnet=255.255.255.0\nrouter=192.0.2.1\n\
+                      dns=\"192.0.2.2 192.0.2.3\"\nhostname=\"new.host\"\nntpserver=\"ntp.example\"\n";
+
+/// The image's own network.sh: writes down what it is told.
+const NETWORK: &str =
+    "printf '%s %s\\n' \"$1\" \"$(grep -c . \"$JIDO_ETC_PATH/network.conf\")\" >>\"$JIDO_ETC_PATH/told\"";
+
+pub fn upload(appliance: &Appliance, conf: &str) {
+    appliance.upload("app.json", "{\"name\":\"new\"}");
+    appliance.upload("network.json", "{\"mode\":\"new\"}");
+    appliance.upload("network.conf", conf);
+}
+
+pub fn in_force(appliance: &Appliance) -> [Option<String>; 3] {
+    ["admin/etc/app.json", "admin/etc/network.json", "etc/network.conf"].map(|name| appliance.maybe(name))
+}
+
+pub fn old_settings(appliance: &Appliance) -> [Option<String>; 3] {
+    appliance.write("admin/etc/app.json", "{\"name\":\"old\"}");
+    appliance.write("admin/etc/network.json", "{\"mode\":\"old\"}");
+    appliance.write("etc/network.conf", "mode=static\ninterface=eth0\n");
+    in_force(appliance)
+}
+
+#[track_caller]
+fn check_nothing_open(appliance: &Appliance) {
+    assert_eq!(appliance.files("admin/lib"), ["settings.guard", "work.guard", "work/"], "{}", appliance.describe());
+    assert!(!appliance.exists("admin/etc/pending_settings.txt"));
+}
+
+#[test]
+fn settings_are_put_in_force_and_the_image_is_told() {
+    for (mode, conf) in [("dhcp", DHCP), ("static", STATIC)] {
+        under_each_shell(|appliance| {
+            appliance.hook("admin/bin/network.sh", NETWORK);
+            upload(appliance, conf);
+            appliance.succeed(&format!("settings {mode}"));
+            assert_eq!(
+                in_force(appliance),
+                [Some("{\"name\":\"new\"}".to_owned()), Some("{\"mode\":\"new\"}".to_owned()), Some(conf.to_owned())]
+            );
+            assert_eq!(appliance.read("etc/told"), format!("{mode} {}\n", conf.lines().count()));
+            assert_eq!(appliance.mode("etc/network.conf"), 0o644);
+            assert_eq!(appliance.mode("admin/etc/app.json"), 0o640);
+            assert_eq!(appliance.read("admin/etc/status_settings.txt"), "success\n");
+            assert!(
+                appliance
+                    .read("admin/log/update_settings.log")
+                    .ends_with("] Updating settings successful\n".trim_start_matches(']'))
+            );
+            check_nothing_open(appliance);
+        });
+    }
+}
+
+#[test]
+fn settings_that_cannot_be_applied_are_taken_back_and_the_network_too() {
+    under_each_shell(|appliance| {
+        let before = old_settings(appliance);
+        appliance.hook("admin/bin/network.sh", &format!("{NETWORK}; [ \"$1\" = static ]"));
+        upload(appliance, DHCP);
+        appliance.refuse("settings dhcp", "The network settings could not be applied");
+        assert_eq!(in_force(appliance), before);
+        assert_eq!(appliance.read("etc/told"), "dhcp 3\nstatic 2\n");
+        assert_eq!(appliance.read("admin/etc/status_settings.txt"), "failed\n");
+        check_nothing_open(appliance);
+    });
+}
+
+#[test]
+fn a_file_that_would_run_something_when_it_is_sourced_is_refused() {
+    for line in [
+        "hostname=\"$(reboot)\"",
+        "hostname=`reboot`",
+        "hostname=\"`reboot`\"",
+        "hostname=a; reboot",
+        "hostname=a reboot",
+        "hostname=\"a\" reboot",
+        "hostname=\"$HOME\"",
+        "hostname=$HOME",
+        "hostname=a&",
+        "hostname=\"a",
+        "hostname='a",
+        "hostname=a\\",
+        "reboot",
+        "PATH=/tmp",
+        "-x=1",
+        "hostname=~root",
+        "hostname=<(reboot)",
+        "hostname=\"a\\\"$(reboot)\"",
+        "\thostname=a",
+    ] {
+        under_each_shell(|appliance| {
+            let before = old_settings(appliance);
+            appliance.hook("admin/bin/network.sh", NETWORK);
+            upload(appliance, &format!("mode=dhcp\n{line}\n"));
+            appliance.refuse("settings dhcp", "The network settings are not plain assignments");
+            assert_eq!(in_force(appliance), before, "{line}");
+            assert!(!appliance.exists("etc/told"), "{line}");
+        });
+    }
+}
+
+#[test]
+fn what_is_missing_or_does_not_fit_is_refused() {
+    under_each_shell(|appliance| {
+        appliance.refuse("settings dhcp", "Missing network settings");
+        upload(appliance, STATIC);
+        appliance.refuse("settings dhcp", "The network settings are not dhcp");
+        upload(appliance, DHCP);
+        fs::remove_file(appliance.path("admin/home/sftp/uploads/network.conf")).unwrap();
+        appliance.refuse("settings dhcp", "Missing network settings");
+        assert_eq!(in_force(appliance), [None, None, None]);
+        for seconds in ["9", "3601", "99999", "", "1e3", "-60", "60 # x"] {
+            upload(appliance, DHCP);
+            appliance.upload("settings.confirm", seconds);
+            appliance.refuse("settings dhcp", "The time to confirm must be 10 to 3600 seconds");
+        }
+        check_nothing_open(appliance);
+    });
+}
+
+fn change_with_confirmation(appliance: &Appliance, seconds: &str) {
+    appliance.hook("admin/bin/network.sh", NETWORK);
+    upload(appliance, DHCP);
+    appliance.upload("settings.confirm", format!("{seconds}\n"));
+    appliance.succeed("settings dhcp");
+    assert_eq!(appliance.read("etc/network.conf"), DHCP);
+}
+
+/// The deadline of the pending change, moved to where a test needs it.
+fn set_pending(appliance: &Appliance, boot_id: &str, seconds_left: i64) {
+    let uptime = fs::read_to_string("/proc/uptime").unwrap();
+    let now: i64 = uptime.split('.').next().unwrap().parse().unwrap();
+    appliance.write("admin/etc/pending_settings.txt", format!("boot_id={boot_id}\ndeadline={}\n", now + seconds_left));
+}
+
+fn boot_id() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap().trim().to_owned()
+}
+
+#[test]
+fn a_confirmed_change_stays() {
+    under_each_shell(|appliance| {
+        old_settings(appliance);
+        change_with_confirmation(appliance, "3600");
+        let recover = appliance.path("admin/bin/recover.sh");
+        eventually("the timer is told", || {
+            appliance.record().contains(&format!("setsid {} --after 3600\n", recover.display()))
+        });
+        let pending = appliance.read("admin/etc/pending_settings.txt");
+        assert!(pending.starts_with(&format!("boot_id={}\ndeadline=", boot_id())), "{pending}");
+        assert_eq!(appliance.mode("admin/etc/pending_settings.txt"), 0o640);
+        // Neither the minute nor anybody else takes it back while there is time.
+        appliance.recover();
+        assert_eq!(appliance.read("etc/network.conf"), DHCP);
+        appliance.succeed("settings confirm");
+        check_nothing_open(appliance);
+        appliance.recover();
+        assert_eq!(appliance.read("etc/network.conf"), DHCP);
+        appliance.refuse("settings confirm", "No change of settings is waiting for confirmation");
+    });
+}
+
+#[test]
+fn a_change_that_nobody_confirms_is_taken_back_in_time() {
+    let appliance = Appliance::new(Shell::Dash);
+    let before = old_settings(&appliance);
+    appliance.let_timers_run();
+    change_with_confirmation(&appliance, "10");
+    eventually("the settings return", || in_force(&appliance) == before);
+    eventually("the network is told", || appliance.read("etc/told") == "dhcp 3\nstatic 2\n");
+    eventually("nothing is open", || !appliance.exists("admin/etc/pending_settings.txt"));
+    eventually("the status is told", || appliance.read("admin/etc/status_settings.txt") == "failed\n");
+    appliance.refuse("settings confirm", "No change of settings is waiting for confirmation");
+}
+
+#[test]
+fn a_change_whose_time_is_over_is_taken_back_by_the_minute_and_cannot_be_confirmed() {
+    under_each_shell(|appliance| {
+        let before = old_settings(appliance);
+        change_with_confirmation(appliance, "3600");
+        set_pending(appliance, &boot_id(), -1);
+        appliance.refuse("settings confirm", "No change of settings is waiting for confirmation");
+        appliance.recover();
+        assert_eq!(in_force(appliance), before);
+        assert_eq!(appliance.read("etc/told"), "dhcp 3\nstatic 2\n");
+        check_nothing_open(appliance);
+    });
+}
+
+#[test]
+fn a_reboot_takes_an_unconfirmed_change_back() {
+    under_each_shell(|appliance| {
+        let before = old_settings(appliance);
+        change_with_confirmation(appliance, "3600");
+        set_pending(appliance, "another-boot", 1000);
+        appliance.recover();
+        assert_eq!(in_force(appliance), before);
+        check_nothing_open(appliance);
+    });
+}
+
+#[test]
+fn the_first_settings_ever_are_taken_back_to_none() {
+    under_each_shell(|appliance| {
+        change_with_confirmation(appliance, "60");
+        set_pending(appliance, "another-boot", 1000);
+        appliance.hook("admin/bin/network.sh", "echo \"$1\" >>\"$JIDO_ETC_PATH/told\"");
+        appliance.recover();
+        assert_eq!(in_force(appliance), [None, None, None]);
+        assert_eq!(appliance.read("etc/told"), "dhcp 3\nnone\n");
+        check_nothing_open(appliance);
+    });
+}
+
+#[test]
+fn a_second_change_is_refused_while_one_waits() {
+    under_each_shell(|appliance| {
+        old_settings(appliance);
+        change_with_confirmation(appliance, "3600");
+        upload(appliance, STATIC);
+        appliance.refuse("settings static", "A change of settings is waiting for confirmation");
+        assert_eq!(appliance.read("etc/network.conf"), DHCP);
+        appliance.succeed("settings confirm");
+        assert_eq!(appliance.read("etc/network.conf"), DHCP);
+        upload(appliance, STATIC);
+        appliance.succeed("settings static");
+        assert_eq!(appliance.read("etc/network.conf"), STATIC);
+    });
+}

@@ -1,0 +1,479 @@
+//! The job `update`, and the script with which a vendor builds a package.
+
+use super::appliance::{Appliance, Shell, sh, under_each_shell, vendor_keys};
+use std::fs;
+use std::process::Command;
+
+const UPDATE: &str = "#!/bin/sh\necho applied >>\"$JIDO_ETC_PATH/applied\"\n";
+
+/// A package as a vendor would build it, by the script that vendors have.
+pub struct Package {
+    files: Vec<(&'static str, String)>,
+    signature_key: &'static str,
+    pass: &'static str,
+}
+
+impl Package {
+    pub fn new(version: &str) -> Package {
+        Package {
+            files: vec![
+                ("version.txt", format!("{version}\n")),
+                ("changelog.txt", format!("# Changelog of {version}\n")),
+                ("update.sh", UPDATE.to_owned()),
+            ],
+            signature_key: "updates.pem",
+            pass: "a pass phrase of the image\n",
+        }
+    }
+
+    pub fn with(mut self, name: &'static str, content: &str) -> Package {
+        self = self.without(name);
+        self.files.push((name, content.to_owned()));
+        self
+    }
+
+    pub fn without(mut self, name: &str) -> Package {
+        self.files.retain(|(file, _)| *file != name);
+        self
+    }
+
+    pub fn signed_by(mut self, key: &'static str) -> Package {
+        self.signature_key = key;
+        self
+    }
+
+    pub fn encrypted_with(mut self, pass: &'static str) -> Package {
+        self.pass = pass;
+        self
+    }
+
+    /// Builds it step by step, so that a test can do something else in between.
+    pub fn build(&self, appliance: &Appliance, between: &str) -> Vec<u8> {
+        let place = appliance.path("vendor");
+        let _ = fs::remove_dir_all(&place);
+        for (name, content) in &self.files {
+            appliance.write(&format!("vendor/content/{name}"), content);
+        }
+        appliance.write("vendor/pass", self.pass);
+        sh(
+            &place,
+            &format!(
+                "umask 022; mkdir -p content; tar -czf software_package.tar.gz -C content .
+                 openssl dgst -sha256 -sign {}/{} -out software_package.tar.gz.sign software_package.tar.gz
+                 {between}
+                 tar -cf package.tar software_package.tar.gz software_package.*sign
+                 openssl enc -aes-256-cbc -md sha256 -pbkdf2 -pass file:pass -in package.tar -out package.enc",
+                vendor_keys().display(),
+                self.signature_key
+            ),
+        );
+        let bytes = fs::read(place.join("package.enc")).unwrap();
+        fs::remove_dir_all(&place).unwrap();
+        bytes
+    }
+
+    pub fn upload(&self, appliance: &Appliance) {
+        appliance.upload("software_package-zzz.enc", self.build(appliance, ""));
+    }
+}
+
+pub fn status(appliance: &Appliance) -> String {
+    let json: serde_json::Value = serde_json::from_str(&appliance.read("admin/etc/status_update.json")).unwrap();
+    let word = appliance.read("admin/etc/status_update.txt");
+    assert_eq!(json["status"].as_str().unwrap(), word.trim_end());
+    json.to_string()
+}
+
+#[track_caller]
+fn check_refused(appliance: &Appliance, code: &str, message: &str, percentage: u8) {
+    appliance.refuse("update", message);
+    assert_eq!(appliance.read("admin/etc/status_error_code.txt"), format!("{code}\n"));
+    assert_eq!(appliance.read("admin/etc/status_error_message.txt"), format!("{message}\n"));
+    let status = status(appliance);
+    assert!(status.contains(&format!("\"percentage\":{percentage}")), "{status}");
+    assert!(status.contains("\"status\":\"failed\""), "{status}");
+    assert_eq!(appliance.maybe("etc/applied"), None, "its script has run\n{}", appliance.describe());
+    assert_eq!(appliance.maybe("admin/etc/version.txt").as_deref(), Some("1.0.0\n"), "the version has changed");
+    assert_eq!(appliance.files("admin/lib/work"), [""; 0], "something was left");
+    assert!(!appliance.exists("admin/home/sftp/uploads/software_package-zzz.enc"));
+}
+
+fn appliance_at_1_0_0(shell: Shell) -> Appliance {
+    let appliance = Appliance::new(shell);
+    appliance.write("admin/etc/version.txt", "1.0.0\n");
+    appliance
+}
+
+#[track_caller]
+fn refused(package: &Package, code: &str, message: &str, percentage: u8) {
+    for shell in super::appliance::SHELLS {
+        let appliance = appliance_at_1_0_0(shell);
+        package.upload(&appliance);
+        check_refused(&appliance, code, message, percentage);
+    }
+}
+
+#[test]
+fn a_good_package_is_applied_and_changes_version_and_changelog() {
+    under_each_shell(|appliance| {
+        appliance.write("admin/etc/version.txt", "1.0.0\n");
+        appliance.write("admin/etc/status_error_code.txt", "E1005\n");
+        appliance.write("admin/etc/status_error_message.txt", "of another day\n");
+        Package::new("1.0.10").upload(appliance);
+        appliance.succeed("update");
+        assert_eq!(
+            status(appliance),
+            r#"{"percentage":100,"status":"success","version-after":"1.0.10","version-before":"1.0.0"}"#
+        );
+        assert_eq!(appliance.read("admin/etc/version.txt"), "1.0.10\n");
+        assert_eq!(appliance.read("admin/etc/changelog.txt"), "# Changelog of 1.0.10\n");
+        assert_eq!(appliance.read("etc/applied"), "applied\n");
+        assert_eq!(appliance.maybe("admin/etc/status_error_code.txt"), None);
+        assert_eq!(appliance.maybe("admin/etc/status_error_message.txt"), None);
+        let log = appliance.read("admin/log/update.log");
+        assert!(log.contains("][SYSTEM] Updating system. Please wait..\n"), "{log}");
+        assert!(log.ends_with("][SYSTEM] Updating system successful\n"), "{log}");
+        assert_eq!(appliance.files("admin/lib/work"), [""; 0]);
+    });
+}
+
+#[test]
+fn the_first_package_needs_no_version_before_it() {
+    under_each_shell(|appliance| {
+        Package::new("0.1").upload(appliance);
+        appliance.succeed("update");
+        assert_eq!(status(appliance), r#"{"percentage":100,"status":"success","version-after":"0.1"}"#);
+    });
+}
+
+#[test]
+fn a_missing_package_is_e1003() {
+    under_each_shell(|appliance| {
+        appliance.write("admin/etc/version.txt", "1.0.0\n");
+        check_refused(appliance, "E1003", "Missing update package", 0);
+    });
+}
+
+#[test]
+fn an_old_package_is_e1001() {
+    for (version, message) in [
+        ("0.9.9", "Software update package v0.9.9 is too old"),
+        ("1.0.0", "Software update package v1.0.0 already up-to-date"),
+        ("1.0.0\" }", "Software update package has no version"),
+    ] {
+        refused(&Package::new(version), "E1001", message, 60);
+    }
+}
+
+#[test]
+fn a_package_without_a_version_may_not_go_back_unless_it_says_so() {
+    refused(&Package::new("").without("version.txt"), "E1001", "Software update package has no version", 60);
+    under_each_shell(|appliance| {
+        appliance.write("admin/etc/version.txt", "1.0.0\n");
+        Package::new("0.9.9").with("update.conf", "allow-downgrade=yes\n").upload(appliance);
+        appliance.succeed("update");
+        assert_eq!(appliance.read("admin/etc/version.txt"), "0.9.9\n");
+    });
+}
+
+#[test]
+fn a_package_encrypted_with_another_key_is_e1005() {
+    refused(
+        &Package::new("1.0.1").encrypted_with("another pass phrase\n"),
+        "E1005",
+        "Error decrypting software update package",
+        10,
+    );
+}
+
+#[test]
+fn a_package_signed_with_another_key_is_e1005_and_nothing_of_it_is_unpacked() {
+    refused(
+        &Package::new("1.0.1").signed_by("other.pem"),
+        "E1005",
+        "Error verifying software update package signature",
+        40,
+    );
+}
+
+#[test]
+fn a_package_that_is_not_what_was_signed_is_e1005() {
+    let verifying = "Error verifying software update package signature";
+    for (between, message, percentage) in [
+        // Something appended, something changed, something that only begins with what was signed.
+        ("printf x >>software_package.tar.gz", verifying, 40),
+        ("printf evil | dd of=software_package.tar.gz bs=1 seek=30 conv=notrunc 2>/dev/null", verifying, 40),
+        ("head -c 100 software_package.tar.gz >x; mv x software_package.tar.gz", verifying, 40),
+        ("rm software_package.tar.gz.sign; : >software_package.x.sign", verifying, 30),
+        // Links and directories by the name of a member are no bytes.
+        (
+            "rm software_package.tar.gz; ln -s /etc/passwd software_package.tar.gz",
+            "Error extracting software update package",
+            30,
+        ),
+        ("rm software_package.tar.gz; mkdir software_package.tar.gz", "Error extracting software update package", 30),
+    ] {
+        for shell in super::appliance::SHELLS {
+            let appliance = appliance_at_1_0_0(shell);
+            let package = Package::new("1.0.1").build(&appliance, between);
+            appliance.upload("software_package-zzz.enc", package);
+            check_refused(&appliance, "E1005", message, percentage);
+        }
+    }
+}
+
+#[test]
+fn bytes_that_are_no_package_are_e1005() {
+    for (bytes, code, message) in [
+        (&b"x"[..], "E1005", "Error decrypting software update package"),
+        (b"Salted__12345678 and so on and on", "E1005", "Error decrypting software update package"),
+        (b"", "E1003", "The update package is empty"),
+    ] {
+        for shell in super::appliance::SHELLS {
+            let appliance = appliance_at_1_0_0(shell);
+            appliance.upload("software_package-zzz.enc", bytes);
+            check_refused(&appliance, code, message, if bytes.is_empty() { 0 } else { 10 });
+        }
+    }
+}
+
+#[test]
+fn the_ancestors_other_name_of_the_signature_is_known() {
+    under_each_shell(|appliance| {
+        let package = Package::new("1.0.1").build(appliance, "mv software_package.tar.gz.sign software_package.sign");
+        appliance.upload("software_package-zzz.enc", package);
+        appliance.succeed("update");
+    });
+}
+
+#[test]
+fn a_package_without_a_script_is_an_error_and_not_a_success() {
+    refused(&Package::new("1.0.1").without("update.sh"), "E1002", "No update script in the package", 60);
+}
+
+#[test]
+fn a_failing_script_is_e1002_and_its_rollback_runs() {
+    under_each_shell(|appliance| {
+        appliance.write("admin/etc/version.txt", "1.0.0\n");
+        Package::new("1.0.1")
+            .with("update.sh", "#!/bin/sh\nexit 3\n")
+            .with("rollback.sh", "#!/bin/sh\necho \"$JIDO_REASON $JIDO_VERSION_BEFORE\" >\"$JIDO_ETC_PATH/rolled\"\n")
+            .upload(appliance);
+        check_refused(appliance, "E1002", "Error running update", 70);
+        assert_eq!(appliance.read("etc/rolled"), "E1002 1.0.0\n");
+    });
+}
+
+#[test]
+fn a_script_may_name_its_own_error_as_the_ancestors_do() {
+    under_each_shell(|appliance| {
+        appliance.write("admin/etc/version.txt", "1.0.0\n");
+        let script = "#!/bin/sh\ncd \"$JIDO_ADMIN_PATH/etc\"\necho 'Wrong \"base\" system' >status_error_message.txt\n\
+                      echo E1001 >status_error_code.txt\nexit 1\n";
+        Package::new("1.0.1").with("update.sh", script).upload(appliance);
+        check_refused(appliance, "E1001", "Wrong base system", 70);
+    });
+}
+
+#[test]
+fn a_script_that_takes_too_long_is_ended_with_its_children() {
+    under_each_shell(|appliance| {
+        appliance.write("admin/etc/version.txt", "1.0.0\n");
+        Package::new("1.0.1")
+            .with("update.sh", "#!/bin/sh\nsleep 1000\n")
+            .with("update.conf", "time-limit=1\n")
+            .upload(appliance);
+        check_refused(appliance, "E1002", "The update took longer than 1 seconds", 70);
+    });
+}
+
+#[test]
+fn a_time_limit_must_be_a_number_and_has_a_limit_itself() {
+    for (limit, message) in [
+        ("soon", "The time limit of the package is not a number of seconds"),
+        ("86401", "The time limit of the package is longer than 86400 seconds"),
+    ] {
+        let package = Package::new("1.0.1").with("update.conf", &format!("time-limit={limit}\n"));
+        refused(&package, "E1002", message, 60);
+    }
+}
+
+#[test]
+fn the_script_gets_the_documented_environment_and_nothing_else() {
+    under_each_shell(|appliance| {
+        appliance.write("admin/etc/version.txt", "1.0.0\n");
+        Package::new("1.0.1")
+            .with("update.sh", "#!/bin/dash\nexec >\"$JIDO_ETC_PATH/given\"\nenv | grep -v ^OLDPWD= | sort\npwd\nfor fd in 7 8 9; do [ ! -e /proc/$$/fd/$fd ] || echo open; done\n")
+            .upload(appliance);
+        appliance.succeed("update");
+        let package = appliance.path("admin/lib/work/update/package");
+        assert_eq!(
+            appliance.read("etc/given"),
+            format!(
+                "HOME=/root\nJIDO_ADMIN_PATH={}\nJIDO_ETC_PATH={}\nJIDO_PACKAGE_PATH={}\nJIDO_REASON=apply\n\
+                 JIDO_VERSION_AFTER=1.0.1\nJIDO_VERSION_BEFORE=1.0.0\nLC_ALL=C\nPATH={}\nPWD={}\n{}\n",
+                appliance.path("admin").display(),
+                appliance.path("etc").display(),
+                package.display(),
+                appliance.search_path(),
+                package.display(),
+                package.display(),
+            )
+        );
+    });
+}
+
+#[test]
+fn a_daemon_started_by_the_script_does_not_hold_the_lock() {
+    under_each_shell(|appliance| {
+        fs::remove_file(appliance.path("fakes/setsid")).unwrap();
+        let script = "#!/bin/sh\nsetsid sleep 30 >/dev/null 2>&1 &\necho $! >\"$JIDO_ETC_PATH/daemon\"\n";
+        Package::new("1.0.1").with("update.sh", script).upload(appliance);
+        appliance.succeed("update");
+        // Would panic if the lock were taken.
+        appliance.refuse("update", "Missing update package");
+        let daemon = appliance.read("etc/daemon");
+        let _ = Command::new("kill").arg(daemon.trim()).status();
+    });
+}
+
+#[test]
+fn a_package_may_not_unpack_outside_its_directory() {
+    for (make, fault) in [
+        ("ln -s /etc content/out", "a link leads out"),
+        ("ln -s ../../../x content/out", "a link leads out"),
+        ("mkfifo content/pipe", "a member is a device or something else that is not a file"),
+        ("cp /bin/true content/x; chmod 4755 content/x", "a member is setuid"),
+    ] {
+        for shell in super::appliance::SHELLS {
+            let appliance = appliance_at_1_0_0(shell);
+            let between = format!(
+                "{make}; tar -czf software_package.tar.gz -C content .
+                 openssl dgst -sha256 -sign {}/updates.pem -out software_package.tar.gz.sign software_package.tar.gz",
+                vendor_keys().display()
+            );
+            let package = Package::new("1.0.1").build(&appliance, &between);
+            appliance.upload("software_package-zzz.enc", package);
+            check_refused(&appliance, "E1005", &format!("Error extracting software update package: {fault}"), 50);
+        }
+    }
+}
+
+#[test]
+fn keys_that_others_can_change_are_not_believed() {
+    for name in ["updates.pub", "updates.key"] {
+        let appliance = appliance_at_1_0_0(Shell::Dash);
+        Package::new("1.0.1").upload(&appliance);
+        appliance.chmod(&format!("admin/etc/{name}"), 0o666);
+        let outcome = appliance.run("update");
+        assert!(outcome.stdout.starts_with("Reason: This appliance has no key for"), "{outcome:?}");
+        assert_eq!(appliance.read("admin/etc/status_error_code.txt"), "E1005\n");
+    }
+}
+
+#[test]
+fn a_signal_ends_the_update_and_its_script_and_rolls_back() {
+    under_each_shell(|appliance| {
+        appliance.write("admin/etc/version.txt", "1.0.0\n");
+        Package::new("1.0.1")
+            .with("update.sh", "#!/bin/sh\necho $$ >\"$JIDO_ETC_PATH/running\"\nexec sleep 1000\n")
+            .with("rollback.sh", "#!/bin/sh\necho \"$JIDO_REASON\" >\"$JIDO_ETC_PATH/rolled\"\n")
+            .upload(appliance);
+        let job = appliance.start("update");
+        super::appliance::eventually("the script runs", || {
+            appliance.maybe("etc/running").is_some_and(|pid| pid.ends_with('\n'))
+        });
+        sh(&appliance.root, &format!("kill -TERM {}", job.id()));
+        let outcome = super::appliance::wait(job, "update");
+        assert_eq!(outcome.stdout, "Reason: Interrupted\n");
+        assert_eq!(appliance.read("etc/rolled"), "E1000\n");
+        let script = appliance.read("etc/running");
+        assert!(!std::path::Path::new(&format!("/proc/{}", script.trim())).exists(), "the script still runs");
+    });
+}
+
+#[test]
+fn an_update_that_was_cut_off_is_rolled_back_at_the_next_boot() {
+    under_each_shell(|appliance| {
+        appliance.write("admin/etc/version.txt", "1.0.0\n");
+        Package::new("1.0.1")
+            .with("update.sh", "#!/bin/sh\necho $$ >\"$JIDO_ETC_PATH/running\"\nexec sleep 1000\n")
+            .with("rollback.sh", "#!/bin/sh\necho \"$JIDO_REASON $JIDO_VERSION_AFTER\" >\"$JIDO_ETC_PATH/rolled\"\n")
+            .upload(appliance);
+        let job = appliance.start("update");
+        super::appliance::eventually("the script runs", || {
+            appliance.maybe("etc/running").is_some_and(|pid| pid.ends_with('\n'))
+        });
+        sh(&appliance.root, &format!("kill -KILL {}", job.id()));
+        super::appliance::wait(job, "update");
+        appliance.recover();
+        assert_eq!(appliance.read("etc/rolled"), "interrupted 1.0.1\n");
+        assert_eq!(appliance.read("admin/etc/status_error_code.txt"), "E1000\n");
+        assert_eq!(appliance.read("admin/etc/status_error_message.txt"), "The update was interrupted\n");
+        let script = appliance.read("etc/running");
+        assert!(!std::path::Path::new(&format!("/proc/{}", script.trim())).exists(), "the script still runs");
+        // Once is enough.
+        fs::remove_file(appliance.path("etc/rolled")).unwrap();
+        appliance.recover();
+        assert!(!appliance.exists("etc/rolled"));
+    });
+}
+
+#[test]
+fn the_vendors_script_builds_a_package_that_works() {
+    under_each_shell(|appliance| {
+        appliance.write("vendor/content/version.txt", "2.0.0\n");
+        appliance.write("vendor/content/update.sh", UPDATE);
+        let script = super::appliance::repository().join("docs/build-update.sh");
+        let output = super::appliance::must(
+            Command::new(script)
+                .arg("--key")
+                .arg(vendor_keys().join("updates.pem"))
+                .arg("--pass")
+                .arg(appliance.path("admin/etc/updates.key"))
+                .args(["--out", "software_package-2.0.0.enc", "content"])
+                .current_dir(appliance.path("vendor")),
+        );
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(said.starts_with("software_package-2.0.0.enc: version 2.0.0, "), "{said}");
+        appliance
+            .upload("software_package-zzz.enc", fs::read(appliance.path("vendor/software_package-2.0.0.enc")).unwrap());
+        appliance.succeed("update");
+        assert_eq!(appliance.read("admin/etc/version.txt"), "2.0.0\n");
+    });
+}
+
+#[test]
+fn the_vendors_script_refuses_what_an_appliance_would_refuse() {
+    let appliance = Appliance::new(Shell::Dash);
+    appliance.write("vendor/content/update.sh", UPDATE);
+    for (version, message) in
+        [(None, "there is no version.txt in content"), (Some("1 0"), "the first line of version.txt is not a version")]
+    {
+        if let Some(version) = version {
+            appliance.write("vendor/content/version.txt", version);
+        }
+        let output = Command::new(super::appliance::repository().join("docs/build-update.sh"))
+            .arg("--key")
+            .arg(vendor_keys().join("updates.pem"))
+            .args(["--pass", "../admin/etc/updates.key", "--out", "x.enc", "content"])
+            .current_dir(appliance.path("vendor"))
+            .output()
+            .unwrap();
+        assert_eq!(String::from_utf8(output.stderr).unwrap(), format!("build-update.sh: {message}\n"));
+        assert!(!appliance.exists("vendor/x.enc"));
+    }
+}
+
+#[test]
+fn versions_are_compared_by_number_and_not_by_letter() {
+    for (before, version, accepted) in
+        [("1.0.9", "1.0.10", true), ("1.0.10", "1.0.9", false), ("1.9", "1.10", true), ("v2.0.0", "v1.12.0", false)]
+    {
+        let appliance = Appliance::new(Shell::Busybox);
+        appliance.write("admin/etc/version.txt", format!("{before}\n"));
+        Package::new(version).upload(&appliance);
+        let outcome = appliance.run("update");
+        assert_eq!(outcome.code == Some(0), accepted, "{before} -> {version}: {outcome:?}");
+    }
+}

@@ -1,0 +1,412 @@
+"""Power cuts: in the middle of every job that changes something, at steps spread over all of it.
+
+A step is a command that changes something. Each has a stand-in, first in the PATH that jobs get, which counts and
+stops before the one where the power is to go. After the boot the first answers must be true, everything must be as
+before or as wanted and never a mixture, and the same request must work.
+"""
+
+import hashlib
+import json
+import threading
+import time
+
+from api import NOTHING, Api, settings
+from machine import ADMIN, ETC, UPLOADS
+from report import poll, table
+from stage import LICENCE_PASSPHRASE, TOKEN
+
+COMMANDS = ("mv rm mkdir rmdir cat chmod chgrp chown cp ln sync tar gzip openssl head dd tee touch mktemp "
+            "systemctl networkctl ip hostname gpg").split()
+STAND_IN = """#!/bin/sh
+# Counts the steps of a job, and stops before the one at which the power goes.
+if [ -f /run/jaa/at ]; then
+	printf '%s\\n' "${0##*/}" >>/run/jaa/steps
+	read -r at </run/jaa/at
+	if [ "$(/usr/bin/wc -l </run/jaa/steps)" -ge "$at" ]; then
+		: >/run/jaa/reached
+		exec /usr/bin/sleep 600
+	fi
+fi
+exec "/usr/bin/${0##*/}" "$@"
+"""
+CUTS_A_JOB = 5
+NEVER = 1000000
+
+# What may lie there when no job runs and nothing waits for confirmation.
+LEFTOVERS = f"""
+find {UPLOADS} -mindepth 1 ! -name '.*.lock' ! -name backup.json ! -name backup.tar -print
+find {ADMIN}/etc {ADMIN}/log {ETC} \\( -name '*.new' -o -name '*.tmp' -o -name '.*' \\) -print
+find {ADMIN}/lib -mindepth 1 ! -name '*.guard' ! -path '*/storage.previous*' ! -name restore.undo \\
+	! -name restore.stages ! -name work -print
+[ -f {ADMIN}/lib/restore.undo ] || find / -xdev -name .jidoteki-restore -print
+[ "$(find {ETC}/tls -mindepth 1 -maxdepth 1 -type d | wc -l)" -eq 1 ] || ls {ETC}/tls
+"""
+
+
+class Job:
+    """What is cut, and how it is seen what is in force. Values are numbers: the one in force, and the next one."""
+
+    name = ""
+    lock = ""
+    path = ""
+
+    def __init__(self, stage):
+        self.stage = stage
+        self.vendor = stage.vendor
+
+    def post(self, api, value):
+        """Asks for the value; the answer."""
+        raise NotImplementedError
+
+    def in_force(self, machine, api):
+        """The value in force, or a text that says what is wrong."""
+        raise NotImplementedError
+
+    def lie(self, machine, api, value, wanted):
+        """What the API says that is not so, when `value` is in force after `wanted` was cut; or nothing."""
+        return None
+
+
+class Token(Job):
+    name = lock = "token"
+
+    def post(self, api, value):
+        answer = api.post("/setup", {"newtoken": f"token-{value}"})
+        api.token = f"token-{value}" if answer.status == 200 else api.token
+        return answer
+
+    def in_force(self, machine, api):
+        right = [n for n in range(self.stage.value - 1, self.stage.value + 2)
+                 if n >= 0 and api.get("/version", token=f"token-{n}").status == 200]
+        if len(right) != 1:
+            return f"{len(right)} tokens are accepted: {right}"
+        api.token = f"token-{right[0]}"
+        return right[0]
+
+
+class Update(Job):
+    name = lock = "update"
+    SCRIPT = "printf '%s\\n' \"$JIDO_VERSION_AFTER\" >/data/app-version\nsync /data/app-version\n"
+    ROLLBACK = "printf '%s\\n' \"$JIDO_VERSION_BEFORE\" >/data/app-version\nsync /data/app-version\n"
+
+    def post(self, api, value):
+        package = self.vendor.package(f"2.{value}.0", self.SCRIPT, self.ROLLBACK)
+        return api.post("/update", {"update": package})
+
+    def in_force(self, machine, api):
+        version = api.get("/version").json().get("version", "none")
+        application = machine.read("/data/app-version").strip()
+        if version != application:
+            return f"the version says {version}, the application is {application}"
+        return int(version.split(".")[1])
+
+    def lie(self, machine, api, value, wanted):
+        answer = api.get("/update").json()
+        status, after = answer.get("status"), answer.get("version-after")
+        if status == "success" and after in (None, f"2.{value}.0"):
+            return None
+        if status == "failed" and value != wanted and answer.get("error-code") == "E1000":
+            return None
+        return f"2.{value}.0 is in force, and GET /update says {answer}"
+
+
+class Settings(Job):
+    name = lock = "settings"
+
+    def post(self, api, value):
+        document = settings("10.77.0.2", "10.77.0.1", hostname=f"name{value}", app=str(value))
+        return api.post("/settings", {"settings": document})
+
+    def in_force(self, machine, api):
+        answer = api.get("/settings").json()
+        found = {
+            "GET /settings": answer.get("network", {}).get("hostname"),
+            "its app": f"name{answer.get('app', {}).get('name')}",
+            "network.conf": machine.sh(f"sed -n 's/^hostname=//p' {ETC}/network.conf").strip().strip('"'),
+            "the machine": machine.sh("hostname").strip(),
+            "/etc/hostname": machine.sh("cat /etc/hostname").strip(),
+            "its address": f"name{answer.get('app', {}).get('name')}" if
+                           "Address=10.77.0.2/24" in machine.read("/etc/systemd/network/05-jidoteki.network") else "",
+        }
+        if len(set(found.values())) != 1:
+            return f"a mixture: {found}"
+        return int(found["the machine"][4:])
+
+    def lie(self, machine, api, value, wanted):
+        word = machine.sh(f"cat {ADMIN}/etc/status_settings.txt").strip()
+        if (word == "failed" and value == wanted) or "pending" in api.get("/settings").json():
+            return f"name{value} is in force, and the status is {word}"
+        return None
+
+
+class Certs(Job):
+    name = lock = "certs"
+    pairs = {}
+
+    def post(self, api, value):
+        if value not in self.pairs:
+            self.pairs[value] = self.vendor.certificate(f"cert{value}", kind="ec")
+        return api.post("/certs", self.pairs[value].form())
+
+    def in_force(self, machine, api):
+        served = api.fingerprint()
+        for value, pair in self.pairs.items():
+            if pair.fingerprint == served:
+                return value
+        return f"a certificate that nobody sent: {served}"
+
+    def lie(self, machine, api, value, wanted):
+        answer = api.get("/certs").json()
+        if answer.get("status") == "success" or (answer.get("status") == "failed" and value != wanted):
+            return None
+        return f"certificate {value} is in force, and GET /certs says {answer}"
+
+
+class Storage(Job):
+    name = lock = "storage"
+
+    def post(self, api, value):
+        return api.post("/storage", {"settings": json.dumps({"storage": {
+            "type": "nfs", "ip": "10.77.0.1", "share": f"/share{value}", "mount_options": "vers=4"}}).encode()})
+
+    def in_force(self, machine, api):
+        shown = api.get("/storage").json().get("storage", {}).get("share")
+        conf = machine.sh(f"sed -n 's/^share=//p' {ETC}/storage.conf").strip().strip('"')
+        if shown != conf:
+            return f"GET /storage shows {shown}, storage.conf has {conf}"
+        return int(shown[6:])
+
+    def lie(self, machine, api, value, wanted):
+        word = machine.sh(f"cat {ADMIN}/etc/status_storage.txt").strip()
+        return f"share{value} is in force, and the status is failed" if word == "failed" and value == wanted else None
+
+
+class Licence(Job):
+    name = lock = "license"
+
+    def post(self, api, value):
+        machine = self.stage.machine
+        machine.sh('cd /root && rm -rf gnupg && mkdir -m 700 gnupg && printf \'{"number":%s}\' "$1" | gpg --homedir gnupg '
+                   '--batch --quiet --no-tty --pinentry-mode loopback --passphrase "$2" --armor --yes -o licence.asc '
+                   '--symmetric && gpgconf --homedir gnupg --kill gpg-agent', value, LICENCE_PASSPHRASE)
+        return api.post("/license", {"license": machine.read("/root/licence.asc").encode()}, timeout=60)
+
+    def in_force(self, machine, api):
+        answer = api.get("/license", timeout=60)
+        return answer.json().get("number", f"GET /license answers {answer}")
+
+
+class Restore(Job):
+    """The data before and after are two archives that the appliance itself has made."""
+    name = "restore"
+    lock = "backup"
+    archives = {}
+
+    def fill(self, machine, value):
+        machine.sh("printf '%s\\n' \"$1\" >/data/documents/letter; printf '%s\\n' \"$1\" >/srv/settings/app.conf; "
+                   "rm -f /data/documents/only-*; : >\"/data/documents/only-$1\"; sync", value)
+
+    def post(self, api, value):
+        return api.post("/backup/restore", {"archive": self.archives[value % 2]}, timeout=120)
+
+    def in_force(self, machine, api):
+        found = machine.sh("cd /data/documents; cat letter /srv/settings/app.conf; echo only-* | sed s/only-//").split()
+        if len(found) != 3 or len(set(found)) != 1:
+            return f"a mixture: {found}"
+        # Archive 0 or 1 is in force: as a number it is the nearest of that kind.
+        return int(found[0])
+
+
+class Backup(Job):
+    name = lock = "backup"
+
+    def post(self, api, value):
+        return api.post("/backup", {"action": "START"})
+
+    def in_force(self, machine, api):
+        answer = api.get("/backup")
+        word = answer.json().get("status")
+        archive = api.get("/backup/download", timeout=60)
+        if word == "success":
+            if hashlib.sha256(archive.body).hexdigest() != answer.json().get("sha256"):
+                return "the archive is not the one that GET /backup speaks of"
+            return self.stage.value
+        # "failed" beside an archive is one whose success was cut off: it is whole, or it would not have this name.
+        return self.stage.value if word == "failed" or answer.status == 404 else f"GET /backup says {answer}"
+
+
+JOBS = (Token, Update, Settings, Certs, Storage, Licence, Restore, Backup)
+
+
+def cuts(stage):
+    report = stage.report
+    machine, api = stage.ready("nginx")
+    machine.wait_booted()
+    prepare(machine)
+    rows = [("job", "steps", "cuts", "survived")]
+    for kind in JOBS:
+        if stage.options.job and kind.name not in stage.options.job:
+            continue
+        stage.value = 0
+        rows.append(cut_job(stage, machine, api, kind(stage)))
+    half_upload(stage, machine, api)
+    report.note("")
+    for line in table(rows):
+        report.note(line)
+    total = [sum(row[n] for row in rows[1:]) for n in (1, 2, 3)]
+    report.note(f"{total[1]} power cuts, {total[2]} survived")
+
+
+def prepare(machine):
+    """Stand-ins for the commands; nothing else may use them while steps are counted."""
+    machine.sh("systemctl disable --now jidoteki-admin-api-minute.timer 2>&1")
+    machine.write("/usr/local/sbin/stand-in", STAND_IN, "755")
+    for command in COMMANDS:
+        machine.sh('ln -s stand-in "/usr/local/sbin/$1"', command)
+    machine.sh("sync")
+
+
+def cut_job(stage, machine, api, job):
+    """Counts the steps of one whole run, then cuts the power at some of them, and once right after the end."""
+    report = stage.report
+    api.token = api.token if job.name != "token" else TOKEN
+    if job.name == "restore":
+        for value in (1, 0):
+            job.fill(machine, value)
+            api.post("/backup", {"action": "START"})
+            machine.await_job("backup")
+            job.archives[value] = api.get("/backup/download", timeout=60).body
+        api.post("/backup", {"action": "STOP"})
+        machine.await_job("backup")
+    else:
+        ask(machine, api, job, 0)
+        machine.await_job(job.lock)
+    n_steps = count_steps(machine, api, job)
+    names = machine.sh("cat /run/jaa/steps").split()
+    machine.sh("rm -rf /run/jaa")
+    report.check(f"{job.name}: a run that is not cut puts 1 in force, in {n_steps} steps",
+                 job.in_force(machine, api) == 1 or job.name == "backup", lambda: job.in_force(machine, api))
+    stage.value = 1
+    points = choose(n_steps, stage.options.every_cut)
+    survived = 0
+    for point in points:
+        where = "after its end" if point > n_steps else f"before step {point} of {n_steps} ({names[point - 1]})"
+        survived += cut_at(stage, machine, api, job, point, n_steps, where)
+    return job.name, n_steps, len(points), survived
+
+
+def choose(n_steps, every):
+    """Steps spread over the job, from the first to the last, and one beyond it."""
+    if every or n_steps <= CUTS_A_JOB:
+        return [*range(1, n_steps + 1), n_steps + 1]
+    return [*sorted({1 + round(n * (n_steps - 1) / (CUTS_A_JOB - 1)) for n in range(CUTS_A_JOB)}), n_steps + 1]
+
+
+def ask(machine, api, job, value):
+    """A request in a thread of its own: where the job stops, nobody answers."""
+    answers = []
+
+    def request():
+        try:
+            answers.append(job.post(Api(api.address, api.token), value))
+        except NOTHING as error:
+            answers.append(error)
+    thread = threading.Thread(target=request, daemon=True)
+    thread.start()
+    thread.join(60)
+    if job.name == "token" and answers and getattr(answers[0], "status", 0) == 200:
+        api.token = f"token-{value}"
+    return answers
+
+
+def stop_before(machine, step):
+    machine.sh('rm -rf /run/jaa; mkdir -m 777 /run/jaa; umask 0; : >/run/jaa/steps; printf "%s\\n" "$1" >/run/jaa/at.new; '
+               'mv /run/jaa/at.new /run/jaa/at', step)
+
+
+def count_steps(machine, api, job):
+    stop_before(machine, NEVER)
+    answers = ask(machine, api, job, 1)
+    machine.await_job(job.lock)
+    machine.sh("rm /run/jaa/at")
+    if not answers or getattr(answers[0], "status", 0) not in (200, 202):
+        raise RuntimeError(f"{job.name}: {answers}")
+    return int(machine.sh("wc -l </run/jaa/steps"))
+
+
+def cut_at(stage, machine, api, job, point, n_steps, where):
+    report = stage.report
+    before, wanted = stage.value, stage.value + 1
+    if job.name == "restore":
+        before, wanted = stage.value % 2, (stage.value + 1) % 2
+    what = f"{job.name}, cut {where}"
+    is_after = point > n_steps
+    asked = wanted
+    if is_after:
+        answers = ask(machine, api, job, asked)
+        machine.await_job(job.lock)
+        if not answers or getattr(answers[0], "status", 0) not in (200, 202):
+            return report.check(what, False, f"the request itself failed: {answers}")
+    else:
+        stop_before(machine, point)
+        thread = threading.Thread(target=ask, args=(machine, api, job, asked), daemon=True)
+        token = api.token
+        thread.start()
+        reached = poll(lambda: machine.inside("/run/jaa/reached").exists(), 30, 0.02)
+        if not reached:
+            machine.sh("rm -f /run/jaa/at")
+            thread.join(30)
+            machine.await_job(job.lock)
+            api.token = token if job.name != "token" else api.token
+            found = job.in_force(machine, api)
+            stage.value = found if isinstance(found, int) else stage.value
+            report.note(f"{what}: this run did not come that far")
+            return 1
+    machine.power_cut()
+    machine.boot()
+    faults = []
+    if not api.wait(60):
+        report.check(what, False, f"the API does not answer after the boot\n{machine.last_words()}")
+        machine.wait_booted()
+        return 0
+    found = job.in_force(machine, api)
+    if found not in (before, wanted):
+        faults.append(f"in force is neither the old nor the new: {found}")
+    if is_after and found != wanted and job.name != "backup":
+        faults.append(f"it had ended with success, and after the cut in force is {found}, not {wanted}")
+    lie = job.lie(machine, api, found, wanted) if isinstance(found, int) else None
+    if lie:
+        faults.append(lie)
+
+    # The same request again must do it, and leave nothing behind.
+    again = wanted + 1 if job.name in ("update", "token") and found == wanted else wanted
+    stage.value = again - 1 if job.name in ("update", "token") else stage.value
+    machine.sh("rm -rf /run/jaa")
+    answers = ask(machine, api, job, again)
+    machine.await_job(job.lock)
+    stage.value = again if job.name != "restore" else again
+    now = job.in_force(machine, api)
+    if now != again:
+        faults.append(f"the next request did not put {again} in force, but: {now}; its answer: {answers}")
+    left = machine.sh(LEFTOVERS).strip()
+    if left:
+        faults.append(f"left behind: {left}")
+    words = "the new" if found == wanted and before != wanted else "the old"
+    if faults:
+        log = "update" if job.lock == "update" else f"update_{job.lock}"
+        faults.append(machine.sh(f"tail -n 10 {ADMIN}/log/{log}.log", check=False))
+    return int(report.check(f"{what}: {words} is in force; the next request works", not faults, "\n".join(faults)))
+
+
+def half_upload(stage, machine, api):
+    """The power goes while a package is still on its way."""
+    report = stage.report
+    connection = api.half_upload("/update", "update", 300000)
+    time.sleep(0.3)
+    version = api.get("/version").json()
+    machine.power_cut()
+    connection.close()
+    machine.boot()
+    report.check("an upload, cut in the middle: the API answers", api.wait())
+    report.same("... nothing of it is left", machine.sh(LEFTOVERS.strip().splitlines()[0]).strip(), "")
+    report.same("... and the version is the one of before", api.get("/version").json(), version)

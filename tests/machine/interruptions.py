@@ -1,0 +1,114 @@
+"""Jobs outlive the web servers that started them; and what becomes of a job when the machine restarts under it."""
+
+from machine import ADMIN
+from report import poll
+from whole import outcome
+
+# An update that says when it began, and ends when it is told to.
+WAITS = """printf '%s\\n' "$$" >/root/update-pid
+rm -f /root/update-go
+n=0
+while [ ! -e /root/update-go ]; do
+	n=$((n + 1))
+	[ "$n" -le 600 ] || exit 1
+	sleep 0.1
+done
+printf '%s\\n' "$JIDO_VERSION_AFTER" >/data/app-version
+"""
+ROLLBACK = """printf 'rolled back to %s because %s\\n' "$JIDO_VERSION_BEFORE" "$JIDO_REASON" >>/root/rollbacks
+printf '%s\\n' "$JIDO_VERSION_BEFORE" >/data/app-version
+"""
+
+FCGIWRAP = "jidoteki-admin-api.service"
+
+
+def start_waiting(stage, machine, api, version):
+    """An update that is in the middle of its own script when this returns: the number of its process."""
+    machine.sh("rm -f /root/update-pid")
+    answer = api.post("/update", {"update": stage.vendor.package(version, WAITS, ROLLBACK)})
+    stage.report.need(f"an update to {version} is accepted", answer.status == 202, answer)
+    pid = poll(lambda: machine.sh("cat /root/update-pid 2>/dev/null || :").strip() or None, 30)
+    stage.report.need("... and is in the middle of its work", pid, lambda: api.get("/update"))
+    return pid
+
+
+def goes_on(stage, machine, api, pid, what):
+    report = stage.report
+    report.need(f"{what}: the API is back", api.wait(20),
+                lambda: machine.sh("systemctl --no-pager status 'jidoteki*' nginx | tail -n 60", check=False))
+    report.check("... the update still runs, and GET /update says so",
+                 api.get("/update").json().get("status") == "running" and
+                 machine.attempt(f"kill -0 {pid}").returncode == 0,
+                 lambda: api.get("/update"))
+
+
+def ends_well(stage, machine, api, version):
+    machine.sh("touch /root/update-go")
+    ended = outcome(machine, api, "update")
+    stage.report.check("the update, let go, ends with success", (ended.get("status"), ended.get("percentage")) ==
+                       ("success", 100), ended)
+    stage.report.same("... and the version is the new one", api.get("/version").json().get("version"), version)
+
+
+def servers(stage):
+    machine, api = stage.ready("nginx")
+    machine.wait_booted()
+    pid = start_waiting(stage, machine, api, "1.1.0")
+    for what, command in (
+            ("nginx is restarted", "systemctl restart nginx"),
+            ("fcgiwrap's unit is restarted", f"systemctl restart {FCGIWRAP}"),
+            ("fcgiwrap's socket is restarted", "systemctl restart jidoteki-admin-api.socket"),
+            ("both are stopped and started", f"systemctl stop nginx {FCGIWRAP} jidoteki-admin-api.socket; "
+                                             f"systemctl start jidoteki-admin-api.socket {FCGIWRAP} nginx"),
+            ("everything of both is killed with -9", "pkill -9 nginx; pkill -9 fcgiwrap; sleep 0.2; "
+                                                     "systemctl start nginx jidoteki-admin-api"),
+            ("install.sh runs again", "cd /root/src && ./install.sh --binary ./jidoteki-admin-api")):
+        machine.sh(command, check=False, seconds=120)
+        goes_on(stage, machine, api, pid, what)
+    answer = api.post("/update", {"update": stage.vendor.package("1.1.5", "true")})
+    stage.report.check("a second update beside it is refused", answer.json().get("Error-Code") == "E1004", answer)
+    ends_well(stage, machine, api, "1.1.0")
+
+    stage.install(machine, "lighttpd")
+    pid = start_waiting(stage, machine, api, "1.2.0")
+    for what, command in (
+            ("lighttpd's unit is restarted", f"systemctl restart {FCGIWRAP}"),
+            ("it is stopped and started", f"systemctl stop {FCGIWRAP}; systemctl start {FCGIWRAP}"),
+            ("it is killed with -9", f"pkill -9 lighttpd; sleep 0.2; systemctl start {FCGIWRAP}")):
+        machine.sh(command, check=False)
+        goes_on(stage, machine, api, pid, what)
+    pair = stage.vendor.certificate("appliance")
+    api.post("/certs", pair.form())
+    ended = outcome(machine, api, "certs")
+    stage.report.check("a new certificate restarts lighttpd, beside the update",
+                       ended.get("status") == "success" and api.fingerprint() == pair.fingerprint, ended)
+    goes_on(stage, machine, api, pid, "after that")
+    machine.sh("cd /root/src && ./install.sh --server nginx --binary ./jidoteki-admin-api", seconds=120)
+    goes_on(stage, machine, api, pid, "install.sh changes to nginx")
+    ends_well(stage, machine, api, "1.2.0")
+
+
+def reboot(stage):
+    machine, api = stage.ready("nginx")
+    report = stage.report
+    start_waiting(stage, machine, api, "1.1.0")
+    machine.sh("rm -f /root/rollbacks")
+    report.same("GET /reboot is accepted while an update runs", api.get("/reboot").status, 202)
+    report.need("the machine restarts", machine.await_reboot(), machine.last_words)
+    report.need("the API answers again", api.wait())
+    first = api.get("/update").json()
+    report.check("the first GET /update says: failed, E1000, interrupted",
+                 first.get("status") == "failed" and first.get("error-code") == "E1000" and
+                 "interrupted" in first.get("error-message", "").lower(), first)
+    report.same("the version is the one of before", api.get("/version").json().get("version"), "1.0.0")
+    rollbacks = machine.sh("cat /root/rollbacks 2>/dev/null || :").splitlines()
+    report.check("the package's rollback script has run, once", len(rollbacks) == 1 and "to 1.0.0 " in rollbacks[0],
+                 rollbacks)
+    machine.sh("rm -f /root/update-pid")
+    answer = api.post("/update", {"update": stage.vendor.package("1.1.0", "true")})
+    ended = outcome(machine, api, "update")
+    report.check("the same update, sent again, ends with success", ended.get("status") == "success",
+                 lambda: f"{answer} {ended}\n{machine.sh(f'tail -n 40 {ADMIN}/log/update.log')}")
+    report.same("... and the version is the new one", api.get("/version").json().get("version"), "1.1.0")
+    report.same("nothing of the interrupted one is left", machine.sh(f"ls {ADMIN}/lib/work {ADMIN}/lib/*.applying "
+                                                                    f"2>/dev/null || :").strip(), f"{ADMIN}/lib/work:")

@@ -1,0 +1,18 @@
+//! Every test that needs more than one module: rings 3 and 4 of docs/ARCHITECTURE.md.
+
+// What a test cannot have it ends for, in helpers as in the tests themselves; what it measured it prints. Tables are long.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, clippy::pedantic)]
+
+mod attack;
+mod audit;
+mod cases;
+mod counts;
+mod cross;
+mod docs;
+mod edge;
+mod fixture;
+mod form;
+mod http;
+mod jobs;
+mod manual;
+mod signed;
