@@ -1,0 +1,79 @@
+#!/bin/sh
+# shellcheck shell=dash
+#
+# Builds an update package, as a vendor does (docs/OPERATIONS.md).
+#
+#   build-update.sh --key PRIVATE.pem --pass updates.key --out software_package-1.0.1.enc DIRECTORY
+#
+# DIRECTORY holds what is to be in the package: version.txt and update.sh at least.
+# The private key signs; its public half is etc/updates.pub of the appliance. updates.key is the pass
+# file of the encryption, the same file on both sides.
+
+set -eu
+umask 077
+
+usage() {
+	printf 'Usage: build-update.sh --key PRIVATE.pem --pass updates.key --out PACKAGE.enc DIRECTORY\n' >&2
+	exit 2
+}
+
+refuse() {
+	printf 'build-update.sh: %s\n' "$1" >&2
+	exit 1
+}
+
+main() {
+	local key="" pass="" out="" content work
+
+	while [ "$#" -gt 0 ]; do
+		case "$1" in
+		--key | --pass | --out)
+			[ "$#" -ge 2 ] || usage
+			case "$1" in
+			--key) key=$2 ;;
+			--pass) pass=$2 ;;
+			--out) out=$2 ;;
+			esac
+			shift 2
+			;;
+		-*) usage ;;
+		*) break ;;
+		esac
+	done
+	[ "$#" -eq 1 ] || usage
+	content=$1
+	if [ -z "$key" ] || [ -z "$pass" ] || [ -z "$out" ]; then
+		usage
+	fi
+
+	# What the appliance would refuse is refused here, before the package has left the house.
+	[ -s "$content/version.txt" ] || refuse "there is no version.txt in $content"
+	[ -f "$content/update.sh" ] || refuse "there is no update.sh in $content"
+	case "$(head -n 1 "$content/version.txt")" in
+	'' | *[!A-Za-z0-9._+~:-]*) refuse "the first line of version.txt is not a version" ;;
+	esac
+	sh -n "$content/update.sh" || refuse "update.sh is not a shell script"
+	openssl pkey -in "$key" -noout || refuse "$key is not a private key"
+	[ -s "$pass" ] || refuse "$pass is empty"
+
+	work=$(mktemp -d)
+	# shellcheck disable=SC2064  # the name of now: the variable is gone when the trap runs
+	trap "rm -rf '$work'" EXIT
+	trap 'exit 130' INT
+	trap 'exit 143' TERM
+
+	# Readable by everybody inside, whatever the umask of whoever builds.
+	(umask 022 && tar --owner=0 --group=0 --numeric-owner -czf "$work/software_package.tar.gz" -C "$content" .)
+	openssl dgst -sha256 -sign "$key" -out "$work/software_package.tar.gz.sign" "$work/software_package.tar.gz"
+	tar -cf "$work/package.tar" -C "$work" software_package.tar.gz software_package.tar.gz.sign
+	openssl enc -aes-256-cbc -md sha256 -pbkdf2 -pass "file:$pass" -in "$work/package.tar" -out "$work/package.enc"
+
+	# What we would not open ourselves does not go out.
+	openssl pkey -in "$key" -pubout -out "$work/updates.pub"
+	openssl dgst -sha256 -verify "$work/updates.pub" -signature "$work/software_package.tar.gz.sign" \
+		"$work/software_package.tar.gz" >/dev/null
+	mv -f "$work/package.enc" "$out"
+	printf '%s: version %s, %s bytes\n' "$out" "$(head -n 1 "$content/version.txt")" "$(wc -c <"$out")"
+}
+
+main "$@"
