@@ -386,6 +386,8 @@ run_cargo() {
 	set -- -C target-feature=+crt-static -C relocation-model=static ${musl:+-C link-self-contained=yes -C linker-flavor=ld.lld}
 	# The tables for unwinding are for nobody: a panic is told, answered, and ends the program.
 	set -- "$@" -C force-unwind-tables=no
+	# Code that is run once is not worth its copies: 33 KB.
+	set -- "$@" -C llvm-args=-inline-threshold=5
 	# 18 KB of places in the source go with them. What a panic says is told all the same.
 	set -- "$@" ${STD:+-Z location-detail=none}
 	# Where it was built is not in the executable: it comes out the same everywhere.

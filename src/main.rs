@@ -11,6 +11,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Bytes of a body that are read when something has gone so wrong that nothing is known of its limit.
 const MAX_DRAIN: u64 = 1 << 30;
 
+/// musl's own allocator guards against errors that safe Rust cannot make, with a fifth of a request's time.
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 static IS_ANSWERED: AtomicBool = AtomicBool::new(false);
 
 fn main() -> ExitCode {
