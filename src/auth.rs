@@ -6,7 +6,7 @@ use crate::config::{Config, Legacy};
 use crate::keys::{self, Key, Scope};
 use crate::request::{Method, Path, Request, last_value};
 use crate::signature::{BodyProof, Fault, MAX_SKEW, Message, Signature};
-use crate::slots::{self, Slot, Table};
+use crate::slots::{self, NotRemembered, Slot, Table};
 use crate::token::Token;
 use sha2::{Digest, Sha256};
 use std::io;
@@ -162,14 +162,10 @@ impl Guard<'_> {
         let key = u64::from_be_bytes(digest[..8].try_into().expect("a digest has more than eight bytes")).max(1);
         let created = u32::try_from(signature.created).unwrap_or(u32::MAX);
         let remembered = slots::update(self.appliance, Table::Nonces, key, |slots| {
-            if slots.iter().any(|slot| slot.key == key && slot.time == created) {
-                return Err(Fault("The nonce was used before"));
-            }
-            // A nonce that is too old to be sent again need not be remembered.
-            let is_over = |slot: &&mut Slot| slot.key == 0 || u64::from(slot.time).abs_diff(now) > 2 * MAX_SKEW;
-            let slot = slots.iter_mut().find(is_over).ok_or(Fault("Too many signed requests: try again later"))?;
-            *slot = Slot { key, time: created, count: 1 };
-            Ok(())
+            slots::remember_once(slots, key, created, 2 * MAX_SKEW, now).map_err(|reason| match reason {
+                NotRemembered::Known => Fault("The nonce was used before"),
+                NotRemembered::NoRoom => Fault("Too many signed requests: try again later"),
+            })
         });
         remembered.unwrap_or_else(|error| {
             log::error!("nonces cannot be remembered, so no signed request is accepted: {error}. Make the folder `state` below the admin path, writable for this user only");

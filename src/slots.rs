@@ -23,7 +23,7 @@ pub struct Slot {
     pub key: u64,
     /// When, in seconds since 1970.
     pub time: u32,
-    /// How often.
+    /// How often; of what is remembered once, how late in its bucket.
     pub count: u32,
 }
 
@@ -79,6 +79,38 @@ pub fn update<R>(
     Ok(result)
 }
 
+/// Why something is not remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotRemembered {
+    /// It was here before.
+    Known,
+    /// All others of its bucket must stay.
+    NoRoom,
+}
+
+/// Remembers a key with its time, once. What is within `span` seconds of now stays. The rest gives way only where there is
+/// no room: first what was written first, and last what lies in the future. A clock that starts again in 1970, or that was
+/// there before, comes back to a time that it had, and must find again what was remembered then.
+pub fn remember_once(
+    slots: &mut [Slot; BUCKET],
+    key: u64,
+    time: u32,
+    span: u64,
+    now: u64,
+) -> Result<(), NotRemembered> {
+    if slots.iter().any(|slot| slot.key == key && slot.time == time) {
+        return Err(NotRemembered::Known);
+    }
+    let count = slots.iter().map(|slot| slot.count).max().unwrap_or(0).saturating_add(1);
+    let slot = slots
+        .iter_mut()
+        .filter(|slot| slot.key == 0 || u64::from(slot.time).abs_diff(now) > span)
+        .min_by_key(|slot| (u64::from(slot.time) > now, slot.count))
+        .ok_or(NotRemembered::NoRoom)?;
+    *slot = Slot { key, time, count };
+    Ok(())
+}
+
 /// Forgets everything in a table.
 pub fn clear(appliance: &Appliance, table: Table) -> io::Result<()> {
     match OpenOptions::new().write(true).custom_flags(nix::libc::O_NOFOLLOW).open(path(appliance, table)) {
@@ -129,5 +161,42 @@ mod tests {
         }
         assert!(std::fs::metadata(root.join("state/nonces")).unwrap().len() <= 256 << 10);
         std::fs::remove_dir_all(root).unwrap();
+    }
+
+    const NOW: u32 = 1_800_000_000;
+
+    fn remember(slots: &mut [Slot; BUCKET], key: u64, time: u32, now: u32) -> Result<(), NotRemembered> {
+        remember_once(slots, key, time, 600, now.into())
+    }
+
+    #[test]
+    fn a_clock_that_starts_again_in_1970_forgets_nothing_that_it_will_believe_again() {
+        let mut slots = [Slot::default(); BUCKET];
+        remember(&mut slots, 1, NOW, NOW).unwrap();
+        // The battery is flat: the next ones are of another time, and more than there is room for.
+        for key in 2..20_u32 {
+            remember(&mut slots, key.into(), key * 1000, key * 1000).unwrap();
+        }
+        assert_eq!(remember(&mut slots, 1, NOW, NOW + 100), Err(NotRemembered::Known), "the time is known again");
+    }
+
+    #[test]
+    fn what_was_remembered_under_a_wrong_clock_is_kept_for_as_long_as_there_is_room() {
+        let mut slots = [Slot::default(); BUCKET];
+        remember(&mut slots, 1, 100, 100).unwrap();
+        for key in 2..=8_u32 {
+            remember(&mut slots, key.into(), NOW + key * 1000, NOW + key * 1000).unwrap();
+        }
+        assert_eq!(remember(&mut slots, 1, 100, 120), Err(NotRemembered::Known), "the next start in 1970");
+    }
+
+    #[test]
+    fn a_clock_that_was_wrong_keeps_nobody_out_for_ever() {
+        let mut slots = [Slot::default(); BUCKET];
+        for key in 1..=8_u32 {
+            remember(&mut slots, key.into(), u32::MAX - key, u32::MAX).unwrap();
+        }
+        assert_eq!(remember(&mut slots, 9, u32::MAX, u32::MAX), Err(NotRemembered::NoRoom));
+        remember(&mut slots, 9, NOW, NOW).unwrap();
     }
 }
