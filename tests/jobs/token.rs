@@ -1,6 +1,7 @@
 //! The job `token`.
 
 use super::appliance::under_each_shell;
+use std::fs;
 
 #[test]
 fn a_token_is_put_in_force_and_ends_the_first_run() {
@@ -45,4 +46,37 @@ fn a_bad_token_changes_nothing() {
 #[test]
 fn no_token_is_an_error() {
     under_each_shell(|appliance| appliance.refuse("token", "Missing token"));
+}
+
+#[test]
+fn a_secret_that_no_job_came_for_is_removed_and_one_that_just_came_is_not() {
+    under_each_shell(|appliance| {
+        let names = [".api.token.new", "api.token", "appliance.key", "storage.conf"];
+        for name in names {
+            appliance.upload(name, "secret\n");
+        }
+        appliance.recover();
+        assert_eq!(appliance.files("admin/home/sftp/uploads"), names, "their job may be about to start");
+        // A minute later, by what is noted of them. One has come again meanwhile.
+        for name in names {
+            let note = appliance.read(&format!("admin/lib/left.{name}"));
+            let (up, mark) = note.split_once(' ').unwrap();
+            appliance.write(&format!("admin/lib/left.{name}"), &format!("{} {mark}", up.parse::<i64>().unwrap() - 60));
+        }
+        appliance.upload("fresh", "secret\n");
+        fs::rename(
+            appliance.path("admin/home/sftp/uploads/fresh"),
+            appliance.path("admin/home/sftp/uploads/api.token"),
+        )
+        .unwrap();
+        appliance.recover();
+        assert_eq!(appliance.files("admin/home/sftp/uploads"), ["api.token"]);
+        // Noted before the boot: whoever put it there is gone.
+        let note = appliance.read("admin/lib/left.api.token");
+        appliance.write("admin/lib/left.api.token", &format!("99999999999 {}", note.split_once(' ').unwrap().1));
+        appliance.recover();
+        assert_eq!(appliance.files("admin/home/sftp/uploads"), [""; 0]);
+        appliance.recover();
+        assert!(!appliance.files("admin/lib").iter().any(|name| name.starts_with("left.")));
+    });
 }
