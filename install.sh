@@ -558,6 +558,7 @@ make_directories() {
 	directory 755 0:0 "$ADMIN/bin"
 	directory 2750 "0:$API_GID" "$ADMIN/etc"
 	directory 2750 "0:$API_GID" "$ADMIN/log"
+	directory 2750 "0:$API_GID" "$ADMIN/audit"
 	directory 755 0:0 "$ADMIN/home"
 	directory 755 0:0 "$ADMIN/home/sftp"
 	directory 2770 "0:$API_GID" "$ADMIN/home/sftp/uploads"
@@ -709,9 +710,9 @@ put_data() {
 		own 644 0:0 "$ROOT$ETC/storage-options.json"
 	fi
 	# The program appends, but may not make a file in this directory: who can make one can replace one.
-	for file in jidoteki-audit.log jidoteki-audit.jsonl; do
-		[ -e "$ROOT$ADMIN/log/$file" ] || : >"$ROOT$ADMIN/log/$file"
-		own 660 "0:$API_GID" "$ROOT$ADMIN/log/$file"
+	for file in log/jidoteki-audit.log audit/jidoteki-audit.jsonl; do
+		[ -e "$ROOT$ADMIN/$file" ] || : >"$ROOT$ADMIN/$file"
+		own 660 "0:$API_GID" "$ROOT$ADMIN/$file"
 	done
 	for file in error access lighttpd; do
 		[ -e "$ROOT$LOG/$file.log" ] || : >"$ROOT$LOG/$file.log"

@@ -96,6 +96,12 @@ impl Appliance {
         self.admin.join("state").join(name)
     }
 
+    /// A file of the audit log that vouches for itself, in `audit` below the admin path. It is not in `log`, which a
+    /// request that is refused leaves as it is.
+    pub fn audit_file(&self, name: &str) -> PathBuf {
+        self.admin.join("audit").join(name)
+    }
+
     /// A log in `log` below the admin path.
     pub fn log_file(&self, name: &str) -> PathBuf {
         self.admin.join("log").join(name)

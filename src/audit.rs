@@ -167,7 +167,7 @@ fn append_plain(
         now.subsec_nanos(),
         escape(target)
     );
-    chain::open_log(appliance, "jidoteki-audit.log")?.write_all(line.as_bytes())
+    chain::open_log(&appliance.log_file("jidoteki-audit.log"))?.write_all(line.as_bytes())
 }
 
 fn append_chained(

@@ -2,7 +2,7 @@
 //! before and its own text. Whoever changes, removes or adds a line changes every chain value after it.
 //!
 //! How far the log has come, its head, stands in `state/audit`. So a rotated log goes on where the last one ended, and one
-//! that was cut short is noticed. Where the appliance has no folder `state`, nothing is chained.
+//! that was cut short is noticed. Where the appliance has no folders `audit` and `state`, nothing is chained.
 
 use crate::appliance::Appliance;
 use crate::json;
@@ -93,7 +93,7 @@ pub fn append(appliance: &Appliance, members: &str, durability: Durability) -> i
         file => file?,
     };
     head_file.lock()?;
-    let mut log = open_log(appliance, LOG)?;
+    let mut log = open_log(&appliance.audit_file(LOG))?;
     let mut length = log.metadata()?.len();
     let tail = last_bytes(&log, length)?;
     let end = tail.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
@@ -162,11 +162,10 @@ fn open_head(appliance: &Appliance) -> io::Result<File> {
 
 /// Opens a log of ours to append to it. It is made where it is not there, which an installed appliance lets nobody do but
 /// its rotation, and that needs a moment.
-pub fn open_log(appliance: &Appliance, name: &str) -> io::Result<File> {
-    let path = appliance.log_file(name);
+pub fn open_log(path: &Path) -> io::Result<File> {
     let open = |is_new: bool| {
         let mut options = OpenOptions::new();
-        options.read(true).append(true).create_new(is_new).mode(0o660).custom_flags(nix::libc::O_NOFOLLOW).open(&path)
+        options.read(true).append(true).create_new(is_new).mode(0o660).custom_flags(nix::libc::O_NOFOLLOW).open(path)
     };
     let mut n_tries = 0;
     loop {
@@ -241,7 +240,7 @@ pub struct Page {
 /// The newest lines before a number, at most `limit`. `None` where no log is kept. It costs the same however long the log
 /// is: lines are numbered in order, so the place is found by halving. What rotation has packed is not looked into.
 pub fn page(appliance: &Appliance, before: Option<u64>, limit: usize) -> io::Result<Option<Page>> {
-    let current = match File::open(appliance.log_file(LOG)) {
+    let current = match File::open(appliance.audit_file(LOG)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file?,
     };
@@ -265,7 +264,7 @@ pub fn page(appliance: &Appliance, before: Option<u64>, limit: usize) -> io::Res
 /// Names of the log and of what rotation made of it.
 pub fn files(appliance: &Appliance) -> io::Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
-    for entry in fs::read_dir(appliance.log_file(""))? {
+    for entry in fs::read_dir(appliance.audit_file(""))? {
         let path = entry?.path();
         if path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(LOG.as_bytes())) {
             paths.push(path);

@@ -405,11 +405,12 @@ impl Findings {
         let Some((user, group)) = machine.user(USER) else {
             return self.add(Severity::Error, format_args!("there is no user {USER}"), format_args!("{AGAIN}"));
         };
-        let (root, admin, log) = (machine.owner, appliance.admin(), "log/jidoteki-audit");
+        let (root, admin, log) = (machine.owner, appliance.admin(), "log/jidoteki-audit.log");
         // Path, owner, group where it matters, mode.
         for (path, owner, group, mode) in [
             (admin.join("etc"), root, Some(group), 0o2750),
             (admin.join("log"), root, Some(group), 0o2750),
+            (appliance.audit_file(""), root, Some(group), 0o2750),
             (admin.join("home/sftp/uploads"), root, Some(group), 0o2770),
             (admin.join("lib"), root, None, 0o700),
             (admin.join("state"), user, None, 0o700),
@@ -417,8 +418,8 @@ impl Findings {
             (appliance.setup_file(), root, Some(group), 0o660),
             (appliance.keys_file(), root, Some(group), 0o640),
             (appliance.etc_file("updates.key"), root, None, 0o600),
-            (admin.join(format!("{log}.log")), root, Some(group), 0o660),
-            (admin.join(format!("{log}.jsonl")), root, Some(group), 0o660),
+            (admin.join(log), root, Some(group), 0o660),
+            (appliance.audit_file(crate::chain::LOG), root, Some(group), 0o660),
             (appliance.config_file(), root, None, 0o644),
             (appliance.etc().join("storage.conf"), root, None, 0o600),
             (appliance.etc().join("tls/current/appliance.key"), root, None, 0o600),
@@ -584,9 +585,10 @@ impl Findings {
         if !machine.text(file).contains("jidoteki-audit.jsonl") {
             self.add(Severity::Warning, format_args!("{file} does not rotate the audit log"), format_args!("{AGAIN}"));
         }
-        let folder = appliance.log_file("");
-        let mut logs: Vec<_> =
-            fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+        let mut logs: Vec<_> = [appliance.log_file(""), appliance.audit_file("")]
+            .iter()
+            .flat_map(|folder| fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()))
+            .collect();
         logs.sort();
         for path in logs {
             if let Ok(metadata) = fs::metadata(&path)
@@ -645,6 +647,7 @@ mod tests {
                 ("admin/bin/jobs", 0o755),
                 ("admin/etc", 0o2750),
                 ("admin/log", 0o2750),
+                ("admin/audit", 0o2750),
                 ("admin/state", 0o700),
                 ("admin/lib", 0o700),
                 ("admin/home/sftp/uploads", 0o2770),
@@ -669,7 +672,7 @@ mod tests {
                 ("admin/etc/web-server.txt", "nginx\n".to_owned(), 0o644),
                 ("admin/etc/health.json", "{}".to_owned(), 0o640),
                 ("admin/log/jidoteki-audit.log", String::new(), 0o660),
-                ("admin/log/jidoteki-audit.jsonl", String::new(), 0o660),
+                ("admin/audit/jidoteki-audit.jsonl", String::new(), 0o660),
                 ("etc/passwd", format!("root:x:0:0::/:\n{USER}:x:{}:{}::/:\n", own.uid(), own.gid()), 0o644),
                 ("etc/sudoers.d/jidoteki-admin-api", "x\n".to_owned(), 0o440),
                 ("etc/logrotate.d/jidoteki-admin-api", "jidoteki-audit.jsonl {}\n".to_owned(), 0o644),
@@ -933,8 +936,8 @@ mod tests {
             ),
             (
                 "audit",
-                |i| i.write("admin/log/jidoteki-audit.jsonl", "x\n", 0o660),
-                "the audit log is not as it was written: /admin/log/jidoteki-audit.jsonl: line 1: this is no entry",
+                |i| i.write("admin/audit/jidoteki-audit.jsonl", "x\n", 0o660),
+                "the audit log is not as it was written: /admin/audit/jidoteki-audit.jsonl: line 1: this is no entry",
             ),
             ("nouser", |i| i.write("etc/passwd", "root:x:0:0::/:\n", 0o644), "there is no user jidoteki-admin-api"),
             (
@@ -1050,7 +1053,7 @@ mod tests {
                 "mode 600 and belongs to US, not mode 640 and root:jidoteki-admin-api",
             ),
             (
-                "admin/log/jidoteki-audit.jsonl",
+                "admin/audit/jidoteki-audit.jsonl",
                 0o640,
                 "mode 640 and belongs to US, not mode 660 and root:jidoteki-admin-api",
             ),
@@ -1065,7 +1068,7 @@ mod tests {
         // Somebody else is the API's user now.
         installation.write("etc/passwd", &format!("{USER}:x:4242:4242::/:\n"), 0o644);
         let problems = installation.problems();
-        assert_eq!(problems.len(), 8, "{problems:?}");
+        assert_eq!(problems.len(), 9, "{problems:?}");
         assert!(
             problems.contains(
                 &"/admin/state has mode 700 and belongs to US, not mode 700 and jidoteki-admin-api:jidoteki-admin-api"

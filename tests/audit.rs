@@ -11,7 +11,7 @@ use std::fs;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-const LOG: &str = "log/jidoteki-audit.jsonl";
+const LOG: &str = "audit/jidoteki-audit.jsonl";
 const CONFIG: &str = r#"{"endpoints":["audit","backup"],"parameters":["action"]}"#;
 
 fn fixture() -> Fixture {
@@ -148,19 +148,23 @@ fn the_first_line_that_is_not_as_it_was_written_is_named() {
         (
             "changed",
             |lines| lines[2] = lines[2].replace("\"x\":1", "\"x\":2"),
-            "log/jidoteki-audit.jsonl: line 3: entry 3 is not the one that was written here",
+            "audit/jidoteki-audit.jsonl: line 3: entry 3 is not the one that was written here",
         ),
         (
             "removed",
             |lines| drop(lines.remove(1)),
-            "log/jidoteki-audit.jsonl: line 2: entries 2 to 2 are missing before this line",
+            "audit/jidoteki-audit.jsonl: line 2: entries 2 to 2 are missing before this line",
         ),
         (
             "doubled",
             |lines| lines.insert(1, lines[0].clone()),
-            "log/jidoteki-audit.jsonl: line 2: entry 1 comes after entry 1",
+            "audit/jidoteki-audit.jsonl: line 2: entry 1 comes after entry 1",
         ),
-        ("foreign", |lines| lines.insert(0, "hello".to_owned()), "log/jidoteki-audit.jsonl: line 1: this is no entry"),
+        (
+            "foreign",
+            |lines| lines.insert(0, "hello".to_owned()),
+            "audit/jidoteki-audit.jsonl: line 1: this is no entry",
+        ),
         (
             "cut off",
             |lines| lines.truncate(3),
@@ -170,12 +174,12 @@ fn the_first_line_that_is_not_as_it_was_written_is_named() {
         (
             "swapped",
             |lines| lines.swap(3, 4),
-            "log/jidoteki-audit.jsonl: line 4: entries 4 to 4 are missing before this line",
+            "audit/jidoteki-audit.jsonl: line 4: entries 4 to 4 are missing before this line",
         ),
         (
             "first changed",
             |lines| lines[0] = lines[0].replace("\"x\":1", "\"x\":2"),
-            "log/jidoteki-audit.jsonl: line 1: entry 1 is not the one that was written here",
+            "audit/jidoteki-audit.jsonl: line 1: entry 1 is not the one that was written here",
         ),
     ];
     let fixture = fixture();
@@ -191,7 +195,7 @@ fn the_first_line_that_is_not_as_it_was_written_is_named() {
     let (code, text) = verified(&fixture);
     assert_eq!(
         (code, text.as_str()),
-        (Some(2), "jidoteki-admin-api: error: log/jidoteki-audit.jsonl-1.gz: gzip cannot unpack it")
+        (Some(2), "jidoteki-admin-api: error: audit/jidoteki-audit.jsonl-1.gz: gzip cannot unpack it")
     );
 }
 
@@ -223,7 +227,7 @@ fn a_history_that_was_written_anew_does_not_agree_with_the_anchors() {
         fixture.write("state/audit", &format!("{:020} {}\n", link.seq, link.chain));
     };
     for (n_entries, wanted) in [
-        (6, format!("broken: log/jidoteki-audit.jsonl: line 4: entry 4 is not the one that {witness} knows")),
+        (6, format!("broken: audit/jidoteki-audit.jsonl: line 4: entry 4 is not the one that {witness} knows")),
         (2, format!("broken: entries 3 to 4 are missing at the end: {witness} says that they were there")),
     ] {
         forge(n_entries);

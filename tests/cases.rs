@@ -229,7 +229,7 @@ pub const CASES: &[Case] = &[
     ),
     given(
         &[(
-            "log/jidoteki-audit.jsonl",
+            "audit/jidoteki-audit.jsonl",
             Some(concat!(
                 "{\"seq\":7,\"chain\":\"0000000000000000000000000000000000000000000000000000000000000000\"}\n",
                 "{\"seq\":8,\"chain\":\"1111111111111111111111111111111111111111111111111111111111111111\"}\n"

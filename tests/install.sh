@@ -141,7 +141,7 @@ equal "modes and owners in the image" "755 0:0 $ADMIN/bin
 2750 0:847 $ADMIN/etc
 2750 0:847 $ADMIN/log
 660 0:847 $ADMIN/log/jidoteki-audit.log
-660 0:847 $ADMIN/log/jidoteki-audit.jsonl
+660 0:847 $ADMIN/audit/jidoteki-audit.jsonl
 2770 0:847 $ADMIN/home/sftp/uploads
 700 0:0 $ADMIN/lib
 644 0:0 $ETC/jidoteki-admin-api.json
@@ -149,7 +149,7 @@ equal "modes and owners in the image" "755 0:0 $ADMIN/bin
 440 0:0 /etc/sudoers.d/jidoteki-admin-api
 755 0:0 /etc/init.d/jidoteki-admin-api
 700 846:847 /var/lib/jidoteki-admin-api/spool" "$(modes "$IMAGE" $ADMIN/bin $ADMIN/bin/wrapper.sh $ADMIN/bin/lib/job.sh $ADMIN/etc $ADMIN/log \
-	$ADMIN/log/jidoteki-audit.log $ADMIN/log/jidoteki-audit.jsonl $ADMIN/home/sftp/uploads $ADMIN/lib $ETC/jidoteki-admin-api.json /usr/local/bin/jidoteki-admin-api \
+	$ADMIN/log/jidoteki-audit.log $ADMIN/audit/jidoteki-audit.jsonl $ADMIN/home/sftp/uploads $ADMIN/lib $ETC/jidoteki-admin-api.json /usr/local/bin/jidoteki-admin-api \
 	/etc/sudoers.d/jidoteki-admin-api /etc/init.d/jidoteki-admin-api /var/lib/jidoteki-admin-api/spool)"
 equal "no key is part of an image" "" "$(grep -rlE 'PRIVATE KEY-----$' "$IMAGE" || :)"
 equal "no placeholder is left" "" "$(grep -rlE '@[A-Z][A-Z0-9_]*@' "$IMAGE/etc" "$IMAGE/usr/lib" || :)"

@@ -125,7 +125,7 @@ list_of() {
 collect_logs() {
 	mkdir -m 0700 "$WORK/logs"
 	{
-		printf '%s\n' "$ADMIN/log"
+		printf '%s\n' "$ADMIN/log" "$ADMIN/audit"
 		list_of logs.txt
 	} | collect_paths "$WORK/logs"
 	[ -n "$(find "$WORK/logs" -type f -print)" ] || return 0
