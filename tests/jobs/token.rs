@@ -61,7 +61,7 @@ fn a_secret_that_no_job_came_for_is_removed_and_one_that_just_came_is_not() {
         for name in names {
             let note = appliance.read(&format!("admin/lib/left.{name}"));
             let (up, mark) = note.split_once(' ').unwrap();
-            appliance.write(&format!("admin/lib/left.{name}"), &format!("{} {mark}", up.parse::<i64>().unwrap() - 60));
+            appliance.write(&format!("admin/lib/left.{name}"), format!("{} {mark}", up.parse::<i64>().unwrap() - 60));
         }
         appliance.upload("fresh", "secret\n");
         fs::rename(
@@ -73,7 +73,7 @@ fn a_secret_that_no_job_came_for_is_removed_and_one_that_just_came_is_not() {
         assert_eq!(appliance.files("admin/home/sftp/uploads"), ["api.token"]);
         // Noted before the boot: whoever put it there is gone.
         let note = appliance.read("admin/lib/left.api.token");
-        appliance.write("admin/lib/left.api.token", &format!("99999999999 {}", note.split_once(' ').unwrap().1));
+        appliance.write("admin/lib/left.api.token", format!("99999999999 {}", note.split_once(' ').unwrap().1));
         appliance.recover();
         assert_eq!(appliance.files("admin/home/sftp/uploads"), [""; 0]);
         appliance.recover();
