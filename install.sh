@@ -683,7 +683,7 @@ put_web_server() {
 put_services() {
 	local file
 	put_rendered 755 init.sh "$INIT"
-	for file in certificate.service recover.service minute.service minute.timer; do
+	for file in certificate.service recover.service minute.service minute.timer jobs.socket jobs@.service; do
 		put_rendered 644 "systemd/jidoteki-admin-api-$file" "$SYSTEMD/jidoteki-admin-api-$file"
 	done
 	put_rendered 644 "systemd/$SERVER/jidoteki-admin-api.service" "$SYSTEMD/jidoteki-admin-api.service"
@@ -840,6 +840,7 @@ start_systemd() {
 	ensure "" systemctl daemon-reload
 	ensure "" systemctl -q enable jidoteki-admin-api-certificate.service jidoteki-admin-api-recover.service
 	ensure "See: journalctl -u jidoteki-admin-api-minute" systemctl -q enable --now jidoteki-admin-api-minute.timer
+	ensure "See: journalctl -u jidoteki-admin-api-jobs.socket" systemctl -q enable --now jidoteki-admin-api-jobs.socket
 	case $SERVER in
 	nginx)
 		test_nginx
@@ -992,6 +993,7 @@ enable_in_image() {
 	image_link "$SYSTEMD/jidoteki-admin-api-certificate.service" "$SYSTEMD/multi-user.target.wants/jidoteki-admin-api-certificate.service"
 	image_link "$SYSTEMD/jidoteki-admin-api-recover.service" "$SYSTEMD/multi-user.target.wants/jidoteki-admin-api-recover.service"
 	image_link "$SYSTEMD/jidoteki-admin-api-minute.timer" "$SYSTEMD/timers.target.wants/jidoteki-admin-api-minute.timer"
+	image_link "$SYSTEMD/jidoteki-admin-api-jobs.socket" "$SYSTEMD/sockets.target.wants/jidoteki-admin-api-jobs.socket"
 	case $SERVER in
 	nginx)
 		image_link "$SYSTEMD/jidoteki-admin-api.socket" "$SYSTEMD/sockets.target.wants/jidoteki-admin-api.socket"
@@ -1024,7 +1026,8 @@ uninstall() {
 	fi
 	if has_systemd; then
 		systemctl -q disable --now jidoteki-admin-api-minute.timer jidoteki-admin-api-certificate.service \
-			jidoteki-admin-api-recover.service jidoteki-admin-api.socket jidoteki-admin-api.service 2>/dev/null || :
+			jidoteki-admin-api-recover.service jidoteki-admin-api.socket jidoteki-admin-api-jobs.socket \
+			jidoteki-admin-api.service 2>/dev/null || :
 	elif [ -x "$INIT" ]; then
 		ensure "" "$INIT" stop
 	fi

@@ -22,6 +22,7 @@ pub struct Appliance {
     etc: PathBuf,
     /// `JIDO_ADMIN_PATH` and `JIDO_ETC_PATH` where they were set, for the jobs.
     variables: Vec<(&'static str, OsString)>,
+    gate: Option<PathBuf>,
 }
 
 impl Appliance {
@@ -37,7 +38,17 @@ impl Appliance {
         };
         let admin = path("JIDO_ADMIN_PATH", admin, DEFAULT_ADMIN);
         let etc = path("JIDO_ETC_PATH", etc, DEFAULT_ETC);
-        Appliance { admin, etc, variables }
+        Appliance { admin, etc, variables, gate: None }
+    }
+
+    /// With the socket at which root waits for jobs, if it is there: only systemd makes it.
+    pub fn with_gate(self, socket: Option<OsString>) -> Appliance {
+        Appliance { gate: socket.filter(|socket| !socket.is_empty()).map(PathBuf::from), ..self }
+    }
+
+    /// The socket at which root waits for jobs, where there is one.
+    pub fn gate(&self) -> Option<&Path> {
+        self.gate.as_deref().filter(|socket| socket.exists())
     }
 
     /// The variables that told us where we are, to be told on.

@@ -10,11 +10,15 @@ use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Where the jobs find their programs.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What our executable is called with to ask at the gate.
+pub const GATE_ASK: &str = "gate-ask";
 
 /// How long a lock may stay taken by somebody who only looks, or by a job that the kernel is still ending.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -190,10 +194,30 @@ impl Lock {
         // The CGI program leads no process group, so this works; where a person starts it from a shell it does not, and
         // then the job shares that person's session, which is no harm.
         let _ = nix::unistd::setsid();
-        let mut command = clean_command(appliance, &appliance.wrapper());
-        command.env("SSH_ORIGINAL_COMMAND", self.job.name()).args(argument).stdin(Stdio::from(lock));
+        let name = self.job.name();
+        let mut command = if let Some(gate) = appliance.gate() {
+            // Where we are confined, root waits at a socket for the words that `wrapper.sh` would get from us.
+            let words = argument.map_or_else(|| name.to_owned(), |argument| format!("{name} {argument}"));
+            let mut command = clean_command(appliance, Path::new("/proc/self/exe"));
+            command.args([GATE_ASK.as_ref(), gate.as_os_str(), words.as_ref()]);
+            command
+        } else {
+            let mut command = clean_command(appliance, &appliance.wrapper());
+            command.env("SSH_ORIGINAL_COMMAND", name).args(argument);
+            command
+        };
+        command.stdin(Stdio::from(lock));
         Ok(command)
     }
+}
+
+/// Runs `wrapper.sh` with our own standard descriptors, for somebody who has asked at the gate. Its exit status; 1 where a
+/// signal has ended it.
+pub fn run_as_asked(appliance: &Appliance, words: &str) -> io::Result<u8> {
+    let (name, argument) = words.split_once(' ').map_or((words, None), |(name, argument)| (name, Some(argument)));
+    let mut command = clean_command(appliance, &appliance.wrapper());
+    let status = command.env("SSH_ORIGINAL_COMMAND", name).args(argument).status()?;
+    Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
 }
 
 /// Whether a job of this kind is at work now.
@@ -229,7 +253,7 @@ pub fn license(appliance: &Appliance) -> Option<Vec<u8>> {
 }
 
 /// A program with an environment made from nothing, not filtered: there is no variable of a client to forget.
-fn clean_command(appliance: &Appliance, program: &std::path::Path) -> Command {
+fn clean_command(appliance: &Appliance, program: &Path) -> Command {
     let mut command = Command::new(program);
     command.env_clear().env("PATH", PATH).env("LC_ALL", "C").current_dir("/");
     command.envs(appliance.variables().iter().map(|(name, value)| (name, value)));
@@ -238,7 +262,7 @@ fn clean_command(appliance: &Appliance, program: &std::path::Path) -> Command {
 
 /// Marks whatever the web server left open in us, so that no job inherits it: fcgiwrap leaks its connection, and a job
 /// that holds it holds the client's answer.
-fn close_on_exec_above_two() {
+pub fn close_on_exec_above_two() {
     let Ok(entries) = std::fs::read_dir("/proc/self/fd") else { return };
     for fd in entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok()).filter(|fd| *fd > 2)
     {

@@ -16,6 +16,7 @@ pub mod storage;
 // The machine: its files, its jobs, what is remembered of its callers.
 pub mod appliance;
 pub mod job;
+pub mod gate;
 pub mod status;
 pub mod chain;
 pub mod audit;

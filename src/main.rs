@@ -23,6 +23,10 @@ fn main() -> ExitCode {
         serve();
         return ExitCode::SUCCESS;
     }
+    let appliance = request::appliance(|name| env::var_os(name));
+    if let Some(status) = jidoteki_admin_api::gate::run(env::args_os().skip(1), &appliance) {
+        return status;
+    }
     #[cfg(feature = "cli")]
     return jidoteki_admin_api::cli::run();
     #[cfg(not(feature = "cli"))]

@@ -244,7 +244,7 @@ impl<'a> Request<'a> {
 
 /// The appliance that the web server's configuration names. A client cannot reach these: its headers arrive as `HTTP_*`.
 pub fn appliance(variable: impl Fn(&str) -> Option<OsString>) -> Appliance {
-    Appliance::new(variable("JIDO_ADMIN_PATH"), variable("JIDO_ETC_PATH"))
+    Appliance::new(variable("JIDO_ADMIN_PATH"), variable("JIDO_ETC_PATH")).with_gate(variable("JIDO_GATE"))
 }
 
 /// Whether a web server started us. Then the arguments are not looked at: some servers make them out of the query.

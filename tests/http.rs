@@ -554,7 +554,7 @@ fn hash_signs_with_a_token_that_is_no_argument() {
     assert!(run(&["openapi"], "").1.contains(&format!("{PREFIX}/version")));
 }
 
-fn kill(pid: i32) {
+pub fn kill(pid: i32) {
     assert!(Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
 }
 

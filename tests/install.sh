@@ -177,6 +177,7 @@ equal "an image without users gets numbers" "2770 847:847" "$(stat -c '%a' "$WOR
 if command -v systemd-analyze >/dev/null; then
 	# Only complaints about our own units count: the image has no other.
 	systemd-analyze --root="$WORK/bare" verify jidoteki-admin-api.service jidoteki-admin-api.socket jidoteki-admin-api-minute.timer \
+		jidoteki-admin-api-jobs.socket jidoteki-admin-api-jobs@x.service \
 		jidoteki-admin-api-recover.service jidoteki-admin-api-certificate.service >"$WORK/verify" 2>&1 || :
 	equal "systemd understands the units" "" "$(grep -E 'jidoteki.*: *(Unknown|Failed to parse|Invalid|Missing)' "$WORK/verify" || :)"
 fi

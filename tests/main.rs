@@ -12,6 +12,7 @@ mod docs;
 mod edge;
 mod fixture;
 mod form;
+mod gate;
 mod http;
 mod jobs;
 mod manual;

@@ -1,0 +1,104 @@
+//! The way to root where sudo cannot be: a web server's side that systemd confines may not gain rights, so root waits at a
+//! socket, and starts `wrapper.sh` for whoever may connect to it.
+//!
+//! A request is one message: the words for `wrapper.sh`, and the three descriptors that the job shall have, of which the
+//! first is its lock. The answer is one byte, the exit status. Nothing else comes in, and the environment is made from
+//! nothing here as well. `wrapper.sh` judges the words, as it does in front of sudo.
+
+use crate::appliance::Appliance;
+use crate::job;
+use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
+use std::ffi::OsString;
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// The first argument of the executable where it is to answer; [`job::GATE_ASK`] with the socket and the words makes it ask.
+/// These two are for programs: people have no use for them, and a build without a command line has them too.
+const ANSWER: &str = "gate-answer";
+
+/// Bytes that the words may have; the longest that `wrapper.sh` knows has 16.
+const MAX_WORDS: usize = 64;
+
+/// How long root waits for a request that somebody has announced by connecting.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Does what the arguments say, if they are for the gate.
+pub fn run(mut arguments: impl Iterator<Item = OsString>, appliance: &Appliance) -> Option<ExitCode> {
+    let result = match arguments.next()?.to_str()? {
+        job::GATE_ASK => ask(Path::new(&arguments.next()?), arguments.next()?.to_str()?),
+        ANSWER => answer(appliance),
+        _ => return None,
+    };
+    Some(result.map_or_else(
+        |error| {
+            log::error!("the gate to root's jobs: {error}");
+            ExitCode::FAILURE
+        },
+        ExitCode::from,
+    ))
+}
+
+/// Asks for a job with our own standard descriptors, and waits for its end. Its exit status.
+fn ask(socket: &Path, words: &str) -> io::Result<u8> {
+    let mut connection = UnixStream::connect(socket)?;
+    let message = format!("{words}\n");
+    let standard: [RawFd; 3] = [0, 1, 2];
+    let sent = sendmsg::<()>(
+        connection.as_raw_fd(),
+        &[IoSlice::new(message.as_bytes())],
+        &[ControlMessage::ScmRights(&standard)],
+        MsgFlags::MSG_NOSIGNAL,
+        None,
+    )?;
+    if sent != message.len() {
+        return Err(io::Error::other("the request was not taken whole"));
+    }
+    let mut status = [0];
+    match connection.read(&mut status)? {
+        0 => Err(io::Error::other("it closed without an answer")),
+        _ => Ok(status[0]),
+    }
+}
+
+/// Answers one request on the connection that is our standard input.
+fn answer(appliance: &Appliance) -> io::Result<u8> {
+    let mut connection = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let words = receive(&connection)?;
+    // Marks the connection too: a job that had it would hold the asker's answer.
+    job::close_on_exec_above_two();
+    let status = job::run_as_asked(appliance, &words)?;
+    // Whoever has asked may be gone: a job in the background has nobody to wait for it.
+    let _ = connection.write_all(&[status]);
+    Ok(0)
+}
+
+/// The words of the request; its descriptors become our standard ones.
+fn receive(connection: &UnixStream) -> io::Result<String> {
+    connection.set_read_timeout(Some(PATIENCE))?;
+    let mut bytes = [0; MAX_WORDS];
+    let mut parts = [IoSliceMut::new(&mut bytes)];
+    let mut space = nix::cmsg_space!([RawFd; 3]);
+    let message = recvmsg::<()>(connection.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC)?;
+    let n = message.bytes;
+    // Fails where there were more than fit.
+    let descriptors: Vec<RawFd> = message
+        .cmsgs()?
+        .flat_map(|part| match part {
+            ControlMessageOwned::ScmRights(descriptors) => descriptors,
+            _ => Vec::new(),
+        })
+        .collect();
+    let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b' ';
+    let words = bytes[..n].strip_suffix(b"\n").filter(|words| !words.is_empty() && words.iter().all(is_word));
+    let (Some(words), [input, output, errors]) = (words, descriptors.as_slice()) else {
+        return Err(io::Error::other("this is no request for a job"));
+    };
+    for (descriptor, standard) in [(input, 0), (output, 1), (errors, 2)] {
+        nix::unistd::dup2(*descriptor, standard)?;
+    }
+    Ok(String::from_utf8_lossy(words).into_owned())
+}
