@@ -91,6 +91,8 @@ pub struct Config {
     pub hosts: Vec<String>,
     /// Refusals that one source may have a minute.
     pub refusals_per_minute: u32,
+    /// Minutes after a boot in which whoever comes may claim an appliance without a token; `None` where that has no end.
+    pub setup_minutes: Option<u64>,
 }
 
 impl Default for Config {
@@ -103,6 +105,7 @@ impl Default for Config {
             legacy: Legacy::Allow,
             hosts: Vec::new(),
             refusals_per_minute: DEFAULT_REFUSALS,
+            setup_minutes: None,
         }
     }
 }
@@ -142,7 +145,16 @@ impl Config {
         let hosts = strings("hosts").into_iter().map(str::to_ascii_lowercase).collect();
         let refusals = root["refusals-per-minute"].as_u64().and_then(|number| u32::try_from(number).ok());
         let refusals_per_minute = refusals.unwrap_or(DEFAULT_REFUSALS);
-        Ok(Config { features, parameters, first_run_words, max_upload, legacy, hosts, refusals_per_minute })
+        Ok(Config {
+            features,
+            parameters,
+            first_run_words,
+            max_upload,
+            legacy,
+            hosts,
+            refusals_per_minute,
+            setup_minutes: root["setup-minutes"].as_u64(),
+        })
     }
 
     /// Whether the part of the API is enabled; what has no feature always is.

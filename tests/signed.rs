@@ -380,6 +380,26 @@ fn an_unclaimed_appliance_is_claimed_by_its_own_name_only() {
 }
 
 #[test]
+fn the_time_in_which_an_appliance_can_be_claimed_may_be_limited() {
+    let fixture = Fixture::new();
+    let claim = |target: &str| {
+        let (kind, body) = form::encode(&[("newtoken", "mine")]);
+        send(&fixture, "POST", target, &[("HTTP_HOST", "localhost".to_owned())], Some((&kind, body)))
+    };
+    fixture.remove("etc/api.token");
+    fixture.write("usr/jidoteki-admin-api.json", r#"{"setup-minutes":0}"#);
+    let answer = claim("/api/v1/admin/setup");
+    assert_eq!((answer.status, answer.text().contains("The time to claim this appliance is over")), (403, true));
+    assert_eq!(fixture.read("record/calls"), "", "nothing was set");
+    // Minutes that no machine has been up.
+    fixture.write("usr/jidoteki-admin-api.json", r#"{"setup-minutes":1000000000}"#);
+    assert_eq!(claim("/api/v1/admin/setup").status, 200);
+    // Whoever has the token is not concerned.
+    fixture.write("usr/jidoteki-admin-api.json", r#"{"setup-minutes":0}"#);
+    assert_eq!(claim("/api/v1/admin/setup?token=mine").status, 200);
+}
+
+#[test]
 fn restarting_by_get_can_be_turned_off() {
     let fixture = Fixture::new();
     let ask =

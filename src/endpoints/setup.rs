@@ -3,6 +3,7 @@
 use super::Call;
 use crate::audit::Action;
 use crate::auth::{self, Caller};
+use crate::clock;
 use crate::error::Error;
 use crate::first_run::{self, FirstRun};
 use crate::job::{Job, Lock};
@@ -26,6 +27,14 @@ pub fn post(call: &mut Call<'_, '_>, caller: &Caller) -> Result<Response, Error>
                     "The name in the address is not this appliance's: use its host name or its IP address",
                 ));
             }
+            if !is_open(call.config.setup_minutes, clock::boot().map(|(_, seconds)| seconds)) {
+                return Err(call.refuse(
+                    Action::SetupRefused,
+                    Error::Foreign(
+                        "The time to claim this appliance is over: restart it, or make a token at its console",
+                    ),
+                ));
+            }
         }
         Caller::Known(_) | Caller::Anonymous(_) => {
             return Err(call.refuse(Action::SetupRefused, Error::Forbidden));
@@ -43,4 +52,33 @@ pub fn post(call: &mut Call<'_, '_>, caller: &Caller) -> Result<Response, Error>
     }
     call.audit(Action::TokenUpdated, "api/v1/admin/setup");
     Ok(Response::done())
+}
+
+/// Whether an appliance without a token can still be claimed by whoever comes. A clock that cannot be read says no.
+fn is_open(minutes: Option<u64>, seconds_since_boot: Option<u64>) -> bool {
+    match (minutes, seconds_since_boot) {
+        (None, _) => true,
+        (Some(minutes), Some(seconds)) => seconds / 60 < minutes,
+        (Some(_), None) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_to_claim_ends_and_only_where_it_is_limited() {
+        for (minutes, seconds, wanted) in [
+            (None, None, true),
+            (None, Some(1 << 40), true),
+            (Some(0), Some(0), false),
+            (Some(10), Some(0), true),
+            (Some(10), Some(599), true),
+            (Some(10), Some(600), false),
+            (Some(10), None, false),
+        ] {
+            assert_eq!(is_open(minutes, seconds), wanted, "{minutes:?} {seconds:?}");
+        }
+    }
 }
