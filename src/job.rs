@@ -10,6 +10,7 @@ use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -199,7 +200,7 @@ impl Lock {
             // Where we are confined, root waits at a socket for the words that `wrapper.sh` would get from us.
             let words = argument.map_or_else(|| name.to_owned(), |argument| format!("{name} {argument}"));
             let mut command = clean_command(appliance, Path::new("/proc/self/exe"));
-            command.args([GATE_ASK.as_ref(), gate.as_os_str(), words.as_ref()]);
+            command.arg0("jidoteki-admin-api").args([GATE_ASK.as_ref(), gate.as_os_str(), words.as_ref()]);
             command
         } else {
             let mut command = clean_command(appliance, &appliance.wrapper());

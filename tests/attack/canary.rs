@@ -98,6 +98,19 @@ fn curl(world: &World, arguments: &str) -> (u16, Vec<u8>) {
     (status, output)
 }
 
+/// A token with a name, made at the console.
+fn named_token(world: &World) -> String {
+    let output = Command::new(super::world::BINARY)
+        .args(["token", "add", "canary-machine", "--scope", "admin"])
+        .env("JIDO_ADMIN_PATH", world.fixture.admin())
+        .env("JIDO_ETC_PATH", world.fixture.etc())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().next_back().unwrap().trim().to_owned()
+}
+
 #[derive(Default)]
 struct Seen {
     /// What was looked at, by where it was found.
@@ -163,6 +176,7 @@ fn check(server: &'static str) {
     let root = world.fixture.root.clone();
     let program = root.join("program");
     let name_space = fs::read_link(format!("/proc/{}/ns/mnt", world.process())).unwrap();
+    let named = named_token(&world);
     let is_over = AtomicBool::new(false);
     let (mut seen, sampled) = std::thread::scope(|scope| {
         let sampler = scope.spawn(|| {
@@ -173,7 +187,7 @@ fn check(server: &'static str) {
             }
             seen
         });
-        let seen = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| use_all(&world)));
+        let seen = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| use_all(&world, &named)));
         is_over.store(true, Ordering::Relaxed);
         (seen.unwrap_or_else(|panic| std::panic::resume_unwind(panic)), sampler.join().unwrap())
     });
@@ -182,6 +196,9 @@ fn check(server: &'static str) {
     assert!(arguments.windows(11).any(|window| window == b"/jobs/certs"), "{server}: jobs were seen");
     seen.add_files("server's log", &root.join("edge/log"));
     seen.add_files("appliance's log", &root.join("admin/log"));
+    seen.add_files("the chained audit log", &root.join("admin/audit"));
+    let chained = &seen.places["the chained audit log: jidoteki-audit.jsonl"];
+    assert!(chained.windows(14).any(|window| window == b"canary-machine"), "{server}: {}", chained.escape_ascii());
     let audit = &seen.places["appliance's log: jidoteki-audit.log"];
     assert!(audit.windows(20).any(|window| window == b"token.update.success"), "{server}: {}", audit.escape_ascii());
 
@@ -199,7 +216,8 @@ fn check(server: &'static str) {
     ]
     .map(|(what, text)| (what.to_owned(), text.as_bytes().to_vec()))
     .into();
-    for token in [OLD_TOKEN, NEW_TOKEN] {
+    canaries.push(("the named token".to_owned(), named.clone().into_bytes()));
+    for token in [OLD_TOKEN, NEW_TOKEN, &named] {
         canaries.push((format!("the key made of {token}"), hex::encode(Sha256::digest(token)).into_bytes()));
     }
     for path in ["/api/v1/admin/version", "/api/v1/admin/services"] {
@@ -209,7 +227,7 @@ fn check(server: &'static str) {
 }
 
 /// Uses every endpoint with every kind of credential. What came back, but for what its owner asked for.
-fn use_all(world: &World) -> Seen {
+fn use_all(world: &World, named: &str) -> Seen {
     let mut seen = Seen::default();
     let root = world.fixture.root.display().to_string();
     let path = |name: &str| format!("/api/v1/admin/{name}");
@@ -253,6 +271,12 @@ fn use_all(world: &World) -> Seen {
     ask(&mut seen, 200, format!("{}?hash={}\"\n", path("version"), hash(path("version").as_bytes())));
     ask(&mut seen, 200, format!("{}?hash={}\"\n", path("services"), hash(path("services").as_bytes())));
     ask(&mut seen, 200, format!("{}\"\nheader = \"Authorization: Bearer {OLD_TOKEN}\"\n", path("version")));
+    ask(&mut seen, 200, format!("{}\"\nheader = \"Authorization: Bearer {named}\"\n", path("version")));
+    ask(
+        &mut seen,
+        202,
+        format!("{}\"\nheader = \"Authorization: Bearer {named}\"\nform = \"action=STOP\"\n", path("backup")),
+    );
     let signed: String = signature(path("version").as_bytes())
         .iter()
         .map(|(name, value)| {

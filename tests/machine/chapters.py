@@ -1,6 +1,7 @@
 """The chapters in their order, and the machines that they share."""
 
 import attacks
+import confined
 import cuts
 import interruptions
 import lost
@@ -17,6 +18,7 @@ ALL = [
     ("lighttpd", "install.sh --server lighttpd, and the whole API again", whole.lighttpd),
     ("servers", "Web servers are restarted, stopped and killed while an update runs", interruptions.servers),
     ("reboot", "A reboot in the middle of an update", interruptions.reboot),
+    ("confined", "The unit of the executable is confined, and its jobs are not", confined.confined),
     ("attacks", "The user of the web server against the jobs of root", attacks.attacks),
     ("cuts", "Power cuts in the middle of jobs", cuts.cuts),
     ("networkd", "Network changes with systemd-networkd", lost.networkd),
