@@ -51,6 +51,8 @@ const DAY: u64 = 86_400;
 
 const AGAIN: &str = "run ./install.sh again: it makes what is missing and keeps what is there";
 const UNIT: &str = "/etc/systemd/system/jidoteki-admin-api.service";
+/// The socket at which a unit that is confined asks for jobs.
+const GATE: &str = "/run/jidoteki-admin-api/jobs.sock";
 
 /// Jobs that need sudo.
 const JOBS: [&str; 12] = [
@@ -578,6 +580,14 @@ impl Findings {
                 format_args!("run ./install.sh again, and see systemctl cat jidoteki-admin-api for what adds to it"),
             );
         }
+        let is_confined = text.lines().any(|line| line == "NoNewPrivileges=yes");
+        if is_confined && machine.file("/run/systemd/system").exists() && !machine.file(GATE).exists() {
+            self.add(
+                Severity::Error,
+                format_args!("{GATE} is not there, so no job can be asked for"),
+                format_args!("systemctl enable --now jidoteki-admin-api-jobs.socket"),
+            );
+        }
     }
 
     fn rotation(&mut self, appliance: &Appliance, machine: &Machine) {
@@ -989,6 +999,16 @@ mod tests {
                 "lighttpd refuses bodies of more than 3071 bytes, although max-upload-bytes is 4294967296",
             ),
             ("nosite", |i| i.remove("etc/nginx"), "the configuration of nginx for the API is not there"),
+            (
+                "gate",
+                |i| {
+                    let unit = "etc/systemd/system/jidoteki-admin-api.service";
+                    let text = fs::read_to_string(i.root.join(unit)).unwrap() + "NoNewPrivileges=yes\n";
+                    i.write(unit, &text, 0o644);
+                    i.write("run/systemd/system/x", "", 0o644);
+                },
+                "/run/jidoteki-admin-api/jobs.sock is not there, so no job can be asked for",
+            ),
             (
                 "workers",
                 |i| {
