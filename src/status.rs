@@ -9,6 +9,8 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+/// The longest time that a client can ask for to confirm a change.
+const MAX_CONFIRM: u64 = 3600;
 /// Lines of a log that an answer shows.
 const TAIL_LINES: usize = 10;
 /// Bytes at the end of a log that are looked at first, enough for ten usual lines.
@@ -110,13 +112,18 @@ impl Said {
 }
 
 /// Seconds until a change that waits to be confirmed is undone; `None` where none waits. The deadline is one of the
-/// kernel's uptime, since a change of the network may change the clock.
+/// kernel's uptime, since a change of the network may change the clock. Where that is of another boot than ours we may be
+/// confined in a container, where the job sees another uptime: then the clock decides. A file that a boot has left is taken
+/// away before anybody can ask, so this lets nothing old stand for long.
 pub fn pending(appliance: &Appliance, file: &str) -> Option<u64> {
     let text = appliance.trimmed_text(&appliance.etc_file(file))?;
     let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
-    let (boot_id, now) = clock::boot()?;
-    let deadline: u64 = value("deadline")?.parse().ok()?;
-    (value("boot_id")? == boot_id && deadline > now).then(|| deadline - now)
+    let seconds = |key: &str| value(key)?.parse::<u64>().ok();
+    let left = match clock::boot() {
+        Some((boot_id, now)) if value("boot_id")? == boot_id => seconds("deadline")?.checked_sub(now)?,
+        _ => seconds("until")?.checked_sub(clock::now()).filter(|left| *left <= MAX_CONFIRM)?,
+    };
+    (left > 0).then_some(left)
 }
 
 /// The end of a log: its last ten lines joined by newlines, without a final one; `None` where there is no log.

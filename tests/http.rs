@@ -10,7 +10,7 @@ use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_jidoteki-admin-api");
 
@@ -464,8 +464,15 @@ fn settings_that_wait_to_be_confirmed_show_it_and_let_no_others_in() {
     wait_until("the job has ended", || {
         post(&fixture, target, &[("settings", SETTINGS)]).text().contains("waits to be confirmed")
     });
+    // Of a boot that a container shows to jobs only: the clock says whether it waits.
+    let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    fixture.write("etc/pending_settings.txt", &format!("boot_id=x\ndeadline=5\nuntil={}\n", clock + 1000));
+    assert!(get(&fixture, target).text().contains(r#","pending":{"seconds-left":"#));
     // Of another boot, or gone by: nothing waits.
     for content in [
+        format!("boot_id=x\ndeadline=99999999999\nuntil={}\n", clock - 1),
+        format!("boot_id=x\ndeadline=99999999999\nuntil={}\n", clock + 4000),
+        format!("boot_id={boot_id}deadline={}\nuntil={}\n", now - 1, clock + 1000),
         "boot_id=x\ndeadline=99999999999\n".to_owned(),
         format!("boot_id={boot_id}deadline={}\n", now - 1),
         "x".to_owned(),

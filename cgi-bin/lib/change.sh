@@ -66,7 +66,8 @@ await_confirmation() {
 	local deadline
 
 	deadline=$(($(uptime_seconds) + $2))
-	printf 'boot_id=%s\ndeadline=%s\n' "$(boot_id)" "$deadline" | put_file "$ADMIN/etc/pending_$1.txt"
+	# The last one is for the executable, where systemd shows it another /proc than this.
+	printf 'boot_id=%s\ndeadline=%s\nuntil=%s\n' "$(boot_id)" "$deadline" "$(($(date +%s) + $2))" | put_file "$ADMIN/etc/pending_$1.txt"
 	detach "$ADMIN/bin/recover.sh" --after "$2"
 	say "Waiting $2 seconds for confirmation"
 }
