@@ -367,6 +367,8 @@ seize() {
 		return 0
 	fi
 	mv -fT "$UPLOADS/$name" "$file"
+	# The sweep need not remember any more that it lay there.
+	[ ! -e "$STATE/left.$name" ] || rm -f "$STATE/left.$name"
 	if [ -L "$file" ] || [ ! -f "$file" ] || [ "$(stat -c %h "$file")" -ne 1 ]; then
 		fail E1000 "$name is not a regular file"
 	fi
