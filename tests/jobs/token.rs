@@ -1,7 +1,7 @@
 //! The job `token`.
 
 use super::appliance::under_each_shell;
-use std::fs;
+use std::fs::{self, File};
 
 #[test]
 fn a_token_is_put_in_force_and_ends_the_first_run() {
@@ -49,9 +49,9 @@ fn no_token_is_an_error() {
 }
 
 #[test]
-fn a_secret_that_no_job_came_for_is_removed_and_one_that_just_came_is_not() {
+fn what_no_job_came_for_is_removed_and_what_just_came_is_not() {
     under_each_shell(|appliance| {
-        let names = [".api.token.new", "api.token", "appliance.key", "storage.conf"];
+        let names = [".api.token.new", "api.token", "appliance.key", "backup-archive.tar", "storage.conf"];
         for name in names {
             appliance.upload(name, "secret\n");
         }
@@ -69,6 +69,12 @@ fn a_secret_that_no_job_came_for_is_removed_and_one_that_just_came_is_not() {
             appliance.path("admin/home/sftp/uploads/api.token"),
         )
         .unwrap();
+        // A job that waits for its guard will still come for its input.
+        let guard = File::create(appliance.path("admin/lib/restore.guard")).unwrap();
+        guard.lock().unwrap();
+        appliance.recover();
+        assert_eq!(appliance.files("admin/home/sftp/uploads"), ["api.token", "backup-archive.tar"]);
+        drop(guard);
         appliance.recover();
         assert_eq!(appliance.files("admin/home/sftp/uploads"), ["api.token"]);
         // Noted before the boot: whoever put it there is gone.
