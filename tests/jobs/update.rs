@@ -177,6 +177,25 @@ fn a_package_without_a_version_may_not_go_back_unless_it_says_so() {
 }
 
 #[test]
+fn an_appliance_that_lost_its_version_still_knows_what_the_last_update_put_there() {
+    for lost in ["", "what is this?\n"] {
+        under_each_shell(|appliance| {
+            Package::new("2.0.0").upload(appliance);
+            appliance.succeed("update");
+            appliance.write("admin/etc/version.txt", lost);
+            Package::new("1.9.9").upload(appliance);
+            appliance.refuse("update", "Software update package v1.9.9 is too old");
+            Package::new("2.0.1").upload(appliance);
+            appliance.succeed("update");
+            assert_eq!(
+                status(appliance),
+                r#"{"percentage":100,"status":"success","version-after":"2.0.1","version-before":"2.0.0"}"#
+            );
+        });
+    }
+}
+
+#[test]
 fn a_package_encrypted_with_another_key_is_e1005() {
     refused(
         &Package::new("1.0.1").encrypted_with("another pass phrase\n"),
