@@ -240,7 +240,8 @@ pub fn free_bytes(folder: &Path) -> Option<u64> {
     Some(free)
 }
 
-fn available_memory() -> Option<u64> {
+/// Bytes of memory that a new process may take. `None` where the kernel does not say.
+pub fn available_memory() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kibibytes| kibibytes << 10)

@@ -387,6 +387,43 @@ fn a_full_disk_is_named() {
 }
 
 #[test]
+fn an_update_that_would_not_fit_into_memory_is_refused_before_it_is_received() {
+    let fixture = Fixture::new();
+    let meminfo = fixture.path("meminfo");
+    let before = fixture.uploads();
+    fs::write(&meminfo, "MemTotal: 99 kB\nMemAvailable: 16383 kB\n").unwrap();
+    let plain = command(&fixture, "POST", "/api/v1/admin/update?token=yourtoken");
+    // In a mount namespace of its own the kernel can be made to say anything.
+    let mut poor = Command::new("/usr/bin/unshare");
+    poor.args(["--mount", "/bin/sh", "-c", "mount --bind \"$1\" /proc/meminfo || exit 9; exec \"$2\"", "sh"])
+        .arg(&meminfo)
+        .arg(BINARY)
+        .env_clear()
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let (kind, body) = form::encode(&[("update", "a package")]);
+    poor.env("CONTENT_TYPE", kind).env("CONTENT_LENGTH", body.len().to_string());
+    let mut child = poor.spawn().unwrap();
+    // It may be over before it reads this.
+    let _ = child.stdin.take().unwrap().write_all(&body);
+    let output = child.wait_with_output().unwrap();
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(std::env::var_os("CI").is_none(), "CI must be able to make a mount namespace: {said}");
+        eprintln!("skipped: {said}");
+        return;
+    }
+    assert_eq!(
+        parse(&output.stdout).text(),
+        r#"{"Status":"400 Bad Request","Error-Message":"Not enough free memory: 16384 KiB needed, 16383 KiB free"}"#
+    );
+    assert_eq!(fixture.uploads(), before);
+}
+
+#[test]
 fn a_query_is_never_a_command_line() {
     let fixture = Fixture::new();
     for arguments in [&["--help"][..], &["--version"], &["openapi"], &["hash", "GET", "/x"], &["--admin", "/tmp"]] {
