@@ -388,6 +388,8 @@ def cut_at(stage, machine, api, job, point, n_steps, where):
     now = job.in_force(machine, api)
     if now != again:
         faults.append(f"the next request did not put {again} in force, but: {now}; its answer: {answers}")
+    # What runs once a minute is switched off here, and some things may stay until then.
+    machine.sh(f"{ADMIN}/bin/recover.sh")
     left = machine.sh(LEFTOVERS).strip()
     if left:
         faults.append(f"left behind: {left}")
