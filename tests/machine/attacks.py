@@ -83,7 +83,7 @@ def attacks(stage):
     prepare(stage, machine, api)
     attacker = Attacker(stage, machine, api)
     for attack in (planted, constants, races, published, locks, other_commands, environment, limits, forbidden_files,
-                   processes, archives, swapped_package):
+                   processes, archives, swapped_package, swept):
         attack(attacker)
     still_works(attacker)
     stage.report.note("")
@@ -430,6 +430,27 @@ def swapped_package(attacker):
     attacker.held("the package of an update swapped and written to while it is checked, 4 updates",
                   f"ended in {', '.join(sorted(set(results)))}; nothing that was not signed ran",
                   set(results) <= {"success", "E1005", "E1003", "E1001", "E1000"}, results)
+
+
+def swept(attacker):
+    """Where root removes what nobody came for, once a minute."""
+    machine = attacker.machine
+    attacker.restock()
+    attacker.sh(f"cd {UPLOADS} && for name in api.token backup-archive.tar .appliance.key.new; do ln -sfn /root/canary $name; "
+                "done; rm -f license.asc storage.conf; touch keep; ln keep storage.conf; mkfifo .api.token.new; "
+                "mkdir -p software_package-zzz.enc.d && rm -f software_package-zzz.enc && "
+                "ln -s software_package-zzz.enc.d software_package-zzz.enc; mkdir license.asc && ln -s /root license.asc/x")
+    recover = f"timeout 60 {ADMIN}/bin/recover.sh"
+    # Noted the first time; then as if it were before a boot.
+    output = machine.sh(f"{recover}; for note in {ADMIN}/lib/left.*; do read -r up mark <\"$note\"; "
+                        f"printf '99999999999 %s\\n' \"$mark\" >\"$note\"; done; {recover}; test -f /root/canary && ls -A {UPLOADS}",
+                        seconds=150)
+    left = sorted(name for name in output.split() if not name.endswith(".lock"))
+    attacker.held("links, a pipe, a hard link and directories where the sweep of root's removes what nobody came for",
+                  "they went, and nothing that they lead to",
+                  left == ["keep", "license.asc", "software_package-zzz.enc.d"], output)
+    attacker.sh(f"rm -rf {UPLOADS}/license.asc {UPLOADS}/software_package-zzz.enc.d")
+    machine.sh(recover, seconds=90)
 
 
 def still_works(attacker):

@@ -93,7 +93,7 @@ def network(stage, flavour):
         lost_and_back(stage, machine, api)
         api = found_and_confirmed(stage, machine, api)
         cut_off(stage, machine, api)
-        by_dhcp(stage, machine, api, leases)
+        by_dhcp(stage, machine, api, leases, flavour)
         version_six(stage, machine, flavour)
     finally:
         leases.end()
@@ -195,7 +195,7 @@ def cut_off(stage, machine, api):
         report.check("... and nothing is pending", "pending" not in api.get("/settings").json())
 
 
-def by_dhcp(stage, machine, api, leases):
+def by_dhcp(stage, machine, api, leases, flavour):
     report, log = stage.report, Transcript(stage.report)
     answer = change(api, settings(None, hostname="moved"), CONFIRM)
     log.add(f"POST /settings?confirm={CONFIRM}: by DHCP, and no server is there -> {answer.status}")
@@ -214,6 +214,11 @@ def by_dhcp(stage, machine, api, leases):
                 lambda: f"{diagnosis(machine)}\n{(leases.root / 'run/log').read_text()[-1500:]}")
     log.add(f"the machine answers at {address}, its lease")
     machine.await_job("settings")
+    if flavour == "networkd":
+        # (ifupdown's dhclient is asked for IPv4 only.)
+        six = poll(lambda: leases.find("fd77:") if answers(leases.find("fd77:")) else None, 40)
+        report.check("... and at one of IPv6", six, lambda: f"{diagnosis(machine)}\n{(leases.root / 'run/leases').read_text()}")
+        log.add(f"and at {six}, its lease of IPv6")
     leased = api.at(address)
     report.same("... and is confirmed there", leased.request("POST", "/settings/confirm", {}).status, 200)
     log.add("POST /settings/confirm -> 200")
