@@ -284,6 +284,47 @@ fn a_failing_script_is_e1002_and_its_rollback_runs() {
 }
 
 #[test]
+fn a_rollback_that_fails_is_tried_again_and_not_for_ever() {
+    under_each_shell(|appliance| {
+        appliance.write("admin/etc/version.txt", "1.0.0\n");
+        Package::new("1.0.1")
+            .with("update.sh", "#!/bin/sh\nexit 3\n")
+            .with("rollback.sh", "#!/bin/sh\necho tried >>\"$JIDO_ETC_PATH/rolled\"; [ -e \"$JIDO_ETC_PATH/room\" ]\n")
+            .upload(appliance);
+        appliance.refuse("update", "Error running update");
+        appliance.recover();
+        assert_eq!(appliance.read("etc/rolled"), "tried\ntried\n");
+        assert!(appliance.exists("admin/lib/update.applying"), "{}", appliance.describe());
+        // What went wrong is told as it was.
+        assert_eq!(appliance.read("admin/etc/status_error_code.txt"), "E1002\n");
+        assert_eq!(
+            status(appliance),
+            r#"{"percentage":70,"status":"failed","version-after":"1.0.1","version-before":"1.0.0"}"#
+        );
+        appliance.write("etc/room", "");
+        appliance.recover();
+        appliance.recover();
+        assert_eq!(appliance.read("etc/rolled"), "tried\ntried\ntried\n");
+        assert_eq!(appliance.files("admin/lib/work"), [""; 0]);
+        assert!(!appliance.exists("admin/lib/update.applying") && !appliance.exists("admin/lib/update.rollbacks"));
+        // One that never succeeds.
+        fs::remove_file(appliance.path("etc/room")).unwrap();
+        fs::remove_file(appliance.path("etc/rolled")).unwrap();
+        Package::new("1.0.1")
+            .with("update.sh", "#!/bin/sh\nexit 3\n")
+            .with("rollback.sh", "#!/bin/sh\necho tried >>\"$JIDO_ETC_PATH/rolled\"; exit 1\n")
+            .upload(appliance);
+        appliance.refuse("update", "Error running update");
+        for _ in 0..8 {
+            appliance.recover();
+        }
+        assert_eq!(appliance.read("etc/rolled"), "tried\n".repeat(5));
+        assert_eq!(appliance.files("admin/lib/work"), [""; 0]);
+        assert!(!appliance.exists("admin/lib/update.applying") && !appliance.exists("admin/lib/update.rollbacks"));
+    });
+}
+
+#[test]
 fn a_script_may_name_its_own_error_as_the_ancestors_do() {
     under_each_shell(|appliance| {
         appliance.write("admin/etc/version.txt", "1.0.0\n");
