@@ -1,17 +1,18 @@
-"""Power cuts: in the middle of every job that changes something, at steps spread over all of it.
+"""Power cuts, full disks and read-only disks: in the middle of every job that changes something, at steps spread over it.
 
 A step is a command that changes something. Each has a stand-in, first in the PATH that jobs get, which counts and
-stops before the one where the power is to go. After the boot the first answers must be true, everything must be as
-before or as wanted and never a mixture, and the same request must work.
+stops before the one where the power or the disk is to go. After the boot the first answers must be true, everything
+must be as before or as wanted and never a mixture, and the same request must work.
 """
 
 import hashlib
 import json
+import pathlib
 import threading
 import time
 
 from api import NOTHING, Api, settings
-from machine import ADMIN, ETC, UPLOADS
+from machine import ADMIN, ETC, UPLOADS, run
 from report import poll, table
 from stage import LICENCE_PASSPHRASE, TOKEN
 
@@ -24,7 +25,7 @@ if [ -f /run/jaa/at ]; then
 	read -r at </run/jaa/at
 	if [ "$(/usr/bin/wc -l </run/jaa/steps)" -ge "$at" ]; then
 		: >/run/jaa/reached
-		exec /usr/bin/sleep 600
+		while [ ! -e /run/jaa/go ]; do /usr/bin/sleep 0.1; done
 	fi
 fi
 exec "/usr/bin/${0##*/}" "$@"
@@ -86,8 +87,10 @@ class Token(Job):
 
 class Update(Job):
     name = lock = "update"
-    SCRIPT = "printf '%s\\n' \"$JIDO_VERSION_AFTER\" >/data/app-version\nsync /data/app-version\n"
-    ROLLBACK = "printf '%s\\n' \"$JIDO_VERSION_BEFORE\" >/data/app-version\nsync /data/app-version\n"
+    # As a vendor should: beside, flushed, renamed.
+    PUT = "cat >/data/app-version.new\nsync /data/app-version.new\nmv /data/app-version.new /data/app-version\nsync /data\n"
+    SCRIPT = "printf '%s\\n' \"$JIDO_VERSION_AFTER\" | " + PUT
+    ROLLBACK = "printf '%s\\n' \"$JIDO_VERSION_BEFORE\" | " + PUT
 
     def post(self, api, value):
         package = self.vendor.package(f"2.{value}.0", self.SCRIPT, self.ROLLBACK)
@@ -268,6 +271,18 @@ def prepare(machine):
 
 def cut_job(stage, machine, api, job):
     """Counts the steps of one whole run, then cuts the power at some of them, and once right after the end."""
+    n_steps, names = begin(stage, machine, api, job)
+    stage.value = 1
+    points = choose(n_steps, stage.options.every_cut)
+    survived = 0
+    for point in points:
+        where = "cut after its end" if point > n_steps else f"cut before step {point} of {n_steps} ({names[point - 1]})"
+        survived += cut_at(stage, machine, api, job, point, n_steps, where)
+    return job.name, n_steps, len(points), survived
+
+
+def begin(stage, machine, api, job):
+    """Puts 0 in force and then 1, without a cut: how many steps that takes, and which."""
     report = stage.report
     api.token = api.token if job.name != "token" else TOKEN
     if job.name == "restore":
@@ -286,13 +301,7 @@ def cut_job(stage, machine, api, job):
     machine.sh("rm -rf /run/jaa")
     report.check(f"{job.name}: a run that is not cut puts 1 in force, in {n_steps} steps",
                  job.in_force(machine, api) == 1 or job.name == "backup", lambda: job.in_force(machine, api))
-    stage.value = 1
-    points = choose(n_steps, stage.options.every_cut)
-    survived = 0
-    for point in points:
-        where = "after its end" if point > n_steps else f"before step {point} of {n_steps} ({names[point - 1]})"
-        survived += cut_at(stage, machine, api, job, point, n_steps, where)
-    return job.name, n_steps, len(points), survived
+    return n_steps, names
 
 
 def choose(n_steps, every):
@@ -334,12 +343,17 @@ def count_steps(machine, api, job):
     return int(machine.sh("wc -l </run/jaa/steps"))
 
 
-def cut_at(stage, machine, api, job, point, n_steps, where):
+def power_fails(machine, job):
+    machine.power_cut()
+    machine.boot()
+
+
+def cut_at(stage, machine, api, job, point, n_steps, where, calamity=power_fails):
     report = stage.report
     before, wanted = stage.value, stage.value + 1
     if job.name == "restore":
         before, wanted = stage.value % 2, (stage.value + 1) % 2
-    what = f"{job.name}, cut {where}"
+    what = f"{job.name}, {where}"
     is_after = point > n_steps
     asked = wanted
     if is_after:
@@ -362,9 +376,7 @@ def cut_at(stage, machine, api, job, point, n_steps, where):
             stage.value = found if isinstance(found, int) else stage.value
             report.note(f"{what}: this run did not come that far")
             return 1
-    machine.power_cut()
-    machine.boot()
-    faults = []
+    faults = [fault for fault in [calamity(machine, job)] if fault]
     if not api.wait(60):
         report.check(what, False, f"the API does not answer after the boot\n{machine.last_words()}")
         machine.wait_booted()
@@ -398,6 +410,62 @@ def cut_at(stage, machine, api, job, point, n_steps, where):
         log = "update" if job.lock == "update" else f"update_{job.lock}"
         faults.append(machine.sh(f"tail -n 10 {ADMIN}/log/{log}.log", check=False))
     return int(report.check(f"{what}: {words} is in force; the next request works", not faults, "\n".join(faults)))
+
+
+# --- a disk that fails ---
+
+def disk(stage):
+    """The disk fills up, or an error makes it read-only, in the middle of a job, and stays so to the end of the job."""
+    report = stage.report
+    machine, api = stage.ready("nginx")
+    machine.wait_booted()
+    prepare(machine)
+    rows = [("job", "steps", "full", "read-only", "survived")]
+    for kind in (Update, Settings, Certs, Storage, Restore):
+        if stage.options.job and kind.name not in stage.options.job:
+            continue
+        job = kind(stage)
+        stage.value = 0
+        n_steps, names = begin(stage, machine, api, job)
+        stage.value = 1
+        points = sorted({1 + round(n * (n_steps - 1) / 4) for n in (1, 2, 3)})
+        survived = 0
+        for what, calamity in (("the disk is full", disk_fills), ("the disk is read-only", disk_is_lost)):
+            for point in points:
+                where = f"{what} from step {point} of {n_steps} on ({names[point - 1]})"
+                survived += cut_at(stage, machine, api, job, point, n_steps, where, calamity)
+        rows.append((job.name, n_steps, len(points), len(points), survived))
+    report.note("")
+    for line in table(rows):
+        report.note(line)
+
+
+def go_on(machine, job):
+    machine.sh(": >/run/jaa/go")
+    return None if machine.await_job(job.lock, 120) else "the job does not end"
+
+
+def disk_fills(machine, job):
+    """Until somebody makes room, and the next minute comes."""
+    machine.sh("mkdir /fill; n=0; for size in 1G 100M 10M 1M 64K 4K; do while n=$((n + 1)); fallocate -l $size /fill/$n; do :; "
+               "done; done 2>/dev/null; [ \"$(stat -f -c %f /)\" -lt 64 ]", seconds=120)
+    fault = go_on(machine, job)
+    machine.sh("rm -rf /fill")
+    machine.sh(f"{ADMIN}/bin/recover.sh", seconds=120)
+    return fault
+
+
+def disk_is_lost(machine, job):
+    """As ext4 does it after an error. It ends with a restart, which finds what was on the disk until then."""
+    device = run("findmnt", "-n", "-o", "SOURCE", machine.root).strip().rpartition("/")[2]
+    pathlib.Path("/sys/fs/ext4", device, "trigger_fs_error").write_text("1")
+    faults = [] if machine.attempt("echo x >/data/x").returncode != 0 else ["(the disk is not read-only at all)"]
+    faults.append(go_on(machine, job))
+    if not Api().answers(20):
+        faults.append("the API does not answer on a read-only disk")
+    machine.power_cut()
+    machine.boot()
+    return "\n".join(fault for fault in faults if fault)
 
 
 def half_upload(stage, machine, api):

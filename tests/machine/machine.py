@@ -114,7 +114,7 @@ class Disk:
 
     def mount(self, place):
         # Nothing is written before its time: what a job does not flush itself is lost in a power cut.
-        run("mount", "-o", "loop,noatime,commit=300,noauto_da_alloc", self.path, place)
+        run("mount", "-o", "loop,noatime,commit=300,noauto_da_alloc,errors=remount-ro", self.path, place)
 
 
 # --- the machine ---
