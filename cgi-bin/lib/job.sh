@@ -127,7 +127,7 @@ make_work() {
 }
 
 # sweep_work: what jobs left that are gone. A certificate's key or half of an update must not lie there
-# until somebody happens to send the next one. An update that is still to be rolled back keeps its own.
+# until somebody happens to send the next one. An update that is still to be rolled back or completed keeps its own.
 sweep_work() {
 	local place name
 
@@ -141,8 +141,9 @@ sweep_work() {
 		if [ ! -e "$place" ] || is_alive "$STATE/$name.owner"; then
 			continue
 		fi
-		if [ "$name" = update ] && [ -f "$STATE/update.applying" ]; then
-			continue
+		if [ "$name" = update ]; then
+			[ ! -f "$STATE/update.applying" ] || continue
+			[ ! -f "$STATE/update.applied" ] || continue
 		fi
 		end_leftover "$name"
 		rm -rf "$STATE/work/$name" "$STATE/$name.owner"

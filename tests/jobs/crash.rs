@@ -69,7 +69,7 @@ fn cases() -> Vec<Case> {
                 let package = PACKAGE.get_or_init(|| {
                     update::Package::new("1.0.1")
                         .with("update.sh", "#!/bin/sh\necho 1.0.1 >\"$JIDO_ETC_PATH/system\"\n")
-                        .with("rollback.sh", "#!/bin/sh\necho \"$JIDO_VERSION_BEFORE\" >\"$JIDO_ETC_PATH/system\"\n")
+                        .with("rollback.sh", "#!/bin/sh\necho 1.0.0 >\"$JIDO_ETC_PATH/system\"\n")
                         .build(appliance, "")
                 });
                 appliance.upload("software_package-zzz.enc", package);

@@ -284,6 +284,40 @@ fn a_failing_script_is_e1002_and_its_rollback_runs() {
 }
 
 #[test]
+fn an_update_that_lacked_only_its_last_words_is_not_taken_back() {
+    for last in ["/etc/changelog.txt", "/etc/version.txt", "/lib/update.version"] {
+        under_each_shell(|appliance| {
+            appliance.write("admin/etc/version.txt", "1.0.0\n");
+            appliance.write("admin/etc/changelog.txt", "old\n");
+            Package::new("1.0.1")
+                .with("changelog.txt", "new\n")
+                .with("update.sh", "#!/bin/sh\n: >\"$JIDO_ETC_PATH/applied\"\n")
+                .with("rollback.sh", "#!/bin/sh\n: >\"$JIDO_ETC_PATH/rolled\"\n")
+                .upload(appliance);
+            // It is killed right after it has put this one in force.
+            let kill = format!(
+                "PATH=${{PATH#*:}}; mv \"$@\"; case \"$*\" in *{last}) [ ! -e \"$JIDO_ETC_PATH/applied\" ] || kill -9 $PPID ;; esac"
+            );
+            appliance.hook("fakes/mv", &kill);
+            assert_ne!(appliance.run("update").code, Some(0), "{last}: {}", appliance.describe());
+            fs::remove_file(appliance.path("fakes/mv")).unwrap();
+            appliance.recover();
+            assert!(!appliance.exists("etc/rolled"), "{last}: {}", appliance.describe());
+            assert_eq!(
+                appliance.read("admin/etc/version.txt") + &appliance.read("admin/etc/changelog.txt"),
+                "1.0.1\nnew\n"
+            );
+            assert_eq!(
+                status(appliance),
+                r#"{"percentage":100,"status":"success","version-after":"1.0.1","version-before":"1.0.0"}"#
+            );
+            assert_eq!(appliance.files("admin/lib/work"), [""; 0]);
+            assert!(!appliance.exists("admin/lib/update.applied"));
+        });
+    }
+}
+
+#[test]
 fn a_rollback_that_fails_is_tried_again_and_not_for_ever() {
     under_each_shell(|appliance| {
         appliance.write("admin/etc/version.txt", "1.0.0\n");
