@@ -448,7 +448,7 @@ def go_on(machine, job):
 def disk_fills(machine, job):
     """Until somebody makes room, and the next minute comes."""
     machine.sh("mkdir /fill; n=0; for size in 1G 100M 10M 1M 64K 4K; do while n=$((n + 1)); fallocate -l $size /fill/$n; do :; "
-               "done; done 2>/dev/null; [ \"$(stat -f -c %f /)\" -lt 64 ]", seconds=120)
+               "done; done 2>/dev/null; ! dd if=/dev/zero of=/fill/last bs=4k count=64 conv=fsync 2>/dev/null", seconds=120)
     fault = go_on(machine, job)
     machine.sh("rm -rf /fill")
     machine.sh(f"{ADMIN}/bin/recover.sh", seconds=120)
