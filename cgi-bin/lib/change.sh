@@ -27,18 +27,28 @@ keep_files() {
 	flush "$STATE"
 }
 
-# return_files DIR: every file as it was kept; what was not there goes. May be done again.
+# return_files DIR: every file as it was kept; what was not there goes. May be done again, and must be where it fails: on
+# a disk that is full just now. For use in a condition.
 return_files() {
-	local number mode path
+	local number mode path status=0
 
 	[ -f "$1/list" ] || return 0
 	while IFS='	' read -r number mode path; do
 		if [ -f "$1/$number" ]; then
-			put_file "$path" "$mode" <"$1/$number"
+			put_file "$path" "$mode" <"$1/$number" || status=1
 		else
-			rm -f "$path"
+			rm -f "$path" || status=1
 		fi
 	done <"$1/list"
+	return "$status"
+}
+
+# is_to_try_again NAME: what could not be taken back now is tried again by the next minute, a few times: what it lacked,
+# such as room on the disk, may come back. Where that cannot be counted it lacks just that.
+MOST_TRIES=5
+is_to_try_again() {
+	(printf '.' >>"$STATE/$1.undo/tries") 2>/dev/null || return 0
+	[ "$(stat -c %s "$STATE/$1.undo/tries")" -lt "$MOST_TRIES" ]
 }
 
 # --- confirmation ---------------------------------------------------------------------------------

@@ -319,11 +319,13 @@ flush() {
 put_file() {
 	local target="$1" mode="${2:-0640}"
 
-	rm -f "$target.new"
-	(umask 077 && cat >"$target.new")
-	chmod "$mode" "$target.new"
-	flush "$target.new"
-	mv -fT "$target.new" "$target"
+	# Each step by its own word and not by "set -e", which is off in on_failure: there half a file would come into force.
+	rm -f "$target.new" || return 1
+	if ! { (umask 077 && cat >"$target.new") && chmod "$mode" "$target.new" && flush "$target.new"; }; then
+		rm -f "$target.new"
+		return 1
+	fi
+	mv -fT "$target.new" "$target" || return 1
 	flush "${target%/*}"
 }
 

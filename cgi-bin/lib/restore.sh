@@ -238,16 +238,16 @@ swap_restore() {
 }
 
 # unswap TABLE: every path as it was before the swap, however far that had come. What exists says where
-# it was cut, so this may itself be cut off and done again.
+# it was cut, so this may itself be cut off and done again. 1 where a path could not be moved: for use in a condition.
 unswap() {
 	local number kind stage path
 
 	while IFS="$TAB" read -r number kind stage path; do
 		if [ "$kind" = new ] && [ ! -e "$stage/new/$number" ] && [ ! -L "$stage/new/$number" ]; then
-			mv -fT "$path" "$stage/new/$number"
+			mv -fT "$path" "$stage/new/$number" || return 1
 		fi
 		if [ -e "$stage/old/$number" ] || [ -L "$stage/old/$number" ]; then
-			mv -fT "$stage/old/$number" "$path"
+			mv -fT "$stage/old/$number" "$path" || return 1
 		fi
 	done <"$1"
 	sync
@@ -257,7 +257,11 @@ unswap() {
 recover_restore() {
 	[ ! -f "$RESTORE_JOURNAL" ] || {
 		say "The last restore was interrupted: the data of before returns"
-		unswap "$RESTORE_JOURNAL"
+		# As long as the journal is there the stages have the data of before, and are not ours to remove.
+		if ! unswap "$RESTORE_JOURNAL"; then
+			say "It cannot return now: it is tried again in a minute"
+			return 1
+		fi
 		rm -f "$RESTORE_JOURNAL"
 	}
 	[ -f "$RESTORE_UNDO" ] || drop_stages
@@ -267,7 +271,7 @@ undo_restore() {
 	[ -f "$RESTORE_UNDO" ] || fail E1003 "There is no restore to undo"
 	# From here on it is an interrupted restore, and ends as one does.
 	mv -fT "$RESTORE_UNDO" "$RESTORE_JOURNAL"
-	unswap "$RESTORE_JOURNAL"
+	unswap "$RESTORE_JOURNAL" || fail E1002 "The data of before cannot be put back now"
 	rm -f "$RESTORE_JOURNAL"
 	drop_stages
 }

@@ -42,7 +42,7 @@ class Api:
     def at(self, address):
         return Api(address, self.token)
 
-    def request(self, method, path, form=None, token=None, query="", timeout=20, signed=False):
+    def request(self, method, path, form=None, token=None, query="", timeout=60, signed=False):
         """`form` maps names to text, or to bytes, which are sent as a file."""
         path = path if path.startswith("/docs") else PREFIX + path
         token = self.token if token is None else token

@@ -237,10 +237,10 @@ def locks(attacker):
     for plant in ("ln -sfn /etc/passwd .update.lock", "ln -sfn /root/canary .update.lock", "mkfifo .update.lock",
                   "mkdir .update.lock"):
         attacker.sh(f"cd {UPLOADS} && rm -rf .update.lock && {plant}")
-        answer = attacker.api.post("/update", {"update": b"nothing"}, timeout=20)
+        answer = attacker.api.post("/update", {"update": b"nothing"}, timeout=60)
         if answer.status == 202 and "mkfifo" not in plant:
             faults.append(f"{plant}: {answer}")
-        attacker.api.get("/update", timeout=20)
+        attacker.api.get("/update", timeout=60)
         attacker.sh(f"rm -rf {UPLOADS}/.update.lock")
     attacker.held("the lock of a job is a link, a pipe, a directory", "no answer hangs, nothing is opened through it",
                   not faults, "\n".join(faults))

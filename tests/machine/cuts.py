@@ -49,7 +49,8 @@ class Job:
 
     name = ""
     lock = ""
-    path = ""
+    # What GET /update may say of one that was ended.
+    codes = ("E1000",)
 
     def __init__(self, stage):
         self.stage = stage
@@ -108,7 +109,7 @@ class Update(Job):
         status, after = answer.get("status"), answer.get("version-after")
         if status == "success" and after in (None, f"2.{value}.0"):
             return None
-        if status == "failed" and value != wanted and answer.get("error-code") == "E1000":
+        if status == "failed" and value != wanted and answer.get("error-code") in self.codes:
             return None
         return f"2.{value}.0 is in force, and GET /update says {answer}"
 
@@ -343,7 +344,7 @@ def count_steps(machine, api, job):
     return int(machine.sh("wc -l </run/jaa/steps"))
 
 
-def power_fails(machine, job):
+def power_fails(machine, api, job):
     machine.power_cut()
     machine.boot()
 
@@ -376,7 +377,7 @@ def cut_at(stage, machine, api, job, point, n_steps, where, calamity=power_fails
             stage.value = found if isinstance(found, int) else stage.value
             report.note(f"{what}: this run did not come that far")
             return 1
-    faults = [fault for fault in [calamity(machine, job)] if fault]
+    faults = [fault for fault in [calamity(machine, api, job)] if fault]
     if not api.wait(60):
         report.check(what, False, f"the API does not answer after the boot\n{machine.last_words()}")
         machine.wait_booted()
@@ -425,6 +426,8 @@ def disk(stage):
         if stage.options.job and kind.name not in stage.options.job:
             continue
         job = kind(stage)
+        # It knows what it lacks; and where there is no room, there may be none for the code.
+        job.codes = ("E1000", "E1002", None)
         stage.value = 0
         n_steps, names = begin(stage, machine, api, job)
         stage.value = 1
@@ -445,7 +448,7 @@ def go_on(machine, job):
     return None if machine.await_job(job.lock, 120) else "the job does not end"
 
 
-def disk_fills(machine, job):
+def disk_fills(machine, api, job):
     """Until somebody makes room, and the next minute comes."""
     machine.sh("mkdir /fill; n=0; for size in 1G 100M 10M 1M 64K 4K; do while n=$((n + 1)); fallocate -l $size /fill/$n; do :; "
                "done; done 2>/dev/null; ! dd if=/dev/zero of=/fill/last bs=4k count=64 conv=fsync 2>/dev/null", seconds=120)
@@ -455,14 +458,17 @@ def disk_fills(machine, job):
     return fault
 
 
-def disk_is_lost(machine, job):
+def disk_is_lost(machine, api, job):
     """As ext4 does it after an error. It ends with a restart, which finds what was on the disk until then."""
     device = run("findmnt", "-n", "-o", "SOURCE", machine.root).strip().rpartition("/")[2]
     pathlib.Path("/sys/fs/ext4", device, "trigger_fs_error").write_text("1")
     faults = [] if machine.attempt("echo x >/data/x").returncode != 0 else ["(the disk is not read-only at all)"]
     faults.append(go_on(machine, job))
-    if not Api().answers(20):
-        faults.append("the API does not answer on a read-only disk")
+    try:
+        answer = api.get("/version")
+        faults.append(f"on a read-only disk the API answers: {answer}" if answer.status != 200 else None)
+    except NOTHING as error:
+        faults.append(f"the API does not answer on a read-only disk: {error!r}")
     machine.power_cut()
     machine.boot()
     return "\n".join(fault for fault in faults if fault)
