@@ -1,6 +1,7 @@
 """Chapters side by side: most of their time goes into waiting, and each lane has a machine and a network of its own.
 
-What a lane prints comes out a chapter at a time, and the counts of all of them once, at the end.
+What a lane prints comes out a chapter at a time (at once where it is the only one), and the counts of all of them once,
+at the end.
 """
 
 import re
@@ -17,7 +18,7 @@ class Lane:
         self.counts = None
         self.failures = []
 
-    def read(self, printing):
+    def read(self, printing, is_alone):
         chapter = []
 
         def show():
@@ -31,7 +32,7 @@ class Lane:
             elif line.startswith("failed: "):
                 self.failures.append(line)
             else:
-                if line.startswith("== "):
+                if is_alone or line.startswith("== "):
                     show()
                 chapter.append(line)
         show()
@@ -41,7 +42,7 @@ class Lane:
 def run_all(lanes):
     """The exit status of all of them together."""
     printing = threading.Lock()
-    readers = [threading.Thread(target=lane.read, args=(printing,)) for lane in lanes]
+    readers = [threading.Thread(target=lane.read, args=(printing, len(lanes) == 1)) for lane in lanes]
     for reader in readers:
         reader.start()
     for reader in readers:
