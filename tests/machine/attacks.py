@@ -437,7 +437,7 @@ def swept(attacker):
     machine = attacker.machine
     attacker.restock()
     attacker.sh(f"cd {UPLOADS} && for name in api.token backup-archive.tar .appliance.key.new; do ln -sfn /root/canary $name; "
-                "done; rm -f license.asc storage.conf; touch keep; ln keep storage.conf; mkfifo .api.token.new; "
+                "done; rm -f license.asc storage.conf evil.enc; touch keep; ln keep storage.conf; mkfifo .api.token.new; "
                 "mkdir -p software_package-zzz.enc.d && rm -f software_package-zzz.enc && "
                 "ln -s software_package-zzz.enc.d software_package-zzz.enc; mkdir license.asc && ln -s /root license.asc/x")
     recover = f"timeout 60 {ADMIN}/bin/recover.sh"
