@@ -42,7 +42,6 @@ export class World {
 		// The reboot job stops here, before it comes to the real command.
 		this.write('admin/bin/system-backup.sh', `#!/bin/sh\n: >"${this.dir}/reboot"\nexit 1\n`, 0o755);
 		this.write('admin/bin/license.sh', `#!/bin/sh\n[ ! -s "${this.admin}/etc/license.asc" ] || cat "${this.admin}/etc/license.asc"\n`, 0o755);
-		this.write('etc/jidoteki-admin-api.json', JSON.stringify({endpoints: ['settings', 'certs', 'license', 'storage', 'backup', 'monitor'], parameters: ['public', 'private', 'ca', 'license', 'action', 'archive']}));
 		this.write('etc/storage-options.json', '{"options":["local","nfs","aoe","iscsi","nbd"]}');
 		this.write('etc/build.json', '{"builddate":"1790000000"}');
 		this.write('etc/allservices.txt', 'cron\n');
@@ -57,15 +56,17 @@ export class World {
 
 	// The appliance as the factory delivers it, with a token.
 	reset() {
-		for (const one of ['network.fails', 'reload', 'reboot']) fs.rmSync(path.join(this.dir, one), {force: true});
+		if (this.exists('real')) fs.renameSync(path.join(this.dir, 'real'), path.join(this.dir, 'program'));
+		for (const one of ['network.fails', 'reload', 'reboot', 'install']) fs.rmSync(path.join(this.dir, one), {force: true});
 		for (const one of ['admin/etc', 'admin/log', 'admin/home/sftp/uploads']) {
 			for (const file of fs.readdirSync(path.join(this.dir, one))) {
-				if (/^(status|pending|network|app|storage|license|update|backup)/.test(file) && !file.startsWith('updates.') && file !== 'backup.txt') fs.rmSync(path.join(this.dir, one, file), {recursive: true, force: true});
+				if (/^(status|pending|network|app|api\.tokens|storage|license|update|backup)/.test(file) && !file.startsWith('updates.') && file !== 'backup.txt') fs.rmSync(path.join(this.dir, one, file), {recursive: true, force: true});
 			}
 		}
 		fs.rmSync(path.join(this.admin, 'lib'), {recursive: true});
 		fs.mkdirSync(path.join(this.admin, 'lib'), 0o700);
 		this.write('admin/etc/api.token', `${TOKEN}\n`, 0o660);
+		this.write('etc/jidoteki-admin-api.json', JSON.stringify({endpoints: ['settings', 'certs', 'license', 'storage', 'backup', 'monitor'], parameters: ['public', 'private', 'ca', 'license', 'action', 'archive']}));
 		this.write('admin/etc/version.txt', '1.0.0\n');
 		this.write('admin/etc/changelog.txt', '# Changelog\n\n## 1.0.0 (2026-11-02)\n\n  * First version\n');
 		this.write('admin/etc/health.json', JSON.stringify({disk: {used: '3.4G', total: '23G', percentage: 15}, memory: {used: '860M', total: '1000M', percentage: 86}, cpu: {num: 2, load: '0.66, 0.28, 0.14', cpu5min: 14}}));
@@ -77,6 +78,16 @@ export class World {
 		run('chown', '-Rh', `${USER}:${GROUP}`, this.admin, this.etc, path.join(this.dir, 'data'));
 	}
 
+	// Does what is posted, but answers only when what this returns is called.
+	holdAnswers() {
+		const at = name => path.join(this.dir, name);
+		fs.copyFileSync(at('program'), at('real'));
+		fs.rmSync(at('program'));
+		this.write('hold', '');
+		this.write('program', `#!/bin/sh\n[ "$REQUEST_METHOD" = POST ] || exec ${at('real')}\n${at('real')} >${at('answer')}\nwhile [ -e ${at('hold')} ]; do sleep 0.1; done\ncat ${at('answer')}\n`, 0o755);
+		return () => fs.rmSync(at('hold'));
+	}
+
 	write(name, content, mode = 0o644) {
 		const file = path.join(this.dir, name);
 		fs.writeFileSync(file, content);
@@ -86,6 +97,15 @@ export class World {
 
 	read(name) {
 		return fs.readFileSync(path.join(this.dir, name), 'utf8');
+	}
+
+	// Nothing where it is not there, as in the moment between two renames of a job.
+	peek(name) {
+		try {
+			return this.read(name);
+		} catch {
+			return '';
+		}
 	}
 
 	exists(name) {

@@ -2,7 +2,7 @@
 
 const PREFIX = '/api/v1/admin';
 const ascii = text => new TextEncoder().encode(text);
-const hex = buffer => Array.from(new Uint8Array(buffer), byte => byte.toString(16).padStart(2, '0')).join('');
+export const hex = buffer => Array.from(new Uint8Array(buffer), byte => byte.toString(16).padStart(2, '0')).join('');
 
 // An answer that is no success, or none. kind: 'http', 'network' (no answer) or 'cancelled'.
 export class ApiError extends Error {
@@ -109,7 +109,8 @@ function refusal(status, text, header, signer) {
 		body = JSON.parse(text);
 	} catch {}
 	const error = new ApiError('http', status, body);
-	if (status === 403 && signer && signer === key) forget(error);
+	// Who may not do everything stays.
+	if (status === 403 && signer && signer === key && !/scope/.test(header)) forget(error);
 	return error;
 }
 

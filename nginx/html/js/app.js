@@ -49,7 +49,6 @@ function alone(...children) {
 }
 
 async function show() {
-	if (!api.isLoggedIn()) return;
 	api.leave();
 	look();
 	main.className = '';
@@ -111,17 +110,18 @@ const look = () => ['settings', 'certs'].filter(offers).forEach(kind => api.find
 export function onTrial(kind, answer) {
 	const left = answer?.pending?.['seconds-left'];
 	const was = ends[kind];
+	const what = {what: t(kind.replace('settings', 'network'))};
 	const told = (tone, name) => {
 		delete ends[kind];
-		fill(trial, notice(tone, name, {}, row(button('close', () => fill(trial)))));
+		fill(trial, notice(tone, name, what, row(button('close', () => fill(trial)))));
 	};
 	if (left >= 0) {
 		ends[kind] = Date.now() + left * 1000;
-		if (!was) fill(trial, notice('warn', `${kind}Trial`, {}, h('p', {'data-kind': kind}), row(button('keep', async () => {
+		if (!was) fill(trial, notice('warn', 'trialBegun', what, h('p', {'data-kind': kind}), row(button('keep', async () => {
 			await api.post(`/${kind}/confirm`, {});
-			told('good', `${kind}Kept`);
+			told('good', 'trialKept');
 		}, 'primary'))));
-	} else if (was) told('warn', `${kind}Reverted`);
+	} else if (was) told('warn', 'trialReverted');
 }
 
 setInterval(() => {
@@ -138,5 +138,5 @@ api.session.ended = async error => {
 	fill(trial);
 	await logIn(error);
 };
-addEventListener('hashchange', show);
+addEventListener('hashchange', () => menu.isConnected && show());
 speak().then(() => window.isSecureContext && api.resume()).then(render);

@@ -60,9 +60,10 @@ export async function backup(view) {
 			await one.done;
 			fill(told, notice('good', 'restored', {}, row(link('restart', '#/restart'), button('undo', undo))));
 		} catch (error) {
-			if (error.kind === 'cancelled') fill(told, notice('info', 'uploadCancelled'));
-			else if (!isAway(error)) fill(told, fault(error));
-			else fill(told, notice('bad', error.percent < 100 ? 'uploadLost' : 'restoreLost', error));
+			const isCancelled = error.kind === 'cancelled';
+			if (!isCancelled && !isAway(error)) fill(told, fault(error));
+			else if (error.percent === 100) fill(told, notice('bad', 'restoreLost'));
+			else fill(told, isCancelled ? notice('info', 'uploadCancelled') : notice('bad', 'uploadLost', error));
 		}
 		await showLog();
 	}

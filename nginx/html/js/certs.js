@@ -58,7 +58,7 @@ const judgeKey = pem => pem.includes('ENCRYPTED') ? t('keyEncrypted') : /-----BE
 export async function certs(view, redraw) {
 	const status = await get('/certs');
 	onTrial('certs', status);
-	if (status.status === 'running') return job(false);
+	if (status.status === 'running') return job(0);
 	const leaf = pemField('public', judgeCertificate);
 	const trial = tick('trial', true, {time: duration(TRIAL_SECONDS)});
 	fill(view,
@@ -73,11 +73,11 @@ export async function certs(view, redraw) {
 			const day = ms => date(ms, {dateStyle: 'long'});
 			if (!await ask('applyAsk', 'apply', {}, facts([['certFor', names.join(', ') || '–'], ['certBy', issuer], ['certFrom', day(from)], ['certTo', day(to)]]), ...faults)) return;
 			await post('/certs', {...values, confirm: trial.input.checked && String(TRIAL_SECONDS)}, {seconds: 60});
-			await job(true);
+			await job(5000);
 		})),
 		card('lastChange', status.status === 'failed' ? failed(status) : status.status ? notice('good', 'done') : muted('none'), logView(status.log).element));
 
-	async function job(isNew) {
+	async function job(patience) {
 		const panel = jobPanel('applying');
 		const lost = h('div');
 		const trust = notice('info', 'certsTrust', {}, row(link('home', '/', {target: '_blank'}), button('reload', () => location.reload())));
@@ -85,7 +85,7 @@ export async function certs(view, redraw) {
 		fill(view, h('section.card', panel.element, lost, trust));
 		// A browser lets no request through to a certificate that it does not trust.
 		const slow = setTimeout(() => trust.hidden = !lost.firstChild, 6000);
-		await follow('/certs', lost, panel.show, isNew, answer => answer.pending || answer.status !== 'running').finally(() => clearTimeout(slow));
+		await follow('/certs', lost, panel.show, patience, answer => answer.pending || answer.status !== 'running').finally(() => clearTimeout(slow));
 		await redraw();
 	}
 }

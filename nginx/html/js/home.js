@@ -1,12 +1,12 @@
 // The overview, and the small pages: licence, support, restart.
 
-import {get, find, pause} from './api.js';
+import {get, post, find, pause} from './api.js';
 import {offers} from './app.js';
-import {h, t, say, muted, fill, card, facts, progress, notice, fault, row, link, field, form, button, ask, date, known, number, duration} from './ui.js';
+import {h, t, say, muted, fill, card, facts, progress, notice, fault, row, link, field, form, button, ask, date, number, duration} from './ui.js';
 import {send, fileButton, isAway} from './job.js';
 
 // From where a value is bad, and high.
-const LIMITS = {cpu: [95, 80, 0], memory: [95, 85, 0], disk: [92, 80, 0]};
+const LIMITS = {cpu: [95, 80], memory: [95, 85], disk: [92, 80]};
 
 // Fills itself: one slow or broken answer does not hold the others.
 function filled(name, read) {
@@ -29,7 +29,7 @@ async function identity() {
 
 function measure(name, part = {}, detail = 'usedOf') {
 	const value = Math.min(100, Math.max(0, part.percentage ?? part.cpu5min) || 0);
-	const level = ['bad', 'warn', 'good'].find((_, i) => value >= LIMITS[name][i]);
+	const level = ['bad', 'warn'].find((_, i) => value >= LIMITS[name][i]) || 'good';
 	const {element, set} = progress(t(name));
 	set(value / 100, `${number(value)} % – ${t(level)}`);
 	element.classList.add(level);
@@ -47,7 +47,7 @@ async function services() {
 	const rows = (await get('/services')).services.flatMap(Object.entries);
 	const down = rows.filter(([, state]) => state !== 'running').length;
 	return [say(!rows[0] ? 'none' : down ? 'servicesDown' : 'servicesUp', {down}),
-		facts(rows.map(([name, state]) => [name, h(`span.state.${state === 'running' ? 'good' : 'bad'}`, known(`state_${state}`) ? t(`state_${state}`) : String(state))]), 'service ')];
+		facts(rows.map(([name, state]) => [name, h(`span.state.${state === 'running' ? 'good' : 'bad'}`, state === 'running' ? t('up') : state === 'not running' ? t('down') : String(state))]), 'service ')];
 }
 
 const licenseFacts = license => license ? facts(Object.entries(license).map(([name, value]) => [name, typeof value === 'object' ? JSON.stringify(value) : String(value)]), 'license_') : muted('noLicense');
@@ -90,7 +90,11 @@ export function support(view) {
 export function restart(view, redraw) {
 	fill(view, card('restart', row(button('restart', async () => {
 		if (!await ask('restartAsk', 'restart')) return;
-		await get('/reboot');
+		await get('/reboot').catch(error => {
+			// Where only a POST may restart it.
+			if (error.status !== 400) throw error;
+			return post('/reboot', {});
+		});
 		const began = Date.now();
 		const bar = progress(t('restart'));
 		bar.set(null);

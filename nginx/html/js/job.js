@@ -8,41 +8,41 @@ export const transfers = new Map();
 
 addEventListener('beforeunload', event => transfers.size && event.preventDefault());
 
-function transfer(name, label, run) {
+// after: what follows the last byte, until the answer.
+function transfer(name, label, run, after) {
 	const stopper = new AbortController();
 	const bar = progress(label);
 	bar.set(null);
 	const self = {element: h('div', bar.element, row(button('cancel', () => stopper.abort()))), stop: () => stopper.abort()};
 	// The rate of the last seconds, so that a stall shows.
 	const samples = [[performance.now(), 0]];
-	const show = (done, all) => {
+	let done = 0, all = 0;
+	const show = () => {
+		if (!done) return;
+		if (after && done === all) return bar.set(null, t(after));
 		const now = performance.now();
 		samples.push([now, done]);
 		while (samples.length > 2 && now - samples[0][0] > 6000) samples.shift();
 		const rate = (done - samples[0][1]) / Math.max(0.2, (now - samples[0][0]) / 1000);
 		bar.set(all ? done / all : null, `${all ? t('ofBytes', {done: bytes(done), all: bytes(all)}) : bytes(done)}, ${bytes(rate)}/s${all && rate ? `, ${t('left', {time: duration((all - done) / rate)})}` : ''}`);
 	};
+	// Also where nothing moves.
+	const clock = setInterval(show, 1000);
 	transfers.set(name, self);
-	self.done = run(stopper.signal, show, bar).finally(() => {
+	self.done = run(stopper.signal, (...now) => {
+		[done, all] = now;
+		show();
+	}).catch(error => {
+		throw Object.assign(error, {percent: all && Math.floor(100 * done / all)});
+	}).finally(() => {
+		clearInterval(clock);
 		transfers.delete(name);
 		self.element.remove();
 	});
 	return self;
 }
 
-// after: what the appliance does between the last byte and its answer.
-export const send = (name, path, fields, file, after) => transfer(name, t('uploading', {file: file.name}), async (signal, show, bar) => {
-	let percent = 0;
-	try {
-		return await upload(path, fields, signal, (done, all) => {
-			percent = Math.floor(100 * done / all);
-			if (done < all) show(done, all);
-			else bar.set(null, t(after));
-		});
-	} catch (error) {
-		throw Object.assign(error, {percent});
-	}
-});
+export const send = (name, path, fields, file, after) => transfer(name, t('uploading', {file: file.name}), (signal, show) => upload(path, fields, signal, show), after);
 
 export function fileButton(name, path, file, props) {
 	const out = h('div');
@@ -61,18 +61,18 @@ export function fileButton(name, path, file, props) {
 export const isAway = ({kind, status}) => kind === 'network' || status >= 502;
 
 // Asks until the status is final, through lost connections and restarts.
-// isNew: the status may still be that of the job before.
-export async function follow(path, lost, show = () => {}, isNew = false, until = ({status}) => status !== 'running') {
-	let since;
-	const began = Date.now();
+// patience: ms for which the status may still be that of the job before.
+export async function follow(path, lost, show = () => {}, patience = 0, until = ({status}) => status !== 'running') {
+	let since, began;
 	for (;;) {
 		try {
 			const status = await get(path, {seconds: 8});
 			since = null;
 			fill(lost);
 			show(status);
-			isNew &&= status.status !== 'running' && Date.now() - began < 5000;
-			if (!isNew && until(status)) return status;
+			began ||= Date.now();
+			if (status.status === 'running') patience = 0;
+			if (Date.now() - began >= patience && until(status)) return status;
 		} catch (error) {
 			if (!isAway(error)) throw error;
 			if (!since) fill(lost, notice('warn', 'lost', {}, h('p')));

@@ -9,7 +9,7 @@ function newToken(before, after, submit) {
 	const token = secret('newToken', {autocomplete: 'new-password'});
 	const again = secret('tokenAgain', {autocomplete: 'new-password', check: value => value === token.value ? '' : t('tokenDiffers')});
 	const suggest = button('suggest', () => {
-		token.input.value = again.input.value = Array.from(crypto.getRandomValues(new Uint8Array(12)), byte => byte.toString(16).padStart(2, '0')).join('');
+		token.input.value = again.input.value = api.hex(crypto.getRandomValues(new Uint8Array(12)));
 		token.input.type = 'text';
 	});
 	return form([...before, token, row(suggest), again, ...after], 'setToken', async (values, out) => {
@@ -37,7 +37,7 @@ export function entry(done, error) {
 					await api.logIn(value, stay.input.checked);
 				} catch (refused) {
 					if (refused.firstRun) setUp('firstRun');
-					else if (refused.status === 403) token.fail(t('tokenWrong'));
+					else if (refused.status === 403 && !refused.hint) token.fail(t('tokenWrong'));
 					else throw refused;
 					return;
 				}

@@ -33,7 +33,7 @@ export function bytes(n) {
 
 export function duration(seconds) {
 	const s = Math.max(0, Math.round(seconds));
-	return s < 60 ? `${s} s` : `${Math.floor(s / 60)} min ${s % 60} s`;
+	return s < 60 ? `${s} s` : `${Math.floor(s / 60)} min${s % 60 ? ` ${s % 60} s` : ''}`;
 }
 
 export const fill = (element, ...children) => element.replaceChildren(...children.flat().filter(child => child || child === 0));

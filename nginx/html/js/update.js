@@ -8,8 +8,11 @@ import {send, transfers, follow, isAway, jobPanel} from './job.js';
 let unseen;
 
 function result(status) {
-	if (status.status !== 'success') return failed(status);
+	// Only a file that was coming, and came to nothing.
+	if (!status.status) return;
 	const [before, after] = [status['version-before'], status['version-after']];
+	if (status['error-code'] === 'E1001' && after && after === before) return notice('info', 'installedAlready', {after});
+	if (status.status !== 'success') return failed(status);
 	return notice('good', before && after ? 'updatedFrom' : 'updated', {before, after});
 }
 
@@ -19,46 +22,49 @@ export async function update(view) {
 	const box = h('div');
 	fill(view, card('appliance', facts([['version', version]])), lost, box);
 
-	const now = async () => {
-		const status = await follow('/update', lost, () => {}, false, () => true);
+	const now = async patience => {
+		const status = await follow('/update', lost, () => {}, patience, () => true);
 		version.textContent = (await find('/version'))?.version || '?';
 		return status;
 	};
 	const status = await now();
-	if (transfers.has('update')) await watch(transfers.get('update'), status);
+	if (transfers.has('update')) await watch(transfers.get('update'));
 	else if (unseen) await broken(...unseen);
 	else if (status.status === 'running') finish(await job());
 	else offer(status);
 
-	async function watch(one, before) {
+	async function watch(one) {
 		fill(box, h('section.card', one.element, muted('mayLeave')));
 		try {
 			await one.done;
 		} catch (error) {
-			unseen = [error, before, one.again];
+			unseen = [error, one];
 			if (box.isConnected) await broken(...unseen);
 			return;
 		}
-		if (box.isConnected) finish(await job(null, true));
+		if (box.isConnected) finish(await job(null, 5000));
 	}
 
-	async function broken(error, before, again) {
+	async function broken(error, {before, again}) {
 		unseen = null;
-		fill(box, isAway(error) ? notice('warn', 'uploadLostWait', error) : error.kind === 'http' && fault(error));
-		const first = await now();
-		if (error.kind === 'cancelled') return offer(first, notice('info', 'uploadCancelled'));
+		const isCancelled = error.kind === 'cancelled';
+		const isLost = isAway(error);
+		const isSilent = isCancelled || isLost;
+		// All may have arrived, only the answer not: then the job begins as soon as the file is stored.
+		const mayRun = isSilent && error.percent === 100;
+		const told = isCancelled ? notice('info', 'uploadCancelled') : isLost ? notice('bad', 'uploadLost', error) : fault(error);
+		fill(box, mayRun ? notice('warn', 'asking') : told);
+		const first = await now(mayRun ? 15000 : 0);
 		const isRunning = first.status === 'running';
-		if (!isRunning && !isAway(error)) return offer(first, fault(error));
-		// The last bytes may have arrived, only the answer not.
-		const after = isRunning ? await job(error.code && fault(error)) : first;
-		if (JSON.stringify(after) === JSON.stringify(before)) offer(after, notice('bad', 'uploadLost', error, row(button('again', again, 'primary'))));
-		else finish(after);
+		const after = isRunning ? await job(error.code && told) : first;
+		if ((isRunning || isSilent) && JSON.stringify(after) !== JSON.stringify(before)) finish(after);
+		else offer(after, told, isLost && row(button('again', again, 'primary')));
 	}
 
-	async function job(told, isNew) {
+	async function job(told, patience) {
 		const panel = jobPanel('installing');
 		fill(box, told, h('section.card', say('keepPower'), panel.element));
-		await follow('/update', lost, panel.show, isNew);
+		await follow('/update', lost, panel.show, patience);
 		return now();
 	}
 
@@ -74,10 +80,10 @@ export async function update(view) {
 		});
 		fill(box, ...told,
 			card('newUpdate', form([field('package', {type: 'file'})], 'uploadInstall', ({package: file}) => {
-				const go = () => watch(Object.assign(send('update', '/update', {update: file}, file, 'checking'), {again: go}), last);
+				const go = () => watch(Object.assign(send('update', '/update', {update: file}, file, 'checking'), {before: last, again: go}));
 				return go();
 			})),
-			card('lastChange', !told[0] && last.status && result(last), last.log ? h('div', log.element, row(whole)) : muted('none')));
+			card('lastChange', !told[0] && result(last), last.log ? h('div', log.element, row(whole)) : muted('none')));
 		scrollTo(0, 0);
 	}
 }
