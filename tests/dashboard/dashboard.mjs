@@ -1,7 +1,7 @@
 // What a person does with the dashboard and what they see, in Chromium. One line a test, the count at the end.
 
 import assert from 'node:assert/strict';
-import {createHash} from 'node:crypto';
+import {createHash, createHmac} from 'node:crypto';
 import fs from 'node:fs';
 import http from 'node:http';
 import net from 'node:net';
@@ -959,6 +959,45 @@ async function through(server, port) {
 			await one.page.route('**/health/history?*', route => route.fulfill({status: 404, json: {Status: '404 Not Found', 'Error-Message': 'rrdtool is not installed'}}));
 			await one.page.getByLabel('Day').check();
 			await one.see('rrdtool is not installed');
+			await one.end();
+		});
+
+		await each("the ancestor's dashboard works: a tag in the query, fields of a form, and a cookie that opens nothing", async () => {
+			const one = await visitor(world, {token: null});
+			await one.page.goto(`${world.url}/`);
+			const tagBy = token => (method, path) => `?hash=${createHmac('sha256', keyOf(token)).update(`${method}/api/v1/admin${path}`).digest('hex')}`;
+			// As a page of its day asks: with its cookies. Text that is JSON is sent as a file.
+			const ask = async (method, path, fields, query) => one.page.evaluate(([method, url, fields]) => new Promise(resolve => {
+				const request = new XMLHttpRequest();
+				const form = new FormData();
+				for (const [name, value] of Object.entries(fields || {})) form.append(name, value.startsWith('{') ? new File([value], 'file') : value);
+				request.open(method, url);
+				request.onloadend = () => resolve([request.status, request.responseText]);
+				request.send(fields && form);
+			}), [method, `/api/v1/admin${path}${query(method, path)}`, fields]);
+			await one.page.evaluate(key => {
+				document.cookie = `jidoteki-admin-api-token=${key}`;
+			}, keyOf(TOKEN));
+			assert.equal((await ask('GET', '/version', null, () => ''))[0], 403);
+			let tag = tagBy(TOKEN);
+			const answers = async (method, path, status, text, fields) => {
+				const [got, body] = await ask(method, path, fields, tag);
+				assert.equal(got, status, `${method} ${path}: ${body}`);
+				assert.match(body, text, `${method} ${path}`);
+			};
+			for (const [path, text] of [['/version', /^{"version":"1\.0\.0"}$/], ['/build', /"builddate":"1790000000"/], ['/changelog', /First version/], ['/endpoints', /"\/api\/v1\/admin\/update"/], ['/health', /"percentage":86/], ['/services', /^{"services":\[{"cron":/], ['/license', /"users":20/], ['/settings', /"hostname":"box\.example\.com"/], ['/storage', /"type":"nfs"/], ['/update', /"status":null/], ['/certs', /"status":/]]) await answers('GET', path, 200, text);
+			await answers('POST', '/license', 200, /"users":77/, {license: '{"users":77}'});
+			await answers('POST', '/storage', 202, /"Location":"\/api\/v1\/admin\/storage"/, {settings: '{"storage":{"type":"local"}}'});
+			await answers('POST', '/settings', 202, /"Location":"\/api\/v1\/admin\/settings"/, {settings: '{"network":{"hostname":"other","interface":"eth0"},"app":{"name":"testapp"}}'});
+			await answers('POST', '/update', 202, /"Location":"\/api\/v1\/admin\/update"/, {update: '{}'});
+			await until(async () => (await ask('GET', '/update', null, tag))[1].includes('"error-code":"E1005"'), 'the update fails with its code');
+			await answers('GET', '/update/log', 200, /Updating system/);
+			await answers('POST', '/backup', 202, /"Location":"\/api\/v1\/admin\/backup"/, {action: 'START'});
+			await until(async () => (await ask('GET', '/backup', null, tag))[1].includes('"status":"success"'), 'the backup is made');
+			await answers('POST', '/setup', 200, /"Status":"200 OK"/, {newtoken: 'another'});
+			await answers('GET', '/version', 403, /"Error-Message":"Authentication error"/);
+			tag = tagBy('another');
+			await answers('GET', '/version', 200, /"version"/);
 			await one.end();
 		});
 
