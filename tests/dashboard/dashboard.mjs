@@ -66,7 +66,7 @@ const allowed = new Set();
 
 async function visitor(world, {token = TOKEN, at = 'home', ...options} = {}) {
 	const context = await browser.newContext({ignoreHTTPSErrors: true, locale: 'en-GB', viewport: {width: 1100, height: 800}, acceptDownloads: true, ...options});
-	context.setDefaultTimeout(15_000);
+	context.setDefaultTimeout(30_000);
 	const faults = [];
 	await context.addInitScript(() => addEventListener('securitypolicyviolation', event => console.error(`CSP ${event.violatedDirective} ${event.blockedURI}`)));
 	const watch = page => {
@@ -422,17 +422,18 @@ async function through(server, port) {
 
 		await each('an update is sent, watched, and its version seen', async () => {
 			const one = await visitor(world, {at: 'update', colorScheme: 'dark'});
-			const file = world.package({script: 'for i in 1 2 3 4 5 6; do echo "[1432140922][SYSTEM] step $i"; sleep 0.5; done'});
+			const file = world.package({script: `for i in 1 2 3; do echo "[$(date +%s)][SYSTEM] step $i"; sleep 0.5; done; ${world.waits}`});
 			await one.page.getByLabel('Update package').setInputFiles(file);
 			await one.press('Send and install');
 			await one.see('70 %');
-			await one.see(/^step [3-6]$/);
+			await one.see(/^step 3$/);
 			await picture(one.page, 'update-runs');
 			assert.deepEqual(await axe(one.context, one.page), []);
 			// What is true is true after a reload, too.
 			await one.logIn();
 			await one.see('An update is running');
 			await one.page.locator('main').getByRole('link', {name: 'Update'}).click();
+			world.letInstall();
 			await one.see('Updated from 1.0.0 to 1.1.0');
 			assert.equal(await one.card('Appliance').locator('dd').textContent(), '1.1.0');
 			await one.press('Show the whole log');
@@ -537,8 +538,8 @@ async function through(server, port) {
 			await each(`an update whose answer ${how} is followed all the same`, async () => {
 				const cable = await cableTo(port);
 				const one = await visitor({url: cable.url}, {at: 'update'});
-				const [letAnswer, letInstall] = [world.holdAnswers(), path.join(world.dir, 'install')];
-				await one.page.getByLabel('Update package').setInputFiles(world.package({script: `until [ -e ${letInstall} ]; do sleep 0.1; done`}));
+				const letAnswer = world.holdAnswers();
+				await one.page.getByLabel('Update package').setInputFiles(world.package({script: world.waits}));
 				await one.press('Send and install');
 				await one.see('Sent; waiting for the appliance…');
 				await until(() => world.peek('admin/etc/status_update.json').includes('70'), 'it is being installed');
@@ -549,7 +550,7 @@ async function through(server, port) {
 				} else await one.press('Cancel');
 				await one.see('70 %');
 				letAnswer();
-				fs.writeFileSync(letInstall, '');
+				world.letInstall();
 				await one.see('Updated from 1.0.0 to 1.1.0');
 				await one.end();
 				cable.end();
@@ -558,12 +559,13 @@ async function through(server, port) {
 
 		await each('a restart of the web server does not end the update nor the page', async () => {
 			const one = await visitor(world, {at: 'update'});
-			await one.page.getByLabel('Update package').setInputFiles(world.package({script: 'sleep 6'}));
+			await one.page.getByLabel('Update package').setInputFiles(world.package({script: world.waits}));
 			await one.press('Send and install');
 			await one.see('70 %');
 			await world.command('stop');
 			await one.see('This page goes on by itself.');
 			await world.command('restart');
+			world.letInstall();
 			await one.see('Updated from 1.0.0 to 1.1.0');
 			await one.end();
 		});
@@ -571,11 +573,12 @@ async function through(server, port) {
 		await each('a second update is refused and the first one shown', async () => {
 			const one = await visitor(world, {at: 'update'});
 			const other = await visitor(world, {at: 'update'});
-			for (const each of [one, other]) await each.page.getByLabel('Update package').setInputFiles(world.package({script: 'sleep 3'}));
+			for (const each of [one, other]) await each.page.getByLabel('Update package').setInputFiles(world.package({script: world.waits}));
 			await one.press('Send and install');
 			await one.see('70 %');
 			await other.press('Send and install');
 			await other.see('Such a job is already running');
+			world.letInstall();
 			await other.see('Updated from 1.0.0 to 1.1.0');
 			await one.see('Updated from 1.0.0 to 1.1.0');
 			await one.end();

@@ -78,6 +78,15 @@ export class World {
 		run('chown', '-Rh', `${USER}:${GROUP}`, this.admin, this.etc, path.join(this.dir, 'data'));
 	}
 
+	// What an update.sh does until letInstall is called.
+	get waits() {
+		return `until [ -e ${this.dir}/install ]; do sleep 0.1; done`;
+	}
+
+	letInstall() {
+		this.write('install', '');
+	}
+
 	// Does what is posted, but answers only when what this returns is called.
 	holdAnswers() {
 		const at = name => path.join(this.dir, name);
