@@ -94,11 +94,12 @@ pub fn previous(now: u64) -> String {
     format!("{PREVIOUS}{now}")
 }
 
-/// Whether a signature that names this key, `None` for none, may be of that one: whoever signs with the first key does not
-/// name it, and need not know that it was replaced.
+/// Whether a signature that names this key, `None` for none, may be of that one. A person who has a token need not know what
+/// it is called, and whoever signs with the first key need not know that it was replaced.
 pub fn is_meant(key: &Key, named: Option<&str>) -> bool {
     match named {
-        None | Some(FIRST) => key.name == FIRST || key.name.starts_with(PREVIOUS),
+        None => true,
+        Some(FIRST) => key.name == FIRST || key.name.starts_with(PREVIOUS),
         Some(name) => key.name == name,
     }
 }

@@ -278,6 +278,8 @@ fn named_tokens_have_a_scope_and_an_end() {
     let signed =
         Signed { token: "viewer-token", parameters: ";keyid=\"viewer\"", ..Signed::new("GET", VERSION, "named") };
     assert_eq!(signed.send(&fixture, None).text(), GOOD);
+    let unnamed = Signed { token: "viewer-token", ..Signed::new("GET", VERSION, "unnamed") };
+    assert_eq!(unnamed.send(&fixture, None).text(), GOOD);
     for broken in [
         "{",
         r#"{"tokens":[{"name":"x","scope":"admin","verifier":""}]}"#,
