@@ -29,8 +29,7 @@ export class World {
 		this.etc = path.join(this.dir, 'etc');
 		this.edge = path.join(this.dir, 'edge');
 		this.vendor = path.join(this.dir, 'vendor');
-		for (const one of ['admin/etc', 'admin/log', 'admin/lib', 'admin/home/sftp/uploads', 'admin/home/sftp', 'etc', 'edge', 'vendor', 'data']) fs.mkdirSync(path.join(this.dir, one), {recursive: true});
-		fs.chmodSync(path.join(this.dir, 'admin/lib'), 0o700);
+		for (const one of ['admin/etc', 'admin/log', 'admin/home/sftp/uploads', 'admin/home/sftp', 'etc', 'edge', 'vendor', 'data']) fs.mkdirSync(path.join(this.dir, one), {recursive: true});
 		fs.cpSync(path.join(ROOT, 'cgi-bin'), path.join(this.admin, 'bin'), {recursive: true});
 		fs.copyFileSync(process.env.BINARY, path.join(this.dir, 'program'));
 		fs.chmodSync(path.join(this.dir, 'program'), 0o755);
@@ -63,8 +62,10 @@ export class World {
 				if (/^(status|pending|network|app|api\.tokens|storage|license|update|backup)/.test(file) && !file.startsWith('updates.') && file !== 'backup.txt') fs.rmSync(path.join(this.dir, one, file), {recursive: true, force: true});
 			}
 		}
-		fs.rmSync(path.join(this.admin, 'lib'), {recursive: true});
-		fs.mkdirSync(path.join(this.admin, 'lib'), 0o700);
+		for (const one of ['lib', 'state']) {
+			fs.rmSync(path.join(this.admin, one), {recursive: true, force: true});
+			fs.mkdirSync(path.join(this.admin, one), 0o700);
+		}
 		this.write('admin/etc/api.token', `${TOKEN}\n`, 0o660);
 		this.write('etc/jidoteki-admin-api.json', JSON.stringify({endpoints: ['settings', 'certs', 'license', 'storage', 'backup', 'monitor'], parameters: ['public', 'private', 'ca', 'license', 'action', 'archive']}));
 		this.write('admin/etc/version.txt', '1.0.0\n');

@@ -2,6 +2,7 @@
 
 const PREFIX = '/api/v1/admin';
 const ascii = text => new TextEncoder().encode(text);
+const base64 = buffer => btoa(String.fromCharCode(...new Uint8Array(buffer)));
 export const hex = buffer => Array.from(new Uint8Array(buffer), byte => byte.toString(16).padStart(2, '0')).join('');
 
 // An answer that is no success, or none. kind: 'http', 'network' (no answer) or 'cancelled'.
@@ -9,6 +10,8 @@ export class ApiError extends Error {
 	constructor(kind, status = 0, body = {}) {
 		super(body['Error-Message'] || '');
 		Object.assign(this, {kind, status, code: body['Error-Code'], field: body.Field, hint: body.Hint, firstRun: body['First-Run'] === true});
+		// Who may not do everything, or has signed at a wrong time, is none.
+		this.isStranger = status === 403 && /^Auth/.test(this.message) && /known key/.test(this.hint || 'known key');
 	}
 }
 
@@ -96,10 +99,24 @@ export const pause = (ms, {signal} = visit) => new Promise((resolve, reject) => 
 	signal.addEventListener('abort', () => reject(new ApiError('cancelled')));
 });
 
-async function address(method, path, query, signer) {
+// Seconds by which the appliance's clock is before ours; it may be in 1970.
+let ahead = 0;
+
+// A request's address and headers: good for once, for it and all that is in it (RFC 9421).
+async function signed(method, path, query, fields, signer) {
 	const params = new URLSearchParams(query);
-	if (signer) params.set('hash', hex(await crypto.subtle.sign('HMAC', signer, ascii(method + PREFIX + path))));
-	return `${PREFIX}${path}?${params}`;
+	const mac = text => crypto.subtle.sign('HMAC', signer, ascii(text));
+	const headers = {};
+	// WebCrypto wants all of a file in memory; one that is too large is not covered.
+	if (fields.some(([, {size}]) => size > 3e8)) params.set('hash', hex(await mac(method + PREFIX + path)));
+	else if (signer) {
+		const parts = (await Promise.all(fields.map(async ([name, value]) => `${name}=:${base64(await crypto.subtle.digest('SHA-256', await new Blob([value]).arrayBuffer()))}:`))).join(', ');
+		if (parts) headers['Part-Digest'] = parts;
+		const input = `("@method" "@path" "@query"${parts && ' "part-digest"'});created=${Math.floor(Date.now() / 1000) + ahead};nonce="${crypto.randomUUID()}"`;
+		headers['Signature-Input'] = `s=${input}`;
+		headers.Signature = `s=:${base64(await mac(`"@method": ${method}\n"@path": ${PREFIX}${path}\n"@query": ?${params}\n${parts && `"part-digest": ${parts}\n`}"@signature-params": ${input}`))}:`;
+	}
+	return [`${PREFIX}${path}?${params}`, headers];
 }
 
 // A web server may replace the body; the header stays.
@@ -109,24 +126,28 @@ function refusal(status, text, header, signer) {
 		body = JSON.parse(text);
 	} catch {}
 	const error = new ApiError('http', status, body);
-	// Who may not do everything stays.
-	if (status === 403 && signer && signer === key && !/scope/.test(header)) forget(error);
+	if (error.isStranger && signer && signer === key) forget(error);
 	return error;
 }
 
 const broken = (error, signal) => error instanceof ApiError ? error : new ApiError(signal.aborted ? 'cancelled' : 'network');
 
-async function request(method, path, {query, body, seconds = 20, signal = visit.signal, key: signer = key, text, read = response => text ? response.text() : response.json()} = {}) {
+async function request(method, path, options = {}) {
+	const {query, fields = [], seconds = 20, signal = visit.signal, key: signer = key, text, read = response => text ? response.text() : response.json()} = options;
 	const stop = new AbortController();
 	const abort = () => stop.abort();
 	const timer = seconds && setTimeout(abort, seconds * 1000);
 	signal.addEventListener('abort', abort);
 	try {
-		const url = await address(method, path, query, signer);
+		const [url, headers] = await signed(method, path, query, fields, signer);
 		if (signal.aborted) abort();
-		const response = await fetch(url, {method, body, signal: stop.signal, cache: 'no-store', credentials: 'omit'});
+		const response = await fetch(url, {method, headers, body: formOf(fields), signal: stop.signal, cache: 'no-store', credentials: 'omit'});
 		// The time is for an answer to begin.
 		clearTimeout(timer);
+		const before = ahead;
+		ahead = Math.round((Date.parse(response.headers.get('Date')) - Date.now()) / 1000) || 0;
+		// Signed at a wrong time.
+		if (response.status === 403 && signer && Math.abs(ahead - before) > 200) return await request(method, path, options);
 		if (!response.ok) throw refusal(response.status, await response.text(), response.headers.get('Error-Message'), signer);
 		return await read(response);
 	} catch (error) {
@@ -152,26 +173,33 @@ export const find = (path, options) => get(path, options).catch(error => {
 	throw error;
 });
 
+const filledIn = fields => Object.entries(fields).filter(([, value]) => value);
+
 function formOf(fields) {
+	if (!fields.length) return;
 	const form = new FormData();
-	for (const [name, value] of Object.entries(fields)) if (value) form.append(name, value);
+	for (const field of fields) form.append(...field);
 	return form;
 }
 
-export const post = (path, fields, options) => request('POST', path, {...options, body: formOf(fields)});
+export const post = (path, fields, options) => request('POST', path, {...options, fields: filledIn(fields)});
 
 // fetch cannot tell how much it has sent.
 export async function upload(path, fields, signal, progress) {
-	const signer = key;
-	const url = await address('POST', path, {}, signer);
+	const [signer, all] = [key, filledIn(fields)];
+	const [url, headers] = await signed('POST', path, {}, all, signer).catch(error => {
+		throw broken(error, signal);
+	});
+	if (signal.aborted) throw broken(0, signal);
 	return new Promise((resolve, reject) => {
 		const xhr = new XMLHttpRequest();
 		xhr.open('POST', url);
+		for (const header of Object.entries(headers)) xhr.setRequestHeader(...header);
 		xhr.upload.onprogress = event => progress(event.loaded, event.total);
 		xhr.onload = () => xhr.status < 300 ? resolve(JSON.parse(xhr.responseText)) : reject(refusal(xhr.status, xhr.responseText, xhr.getResponseHeader('Error-Message'), signer));
 		xhr.onerror = xhr.onabort = () => reject(broken(0, signal));
 		signal.addEventListener('abort', () => xhr.abort());
-		xhr.send(formOf(fields));
+		xhr.send(formOf(all));
 	});
 }
 

@@ -37,7 +37,7 @@ export function entry(done, error) {
 					await api.logIn(value, stay.input.checked);
 				} catch (refused) {
 					if (refused.firstRun) setUp('firstRun');
-					else if (refused.status === 403 && !refused.hint) token.fail(t('tokenWrong'));
+					else if (refused.isStranger) token.fail(t('tokenWrong'));
 					else throw refused;
 					return;
 				}
