@@ -3,10 +3,11 @@
 use crate::config::Config;
 use crate::token::Token;
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
+use rustix::fs::{Mode, OFlags};
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 const DEFAULT_ADMIN: &str = "/opt/jidoteki/tinyadmin/";
@@ -14,6 +15,8 @@ const DEFAULT_ETC: &str = "/usr/local/etc/";
 
 /// Bytes that a file of settings or status may have: 4 MiB. Something larger is no such file, and would only fill memory.
 const MAX_SMALL_FILE: u64 = 4 << 20;
+/// Bytes that nearly all of them fit into: these are read at once.
+const USUAL_FILE: usize = 1 << 10;
 
 /// The folders of one appliance.
 #[derive(Debug, Clone)]
@@ -173,12 +176,14 @@ impl Appliance {
 
 /// Reads a small file whole.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let (mut file, length) = open_with_length(path)?;
-    let mut content = vec![0; usize::try_from(length.min(MAX_SMALL_FILE)).unwrap_or(0)];
-    file.read_exact(&mut content)?;
-    // Files of settings and status are replaced, not extended: what is as long as it was said to be is whole. The kernel's
-    // own files say that they are empty.
-    if length == 0 || length > MAX_SMALL_FILE {
+    let file = open_now(path)?;
+    let mut content = vec![0; USUAL_FILE];
+    // By position, which a named pipe has none of: the kernel refuses to read it like this.
+    let n_read = file.read_at(&mut content, 0)?;
+    content.truncate(n_read);
+    // Files of settings and status are replaced, not extended: one that leaves room was read to its end.
+    if n_read == USUAL_FILE {
+        content.clear();
         file.take(MAX_SMALL_FILE + 1).read_to_end(&mut content)?;
     }
     if content.len() as u64 > MAX_SMALL_FILE {
@@ -187,19 +192,18 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
-/// Opens a regular file.
+/// Opens a regular file. To read anything else might take for ever.
 pub fn open(path: &Path) -> io::Result<File> {
-    open_with_length(path).map(|(file, _)| file)
-}
-
-/// Anything but a regular file, such as a named pipe in the exchange directory, would block us for ever.
-fn open_with_length(path: &Path) -> io::Result<(File, u64)> {
-    let file = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
+    let file = open_now(path)?;
+    if !file.metadata()?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
     }
-    Ok((file, metadata.len()))
+    Ok(file)
+}
+
+/// Opens what is there without waiting for anybody, as a named pipe in the exchange directory would.
+fn open_now(path: &Path) -> io::Result<File> {
+    Ok(rustix::fs::open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?.into())
 }
 
 /// Writes a file beside its name and renames it: a reader sees the old content or the new one, never half of it.
