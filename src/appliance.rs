@@ -250,3 +250,34 @@ pub fn available_memory() -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
     line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kibibytes| kibibytes << 10)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_file_is_read_whole_and_what_is_no_file_not_at_all() {
+        let root = std::env::temp_dir().join(format!("appliance-{}", std::process::id()));
+        std::fs::create_dir_all(&root).unwrap();
+        let path = root.join("file");
+        for length in [0, 1, USUAL_FILE - 1, USUAL_FILE, USUAL_FILE + 1, 4 << 20] {
+            let content: Vec<u8> = b"0123456789".iter().copied().cycle().take(length).collect();
+            std::fs::write(&path, &content).unwrap();
+            assert!(read(&path).unwrap() == content, "{length}");
+        }
+        std::fs::write(&path, vec![0; (4 << 20) + 1]).unwrap();
+        assert_eq!(read(&path).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+        assert_eq!(read(&root).unwrap_err().kind(), io::ErrorKind::IsADirectory);
+        assert_eq!(read(&root.join("nothing")).unwrap_err().kind(), io::ErrorKind::NotFound);
+        let pipe = root.join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        // With somebody at the other end, and without.
+        assert_eq!(read(&pipe).unwrap_err().kind(), io::ErrorKind::NotSeekable);
+        let mut writer = OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
+        writer.write_all(b"x").unwrap();
+        assert_eq!(read(&pipe).unwrap_err().kind(), io::ErrorKind::NotSeekable);
+        assert_eq!(open(&pipe).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        assert!(!read(Path::new("/proc/meminfo")).unwrap().is_empty(), "whose length the kernel does not tell");
+        std::fs::remove_dir_all(root).unwrap();
+    }
+}
