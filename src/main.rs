@@ -89,7 +89,7 @@ fn start_log() {
             writeln!(
                 out,
                 "jidoteki-admin-api: {}: {}",
-                record.level().as_str().to_lowercase(),
+                record.level().as_str().to_ascii_lowercase(),
                 one_line(&record.args().to_string())
             )
         })
