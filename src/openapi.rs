@@ -4,79 +4,87 @@ use crate::routes::{Access, ROUTES, Route, Success, Verb};
 use crate::upload::{Kind, Presence};
 use serde_json::{Map, Value, json};
 
+/// What no row says. As text it is a quarter of what it would be as code that makes it.
+const FRAME: &str = r#"{
+    "openapi": "3.0.3",
+    "info": {
+        "title": "Administration API of a virtual appliance",
+        "description": "Optional endpoints are there where the appliance's configuration enables them; otherwise they answer 404."
+    },
+    "servers": [{ "url": "https://localhost:8443" }],
+    "components": {
+        "securitySchemes": {
+            "hash": {
+                "type": "apiKey", "in": "query", "name": "hash",
+                "description": "HMAC-SHA256 over method and path, under the hexadecimal text of SHA-256(token); lower-case hexadecimal"
+            },
+            "token": { "type": "apiKey", "in": "query", "name": "token", "description": "The API token itself" },
+            "bearer": { "type": "http", "scheme": "bearer", "description": "The API token, or a named one, in a header" },
+            "signature": {
+                "type": "apiKey", "in": "header", "name": "Signature-Input",
+                "description": "With Signature: HTTP Message Signatures (RFC 9421), hmac-sha256, good for once"
+            }
+        },
+        "schemas": {
+            "Error": {
+                "type": "object",
+                "required": ["Status"],
+                "properties": {
+                    "Status": { "type": "string", "example": "400 Bad Request" },
+                    "Error-Message": { "type": "string" },
+                    "First-Run": { "type": "boolean", "description": "Whether first run is pending, where it is configured" },
+                    "Error-Code": { "type": "string", "example": "E1004" },
+                    "Field": { "type": "string", "description": "The field that is at fault" },
+                    "Hint": { "type": "string", "description": "Why a signature is not good" },
+                    "Server-Time": { "type": "string", "description": "Seconds since 1970, for who signs with another clock" }
+                }
+            },
+            "Accepted": {
+                "type": "object",
+                "required": ["Status", "Location"],
+                "properties": {
+                    "Status": { "type": "string", "example": "202 Accepted" },
+                    "Location": { "type": "string", "description": "Where to ask how it goes" }
+                }
+            }
+        }
+    }
+}"#;
+
 /// The document, as text that ends with a newline.
 pub fn document() -> String {
-    let mut paths = Map::new();
+    let mut document = read(FRAME);
+    document["info"]["version"] = env!("CARGO_PKG_VERSION").into();
     for route in ROUTES {
-        let path = paths.entry(route.path).or_insert_with(|| json!({}));
-        path[route.method.as_str().to_lowercase()] = operation(route);
+        document["paths"][route.path][route.method.as_str().to_ascii_lowercase()] = operation(route);
     }
-    let document = json!({
-        "openapi": "3.0.3",
-        "info": {
-            "title": "Administration API of a virtual appliance",
-            "version": env!("CARGO_PKG_VERSION"),
-            "description": "Optional endpoints are there where the appliance's configuration enables them; otherwise they answer 404.",
-        },
-        "servers": [{ "url": "https://localhost:8443" }],
-        "paths": paths,
-        "components": {
-            "securitySchemes": {
-                "hash": {
-                    "type": "apiKey", "in": "query", "name": "hash",
-                    "description": "HMAC-SHA256 over method and path, under the hexadecimal text of SHA-256(token); lower-case hexadecimal",
-                },
-                "token": { "type": "apiKey", "in": "query", "name": "token", "description": "The API token itself" },
-                "bearer": { "type": "http", "scheme": "bearer", "description": "The API token, or a named one, in a header" },
-                "signature": {
-                    "type": "apiKey", "in": "header", "name": "Signature-Input",
-                    "description": "With Signature: HTTP Message Signatures (RFC 9421), hmac-sha256, good for once",
-                },
-            },
-            "schemas": {
-                "Error": {
-                    "type": "object",
-                    "required": ["Status"],
-                    "properties": {
-                        "Status": { "type": "string", "example": "400 Bad Request" },
-                        "Error-Message": { "type": "string" },
-                        "First-Run": { "type": "boolean", "description": "Whether first run is pending, where it is configured" },
-                        "Error-Code": { "type": "string", "example": "E1004" },
-                        "Field": { "type": "string", "description": "The field that is at fault" },
-                        "Hint": { "type": "string", "description": "Why a signature is not good" },
-                        "Server-Time": { "type": "string", "description": "Seconds since 1970, for who signs with another clock" },
-                    },
-                },
-                "Accepted": {
-                    "type": "object",
-                    "required": ["Status", "Location"],
-                    "properties": {
-                        "Status": { "type": "string", "example": "202 Accepted" },
-                        "Location": { "type": "string", "description": "Where to ask how it goes" },
-                    },
-                },
-            },
-        },
-    });
     let mut text = serde_json::to_string_pretty(&document).expect("a value is always JSON");
     text.push('\n');
     text
 }
 
+/// A text of ours, all of which a test reads.
+fn read(text: &str) -> Value {
+    serde_json::from_str(text).expect("a test reads every text")
+}
+
+const STRING: &str = r#"{ "type": "string" }"#;
+const BINARY: &str = r#"{ "type": "string", "format": "binary" }"#;
+
 fn operation(route: &Route) -> Value {
     let mut operation = json!({ "summary": route.summary, "responses": responses(route) });
-    operation["security"] = match route.handler.access() {
-        Access::Open if route.method == Verb::Get => json!([]),
+    operation["security"] = read(match route.handler.access() {
+        Access::Open if route.method == Verb::Get => "[]",
         // The first time, setting a token needs no credentials.
-        Access::Open => json!([{ "signature": [] }, { "bearer": [] }, { "hash": [] }, { "token": [] }, {}]),
-        Access::Admin => json!([{ "signature": [] }, { "bearer": [] }, { "hash": [] }, { "token": [] }]),
-    };
+        Access::Open => r#"[{ "signature": [] }, { "bearer": [] }, { "hash": [] }, { "token": [] }, {}]"#,
+        Access::Admin => r#"[{ "signature": [] }, { "bearer": [] }, { "hash": [] }, { "token": [] }]"#,
+    });
     if !route.parameters.is_empty() {
         let parameters = route.parameters.iter().map(|parameter| {
-            json!({
-                "name": parameter.name, "in": "query", "required": false,
-                "description": parameter.summary, "schema": { "type": "string" },
-            })
+            let mut value = read(r#"{ "in": "query", "required": false, "schema": { "type": "string" } }"#);
+            value["name"] = parameter.name.into();
+            value["description"] = parameter.summary.into();
+            value
         });
         operation["parameters"] = parameters.collect();
     }
@@ -89,10 +97,8 @@ fn operation(route: &Route) -> Value {
 fn request_body(route: &Route) -> Value {
     let mut properties = Map::new();
     for field in route.fields {
-        let mut property = json!({ "type": "string", "description": field.summary });
-        if field.kind != Kind::Text {
-            property["format"] = json!("binary");
-        }
+        let mut property = read(if field.kind == Kind::Text { STRING } else { BINARY });
+        property["description"] = field.summary.into();
         properties.insert(field.name.to_owned(), property);
     }
     let required: Vec<&str> =
@@ -110,22 +116,20 @@ fn request_body(route: &Route) -> Value {
 
 fn responses(route: &Route) -> Value {
     let mut responses = Map::new();
-    let binary = json!({ "type": "string", "format": "binary" });
     let (status, success) = match route.success {
         Success::Json(example) => {
-            let example: Value = serde_json::from_str(example).expect("a test reads every example");
-            (
-                "200",
-                json!({ "description": "Done", "content": { "application/json": { "schema": {}, "example": example } } }),
-            )
+            let mut done = described("Done", "application/json", read("{}"));
+            done["content"]["application/json"]["example"] = read(example);
+            ("200", done)
         }
-        Success::Text => ("200", described("The file as it is", "text/plain", json!({ "type": "string" }))),
-        Success::Page => ("200", described("A page", "text/html", json!({ "type": "string" }))),
-        Success::Download(name) => ("200", described(name, "application/octet-stream", binary)),
+        Success::Text => ("200", described("The file as it is", "text/plain", read(STRING))),
+        Success::Page => ("200", described("A page", "text/html", read(STRING))),
+        Success::Download(name) => ("200", described(name, "application/octet-stream", read(BINARY))),
         Success::Accepted => {
             let mut accepted = described("A job goes on in the background", "application/json", reference("Accepted"));
-            accepted["headers"] =
-                json!({ "Location": { "description": "Where to ask how it goes", "schema": { "type": "string" } } });
+            accepted["headers"] = read(
+                r#"{ "Location": { "description": "Where to ask how it goes", "schema": { "type": "string" } } }"#,
+            );
             ("202", accepted)
         }
     };
