@@ -388,7 +388,7 @@ run_cargo() {
 	set -- "$@" -C force-unwind-tables=no
 	# Code that is run once is not worth its copies: 33 KB.
 	set -- "$@" -C llvm-args=-inline-threshold=5
-	# Sequences of instructions that occur again and again become functions: 24 KB. Functions that are equal become one: 8 KB.
+	# Sequences of instructions that occur again and again become functions, and functions that are equal one: 22 KB.
 	set -- "$@" -C llvm-args=-enable-machine-outliner=always ${musl:+-C link-arg=--icf=all}
 	# 18 KB of places in the source go with them. What a panic says is told all the same.
 	set -- "$@" ${STD:+-Z location-detail=none}

@@ -4,7 +4,7 @@ use crate::routes::{Access, ROUTES, Route, Success, Verb};
 use crate::upload::{Kind, Presence};
 use serde_json::{Map, Value, json};
 
-/// What no row says. As text it is a quarter of what it would be as code that makes it.
+/// What no row says. As text it is half of what it would be as code that makes it, 8 KB less.
 const FRAME: &str = r#"{
     "openapi": "3.0.3",
     "info": {
