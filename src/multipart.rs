@@ -8,8 +8,10 @@ use memchr::memmem;
 use std::fmt;
 use std::io::{self, Read};
 
+/// Bytes that content is handed out in, or a multiple of them: a file takes whole pages with a fifth less work.
+const PAGE: usize = 4 << 10;
 /// Bytes held at a time. The head of a part must fit.
-const BUFFER: usize = 64 << 10;
+const BUFFER: usize = (64 << 10) + PAGE;
 /// Bytes that the head of one part may have.
 const MAX_HEAD: usize = 8 << 10;
 /// Parts that a form may have; the largest form of the API has a handful.
@@ -135,8 +137,8 @@ impl<R: Read> Multipart<R> {
                 None => {
                     // The last bytes may be the start of a boundary whose rest is still to come.
                     let safe = window.len().saturating_sub(length - 1);
-                    if safe > 0 {
-                        break safe;
+                    if safe >= PAGE {
+                        break safe - safe % PAGE;
                     }
                     self.fill()?;
                 }
