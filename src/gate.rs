@@ -7,10 +7,16 @@
 
 use crate::appliance::Appliance;
 use crate::job;
-use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
+use rustix::cmsg_space;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, recvmsg, sendmsg,
+};
+use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 use std::ffi::OsString;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitCode;
@@ -46,14 +52,12 @@ pub fn run(mut arguments: impl Iterator<Item = OsString>, appliance: &Appliance)
 fn ask(socket: &Path, words: &str) -> io::Result<u8> {
     let mut connection = UnixStream::connect(socket)?;
     let message = format!("{words}\n");
-    let standard: [RawFd; 3] = [0, 1, 2];
-    let sent = sendmsg::<()>(
-        connection.as_raw_fd(),
-        &[IoSlice::new(message.as_bytes())],
-        &[ControlMessage::ScmRights(&standard)],
-        MsgFlags::MSG_NOSIGNAL,
-        None,
-    )?;
+    let (input, output, errors) = (io::stdin(), io::stdout(), io::stderr());
+    let standard = [input.as_fd(), output.as_fd(), errors.as_fd()];
+    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(3))];
+    let mut rights = SendAncillaryBuffer::new(&mut space);
+    rights.push(SendAncillaryMessage::ScmRights(&standard));
+    let sent = sendmsg(&connection, &[IoSlice::new(message.as_bytes())], &mut rights, SendFlags::NOSIGNAL)?;
     if sent != message.len() {
         return Err(io::Error::other("the request was not taken whole"));
     }
@@ -80,25 +84,26 @@ fn answer(appliance: &Appliance) -> io::Result<u8> {
 fn receive(connection: &UnixStream) -> io::Result<String> {
     connection.set_read_timeout(Some(PATIENCE))?;
     let mut bytes = [0; MAX_WORDS];
-    let mut parts = [IoSliceMut::new(&mut bytes)];
-    let mut space = nix::cmsg_space!([RawFd; 3]);
-    let message = recvmsg::<()>(connection.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC)?;
+    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(3))];
+    let mut rights = RecvAncillaryBuffer::new(&mut space);
+    let message = recvmsg(connection, &mut [IoSliceMut::new(&mut bytes)], &mut rights, RecvFlags::CMSG_CLOEXEC)?;
     let n = message.bytes;
-    // Fails where there were more than fit.
-    let descriptors: Vec<RawFd> = message
-        .cmsgs()?
+    let descriptors: Vec<OwnedFd> = rights
+        .drain()
         .flat_map(|part| match part {
-            ControlMessageOwned::ScmRights(descriptors) => descriptors,
+            RecvAncillaryMessage::ScmRights(descriptors) => descriptors.collect(),
             _ => Vec::new(),
         })
         .collect();
     let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b' ';
     let words = bytes[..n].strip_suffix(b"\n").filter(|words| !words.is_empty() && words.iter().all(is_word));
-    let (Some(words), [input, output, errors]) = (words, descriptors.as_slice()) else {
+    // More descriptors than three do not fit.
+    let is_whole = !message.flags.contains(ReturnFlags::CTRUNC);
+    let (Some(words), [input, output, errors], true) = (words, descriptors.as_slice(), is_whole) else {
         return Err(io::Error::other("this is no request for a job"));
     };
-    for (descriptor, standard) in [(input, 0), (output, 1), (errors, 2)] {
-        nix::unistd::dup2(*descriptor, standard)?;
-    }
+    dup2_stdin(input)?;
+    dup2_stdout(output)?;
+    dup2_stderr(errors)?;
     Ok(String::from_utf8_lossy(words).into_owned())
 }

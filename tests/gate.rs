@@ -5,10 +5,12 @@ use crate::cases;
 use crate::fixture::{Fixture, wait_until};
 use crate::form;
 use crate::http::{command, kill, send_with};
-use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+use rustix::cmsg_space;
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use std::fs;
 use std::io::{IoSlice, Read};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -58,11 +60,14 @@ impl Gate {
     }
 
     /// Sends a message with descriptors, and returns what is answered.
-    fn say(&self, message: &[u8], descriptors: &[RawFd]) -> Vec<u8> {
+    fn say(&self, message: &[u8], descriptors: &[BorrowedFd<'_>]) -> Vec<u8> {
         let mut connection = UnixStream::connect(&self.socket).unwrap();
-        let rights = [ControlMessage::ScmRights(descriptors)];
-        let rights = if descriptors.is_empty() { &[] } else { &rights[..] };
-        sendmsg::<()>(connection.as_raw_fd(), &[IoSlice::new(message)], rights, MsgFlags::empty(), None).unwrap();
+        let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(20))];
+        let mut rights = SendAncillaryBuffer::new(&mut space);
+        if !descriptors.is_empty() {
+            rights.push(SendAncillaryMessage::ScmRights(descriptors));
+        }
+        sendmsg(&connection, &[IoSlice::new(message)], &mut rights, SendFlags::empty()).unwrap();
         connection.shutdown(std::net::Shutdown::Write).unwrap();
         let mut answer = Vec::new();
         // What was not read of us is told as a reset.
@@ -142,7 +147,7 @@ fn what_is_no_request_for_a_job_starts_nothing() {
     let fixture = Fixture::new();
     let gate = Gate::open(&fixture);
     let null = fs::File::open("/dev/null").unwrap();
-    let fd = null.as_raw_fd();
+    let fd = null.as_fd();
     let long = "x".repeat(100) + "\n";
     for (message, descriptors) in [
         (&b"update\n"[..], &[][..]),
