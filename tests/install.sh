@@ -160,6 +160,7 @@ equal "what is enabled" "/etc/nginx/sites-enabled/jidoteki-admin-api
 /etc/systemd/system/multi-user.target.wants/jidoteki-admin-api-certificate.service
 /etc/systemd/system/multi-user.target.wants/jidoteki-admin-api-recover.service
 /etc/systemd/system/multi-user.target.wants/jidoteki-admin-api.service
+/etc/systemd/system/sockets.target.wants/jidoteki-admin-api-jobs.socket
 /etc/systemd/system/sockets.target.wants/jidoteki-admin-api.socket
 /etc/systemd/system/timers.target.wants/jidoteki-admin-api-minute.timer" "$(cd "$IMAGE" && find . -type l | sed 's/^\.//' | LC_ALL=C sort)"
 before=$(cd "$IMAGE" && find . -printf '%m %U:%G %p %l\n' | LC_ALL=C sort)

@@ -30,7 +30,7 @@ ALL = [
 ]
 NAMES = [name for name, _, _ in ALL]
 # What runs side by side where no chapter is named. lighttpd goes on with the machine that nginx leaves.
-LANES = [["nginx", "lighttpd", "servers", "reboot", "attacks", "uninstall"], ["cuts"],
+LANES = [["nginx", "lighttpd", "servers", "reboot", "confined", "attacks", "uninstall"], ["cuts"],
          ["networkd", "ifupdown", "disk", "certs", "plain"]]
 assert sorted(sum(LANES, [])) == sorted(NAMES)
 
