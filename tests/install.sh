@@ -264,7 +264,8 @@ fi
 ./install.sh --uninstall >"$WORK/uninstall.out" || fail "install.sh --uninstall: $(cat "$WORK/uninstall.out")"
 cat "$WORK/uninstall.out"
 refused "nobody answers any more" curl -sS --insecure "$URL/"
-equal "users and groups are as before" "$(cat "$WORK/users")" "$(users)"
+# cron, where it was missing, has brought its group, and stays like each of Debian's packages.
+equal "users and groups are as before" "$(grep -vx crontab "$WORK/users")" "$(users | grep -vx crontab)"
 equal "no process of ours is left" "" "$(for process in /proc/[0-9]*/cmdline; do
 	# A container's processes are seen from here too, and are not ours.
 	[ "$(readlink "${process%/*}/ns/pid")" = "$(readlink /proc/self/ns/pid)" ] || continue
