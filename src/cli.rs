@@ -178,17 +178,31 @@ pub fn command() -> Command {
         let folder = given(name, Kind::Option("DIR"), help);
         command = command.arg(argument(&folder).global(true).value_parser(clap::value_parser!(OsString)));
     }
-    with_words(command, WORDS)
+    with_words(command, "jidoteki-admin-api", WORDS)
 }
 
-fn with_words(command: Command, words: &'static [Word]) -> Command {
-    let mut command = command.subcommand_required(true).arg_required_else_help(true);
+/// `called` is what is typed to come here. The lines of usage are made from the table too: clap would need 7 KB for it.
+fn with_words(command: Command, called: &str, words: &'static [Word]) -> Command {
+    let mut command = command
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .override_usage(format!("{called} [OPTIONS] <COMMAND>"));
     for word in words {
+        let called = format!("{called} {}", word.name);
+        let mut usage = format!("{called} [OPTIONS]");
         let mut own = Command::new(word.name).about(word.about);
         for given in word.given {
+            match given.kind {
+                Kind::Option(_) => {}
+                Kind::RequiredOption(value) => usage.extend([" --", given.name, " <", value, ">"]),
+                Kind::Required => usage.extend([" <", given.name, ">"]),
+                Kind::Optional => usage.extend([" [", given.name, "]"]),
+                Kind::Files => usage.extend([" [", given.name, "]..."]),
+            }
             own = own.arg(argument(given));
         }
-        command = command.subcommand(if word.inner.is_empty() { own } else { with_words(own, word.inner) });
+        let own = own.override_usage(usage);
+        command = command.subcommand(if word.inner.is_empty() { own } else { with_words(own, &called, word.inner) });
     }
     command
 }

@@ -88,13 +88,12 @@ fn receive(connection: &UnixStream) -> io::Result<String> {
     let mut rights = RecvAncillaryBuffer::new(&mut space);
     let message = recvmsg(connection, &mut [IoSliceMut::new(&mut bytes)], &mut rights, RecvFlags::CMSG_CLOEXEC)?;
     let n = message.bytes;
-    let descriptors: Vec<OwnedFd> = rights
-        .drain()
-        .flat_map(|part| match part {
-            RecvAncillaryMessage::ScmRights(descriptors) => descriptors.collect(),
-            _ => Vec::new(),
-        })
-        .collect();
+    let mut descriptors: Vec<OwnedFd> = Vec::new();
+    for part in rights.drain() {
+        if let RecvAncillaryMessage::ScmRights(received) = part {
+            descriptors.extend(received);
+        }
+    }
     let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b' ';
     let words = bytes[..n].strip_suffix(b"\n").filter(|words| !words.is_empty() && words.iter().all(is_word));
     // More descriptors than three do not fit.
