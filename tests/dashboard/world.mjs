@@ -43,7 +43,8 @@ export class World {
 		this.write('admin/bin/license.sh', `#!/bin/sh\n[ ! -s "${this.admin}/etc/license.asc" ] || cat "${this.admin}/etc/license.asc"\n`, 0o755);
 		this.write('etc/storage-options.json', '{"options":["local","nfs","aoe","iscsi","nbd"]}');
 		this.write('etc/build.json', '{"builddate":"1790000000"}');
-		this.write('etc/allservices.txt', 'cron\n');
+		// No machine has it, so that it runs nowhere.
+		this.write('etc/allservices.txt', 'gizmo\n');
 		this.write('admin/etc/updates.key', 'a pass phrase of the image\n', 0o600);
 		this.write('admin/etc/logs.txt', `${this.admin}/log\n`);
 		this.write('admin/etc/backup.txt', `${this.dir}/data\n`);
