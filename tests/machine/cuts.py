@@ -359,7 +359,8 @@ def cut_at(stage, machine, api, job, point, n_steps, where, calamity=power_fails
     asked = wanted
     if is_after:
         answers = ask(machine, api, job, asked)
-        machine.await_job(job.lock)
+        # The cut is to come after the end, so the end must have been seen.
+        poll(lambda: machine.await_job(job.lock), 60)
         if not answers or getattr(answers[0], "status", 0) not in (200, 202):
             return report.check(what, False, f"the request itself failed: {answers}")
     else:
