@@ -360,7 +360,8 @@ def cut_at(stage, machine, api, job, point, n_steps, where, calamity=power_fails
     if is_after:
         answers = ask(machine, api, job, asked)
         # The cut is to come after the end, so the end must have been seen.
-        poll(lambda: machine.await_job(job.lock), 60)
+        poll(lambda: machine.await_job(job.lock)
+             and not machine.sh(f"pgrep -f /bin/[j]obs/{job.lock} || :").strip(), 60)
         if not answers or getattr(answers[0], "status", 0) not in (200, 202):
             return report.check(what, False, f"the request itself failed: {answers}")
     else:
