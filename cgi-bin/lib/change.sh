@@ -6,7 +6,8 @@
 #   $STATE/NAME.undo          the files of before; there from before the first change to after the last
 #   etc/pending_NAME.txt      there while a confirmation is awaited: this boot and the deadline in it
 #
-# So .undo without pending is a job that was cut off. Both are gone when nothing is open.
+# So .undo without pending is a job that was cut off, and pending without .undo a change that stays. Both are gone when
+# nothing is open.
 
 # keep_files NAME FILE:MODE...: before the first of them changes.
 keep_files() {
@@ -99,12 +100,19 @@ is_open() {
 	[ -d "$STATE/$1.undo" ] || [ -f "$ADMIN/etc/pending_$1.txt" ]
 }
 
-# settle NAME: the change stays. The kept files go last: without them nothing can take it back.
+# settle NAME: the change stays. It is decided by one rename, which is on the disk before anybody hears of it: kept files
+# that a power cut brings back would take the change back.
 settle() {
 	rm -rf "$STATE/$1.settled"
 	[ ! -e "$STATE/$1.undo" ] || mv -fT "$STATE/$1.undo" "$STATE/$1.settled"
 	rm -f "$ADMIN/etc/pending_$1.txt"
+	flush "$STATE" "$ADMIN/etc"
 	rm -rf "$STATE/$1.settled"
+}
+
+# complete_settle NAME: what a settle that was cut off has left to do. Under the guard.
+complete_settle() {
+	[ -d "$STATE/$1.undo" ] || rm -f "$ADMIN/etc/pending_$1.txt"
 }
 
 # is_constant FILE: nothing but assignments of constants? A shell of the image sources these files as
