@@ -92,6 +92,25 @@ fn cases() -> Vec<Case> {
             keeps: &[],
         },
         Case {
+            job: "settings confirm",
+            before: |appliance| drop(settings::old_settings(appliance)),
+            upload: settings::put_on_trial,
+            in_force: settings_and_status,
+            recovers: Recovers::WithTheNextMinute,
+            keeps: &[],
+        },
+        Case {
+            job: "settings revert",
+            before: |appliance| drop(settings::old_settings(appliance)),
+            upload: |appliance| {
+                settings::put_on_trial(appliance);
+                settings::set_pending(appliance, "another-boot", 1000);
+            },
+            in_force: settings_and_status,
+            recovers: Recovers::WithTheNextMinute,
+            keeps: &[],
+        },
+        Case {
             job: "storage",
             before: |appliance| {
                 appliance.write("admin/etc/storage.json", "{}");
@@ -106,21 +125,49 @@ fn cases() -> Vec<Case> {
             keeps: &["storage.previous/", "storage.previous/1", "storage.previous/2", "storage.previous/list"],
         },
         Case {
+            job: "storage undo",
+            before: |appliance| {
+                appliance.write("etc/storage.conf", "type=\"local\"\n");
+                appliance.write("admin/etc/storage.json", "{}");
+                appliance.upload("storage.json", "{\"storage\":{}}");
+                appliance.upload("storage.conf", "type=\"aoe\"\ndevice=\"e0.1\"\n");
+                appliance.succeed("storage");
+            },
+            upload: |_| {},
+            in_force: |appliance| appliance.read("admin/etc/storage.json") + &appliance.read("etc/storage.conf"),
+            recovers: Recovers::WithTheNextMinute,
+            keeps: &["storage.previous/", "storage.previous/1", "storage.previous/2", "storage.previous/list"],
+        },
+        Case {
             job: "certs",
             before: |appliance| {
                 sh(&appliance.path("etc"), "mkdir -p tls/pair.0; ln -s pair.0 tls/current");
                 make_pair(&appliance.path("etc/tls/pair.0"), "old");
             },
             upload: |appliance| make_pair(&appliance.path("admin/home/sftp/uploads"), "new"),
-            // The pair as a server would read it: the certificate of which key?
-            in_force: |appliance| {
-                sh(
-                    &appliance.path("etc/tls/current"),
-                    "[ \"$(openssl x509 -in appliance.pem -noout -pubkey)\" = \"$(openssl pkey -in appliance.key -pubout)\" ]
-                     openssl x509 -in appliance.pem -noout -subject",
-                )
-            },
+            in_force: pair_in_force,
             recovers: Recovers::AtOnce,
+            keeps: &[],
+        },
+        Case {
+            job: "certs revert",
+            before: |appliance| {
+                sh(&appliance.path("etc"), "mkdir -p tls/pair.0; ln -s pair.0 tls/current");
+                make_pair(&appliance.path("etc/tls/pair.0"), "old");
+            },
+            upload: |appliance| {
+                make_pair(&appliance.path("admin/home/sftp/uploads"), "new");
+                appliance.upload("certs.confirm", "3600\n");
+                appliance.succeed("certs");
+                appliance.write("admin/etc/pending_certs.txt", "boot_id=another\ndeadline=999999999\n");
+            },
+            in_force: |appliance| {
+                let status = appliance.maybe("admin/etc/status_certs.txt").unwrap_or_default();
+                let pair = pair_in_force(appliance);
+                assert!(status != "success\n" || pair.contains("new"), "{status}{pair}{}", appliance.describe());
+                pair
+            },
+            recovers: Recovers::WithTheNextMinute,
             keeps: &[],
         },
         Case {
@@ -174,6 +221,25 @@ fn cases() -> Vec<Case> {
             keeps: &["restore.stages", "restore.undo"],
         },
         Case {
+            job: "backup UNDO",
+            before: |appliance| {
+                backup::with_data(appliance);
+                appliance.write("data/conf", "restored\n");
+            },
+            upload: |appliance| {
+                let data = appliance.path("data").display().to_string();
+                let data = data.trim_start_matches('/');
+                appliance.write("data/conf", "restored\n");
+                sh(&appliance.root, &format!("tar -C / -cpf archive.tar {data}/app {data}/conf"));
+                appliance.write("data/conf", "old\n");
+                appliance.upload("backup-archive.tar", fs::read(appliance.path("archive.tar")).unwrap());
+                appliance.succeed("backup RESTORE");
+            },
+            in_force: |appliance| format!("{:?}", appliance.maybe("data/conf")),
+            recovers: Recovers::WithTheNextMinute,
+            keeps: &[],
+        },
+        Case {
             job: "logs",
             before: |appliance| appliance.write("admin/log/some.log", "text\n"),
             upload: |_| {},
@@ -203,6 +269,26 @@ fn cases() -> Vec<Case> {
             keeps: &[],
         },
     ]
+}
+
+/// The pair as a server would read it: the certificate of which key?
+fn pair_in_force(appliance: &Appliance) -> String {
+    sh(
+        &appliance.path("etc/tls/current"),
+        "[ \"$(openssl x509 -in appliance.pem -noout -pubkey)\" = \"$(openssl pkey -in appliance.key -pubout)\" ]
+         openssl x509 -in appliance.pem -noout -subject",
+    )
+}
+
+/// The settings in force, and whether the status speaks of others.
+fn settings_and_status(appliance: &Appliance) -> String {
+    let files = settings::in_force(appliance);
+    let is_new = files[2].as_deref() == Some(settings::DHCP);
+    match appliance.maybe("admin/etc/status_settings.txt").as_deref() {
+        Some("failed\n") if is_new => format!("{files:?}, and the status is \"failed\""),
+        Some("success\n") if !is_new => format!("{files:?}, and the status is \"success\""),
+        _ => format!("{files:?}"),
+    }
 }
 
 fn make_pair(directory: &Path, name: &str) {
@@ -240,6 +326,10 @@ fn ended_at(case: &Case, mode: &str, commands: &[&str], after: &str, at: usize) 
         case.job,
         appliance.maybe("faults/count").unwrap_or_default().lines().nth(at - 1).unwrap_or("-")
     );
+    // Whoever was to be killed was.
+    if is_reached && (mode == "cut" || mode == "kill") {
+        assert_eq!(outcome.code, None, "{point}: {outcome:?}\n{}", appliance.describe());
+    }
     // From here on the machine is as it was: only the one moment was bad.
     fs::remove_file(appliance.path("faults/at")).unwrap();
     if mode == "readonly" {

@@ -3,7 +3,7 @@
 use super::appliance::{Appliance, Shell, eventually, under_each_shell};
 use std::fs;
 
-const DHCP: &str = "mode=dhcp\ninterface=eth0\nhostname=\"new.host\"\n";
+pub const DHCP: &str = "mode=dhcp\ninterface=eth0\nhostname=\"new.host\"\n";
 const STATIC: &str = "mode=static\ninterface=eth0\nip=192.0.2.7\nsubnet=255.255.255.0\nrouter=192.0.2.1\n\
                       dns=\"192.0.2.2 192.0.2.3\"\nhostname=\"new.host\"\nntpserver=\"ntp.example\"\n";
 
@@ -134,8 +134,15 @@ fn change_with_confirmation(appliance: &Appliance, seconds: &str) {
     assert_eq!(appliance.read("etc/network.conf"), DHCP);
 }
 
+/// The same, where none waits yet.
+pub fn put_on_trial(appliance: &Appliance) {
+    if !appliance.exists("admin/etc/pending_settings.txt") {
+        change_with_confirmation(appliance, "3600");
+    }
+}
+
 /// The deadline of the pending change, moved to where a test needs it.
-fn set_pending(appliance: &Appliance, boot_id: &str, seconds_left: i64) {
+pub fn set_pending(appliance: &Appliance, boot_id: &str, seconds_left: i64) {
     let uptime = fs::read_to_string("/proc/uptime").unwrap();
     let now: i64 = uptime.split('.').next().unwrap().parse().unwrap();
     appliance.write("admin/etc/pending_settings.txt", format!("boot_id={boot_id}\ndeadline={}\n", now + seconds_left));
