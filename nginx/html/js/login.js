@@ -67,7 +67,7 @@ export function entry(done, error) {
 		// A stranger's request: its refusal says whether this is a first run.
 		await api.get('/version', {key: null}).catch(refused => {
 			if (refused.firstRun) setUp('firstRun');
-			else if (refused.status !== 403) show(fault(refused), row(button('again', start)));
+			else if (refused.status !== 403) out.prepend(fault(refused), row(button('again', start)));
 		});
 	}
 	queueMicrotask(start);
