@@ -8,10 +8,12 @@ use memchr::memmem;
 use std::fmt;
 use std::io::{self, Read};
 
-/// Bytes that content is handed out in, or a multiple of them: a file takes whole pages with a fifth less work.
+/// Bytes that content is handed out in, or a multiple of them: a file takes whole pages with a fifth less work, most of all
+/// from memory that begins with a page.
 const PAGE: usize = 4 << 10;
-/// Bytes held at a time. The head of a part must fit.
-const BUFFER: usize = (64 << 10) + PAGE;
+/// Bytes held at a time. The head of a part must fit. So many that the allocator takes them from the kernel, which gives only
+/// the pages that are used: a small form needs two.
+const BUFFER: usize = (256 << 10) + PAGE;
 /// Bytes that the head of one part may have.
 const MAX_HEAD: usize = 8 << 10;
 /// Parts that a form may have; the largest form of the API has a handful.
@@ -47,6 +49,8 @@ pub struct Multipart<R> {
     /// CRLF, two dashes and the boundary.
     finder: memmem::Finder<'static>,
     buffer: Box<[u8]>,
+    /// Where the first page of the buffer begins.
+    base: usize,
     /// What is read but not yet handed out: `buffer[start..end]`.
     start: usize,
     end: usize,
@@ -81,15 +85,17 @@ impl<R: Read> Multipart<R> {
     /// A form out of `reader`, with the boundary of its `Content-Type`.
     pub fn new(reader: R, boundary: &str) -> Multipart<R> {
         let delimiter = [b"\r\n--", boundary.as_bytes()].concat();
-        let mut buffer = vec![0; BUFFER].into_boxed_slice();
+        let mut buffer = vec![0; PAGE + BUFFER].into_boxed_slice();
+        let base = buffer.as_ptr().align_offset(PAGE).min(PAGE);
         // A form may begin with its boundary, without the line end before it; this puts one there.
-        buffer[..2].copy_from_slice(b"\r\n");
+        buffer[base..base + 2].copy_from_slice(b"\r\n");
         Multipart {
             reader,
             finder: memmem::Finder::new(&delimiter).into_owned(),
             buffer,
-            start: 0,
-            end: 2,
+            base,
+            start: base,
+            end: base + 2,
             is_at_end: false,
             state: State::Content,
             n_parts: 0,
@@ -152,7 +158,7 @@ impl<R: Read> Multipart<R> {
     /// Reads what follows the final boundary. It means nothing, but the body must be read, and be as long as it says.
     pub fn finish(mut self) -> Result<(), MultipartError> {
         while !self.is_at_end {
-            (self.start, self.end) = (0, 0);
+            (self.start, self.end) = (self.base, self.base);
             self.read_more()?;
         }
         Ok(())
@@ -199,14 +205,14 @@ impl<R: Read> Multipart<R> {
         if self.is_at_end {
             return Err(MultipartError::Malformed("The form has no final boundary"));
         }
-        self.buffer.copy_within(self.start..self.end, 0);
-        (self.start, self.end) = (0, self.end - self.start);
+        self.buffer.copy_within(self.start..self.end, self.base);
+        (self.start, self.end) = (self.base, self.base + self.end - self.start);
         self.read_more()
     }
 
     fn read_more(&mut self) -> Result<(), MultipartError> {
         loop {
-            match self.reader.read(&mut self.buffer[self.end..]) {
+            match self.reader.read(&mut self.buffer[self.end..self.base + BUFFER]) {
                 Ok(n) => {
                     self.end += n;
                     self.is_at_end = n == 0;
