@@ -136,6 +136,27 @@ impl Fixture {
         self.read("record/calls").lines().map(str::to_owned).collect()
     }
 
+    /// The job `update` has an environment made from nothing, its lock as standard input, and no other descriptor.
+    #[track_caller]
+    pub fn check_what_update_gets(&self) {
+        wait_until("the job has told its descriptors", || !self.read("record/pid").is_empty());
+        assert_eq!(
+            self.read("record/environ"),
+            format!(
+                "JIDO_ADMIN_PATH={}\nJIDO_ETC_PATH={}\nLC_ALL=C\nPATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\nSSH_ORIGINAL_COMMAND=update\n",
+                self.admin().display(),
+                self.etc().display()
+            )
+        );
+        let fds = self.read("record/fds");
+        let held = fds.lines().filter_map(|line| line.split_once(" -> "));
+        let held = held.map(|(name, file)| (name.rsplit(' ').next().unwrap(), file));
+        // The shell's own script, 10 in dash and 255 in bash, is none of ours.
+        let held: Vec<_> = held.filter(|(name, _)| !["10", "255"].contains(name)).collect();
+        let lock = self.path("home/sftp/uploads/.update.lock").display().to_string();
+        assert_eq!(held, [("0", lock.as_str()), ("1", "/dev/null"), ("2", "/dev/null")]);
+    }
+
     /// Actions and targets of the audit log.
     pub fn audit(&self) -> Vec<String> {
         let log = self.read("log/jidoteki-audit.log");

@@ -111,22 +111,7 @@ fn a_job_behind_the_gate_gets_the_lock_and_nothing_else_of_the_asker() {
     let update = || gate.post(&fixture, "/api/v1/admin/update?token=yourtoken", &[("update", "package")]);
     assert_eq!(update().status, 202);
     assert_eq!(fixture.calls(1), ["update"]);
-    wait_until("the job has told its descriptors", || !fixture.read("record/pid").is_empty());
-    assert_eq!(
-        fixture.read("record/environ"),
-        format!(
-            "JIDO_ADMIN_PATH={}\nJIDO_ETC_PATH={}\nLC_ALL=C\nPATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\nSSH_ORIGINAL_COMMAND=update\n",
-            fixture.admin().display(),
-            fixture.etc().display()
-        )
-    );
-    let fds = fixture.read("record/fds");
-    let held = fds.lines().filter_map(|line| line.split_once(" -> "));
-    let held = held.map(|(name, file)| (name.rsplit(' ').next().unwrap(), file));
-    // The shell's own script, 10 in dash and 255 in bash, is none of ours.
-    let held: Vec<_> = held.filter(|(name, _)| !["10", "255"].contains(name)).collect();
-    let lock = fixture.path("home/sftp/uploads/.update.lock").display().to_string();
-    assert_eq!(held, [("0", lock.as_str()), ("1", "/dev/null"), ("2", "/dev/null")]);
+    fixture.check_what_update_gets();
 
     // Whoever waits for it may be killed: the job still holds its lock, and no second one begins.
     wait_until("somebody waits for the job", || askers(&gate).len() == 1);

@@ -145,24 +145,7 @@ fn a_job_gets_a_clean_environment_and_none_of_our_descriptors() {
     let (answer, _) = send_with(shell, Some((&kind, body)));
     assert_eq!(answer.status, 202, "{}", answer.text());
     fixture.calls(1);
-    wait_until("the job has told its descriptors", || !fixture.read("record/pid").is_empty());
-    assert_eq!(
-        fixture.read("record/environ"),
-        format!(
-            "JIDO_ADMIN_PATH={}\nJIDO_ETC_PATH={}\nLC_ALL=C\nPATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\nSSH_ORIGINAL_COMMAND=update\n",
-            fixture.admin().display(),
-            fixture.etc().display()
-        )
-    );
-    // The shell's own script, 10 in dash and 255 in bash, is none of ours.
-    let fds = fixture.read("record/fds");
-    let held = fds
-        .lines()
-        .filter_map(|line| line.split_once(" -> "))
-        .map(|(name, file)| (name.rsplit(' ').next().unwrap(), file));
-    let held: Vec<_> = held.filter(|(name, _)| !["10", "255"].contains(name)).collect();
-    let lock = fixture.path("home/sftp/uploads/.update.lock").display().to_string();
-    assert_eq!(held, [("0", lock.as_str()), ("1", "/dev/null"), ("2", "/dev/null")]);
+    fixture.check_what_update_gets();
 }
 
 #[test]
