@@ -206,7 +206,8 @@ fn open_now(path: &Path) -> io::Result<File> {
     Ok(rustix::fs::open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?.into())
 }
 
-/// Writes a file beside its name and renames it: a reader sees the old content or the new one, never half of it.
+/// Writes a file beside its name and renames it: a reader sees the old content or the new one, never half of it, after a
+/// power cut either. The name is brought to the disk too: a token that was replaced does not come back with the power.
 pub fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let beside = path.with_file_name(format!(".{name}.new"));
@@ -222,7 +223,12 @@ pub fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
             // The reason that matters is the one returned; a file that cannot be removed is removed next time.
             let _ = std::fs::remove_file(&beside);
         },
-    )
+    )?;
+    // The file is in force whatever becomes of this: who may write in a folder may not be allowed to open it.
+    if let Ok(folder) = File::open(path.with_file_name(".")) {
+        let _ = folder.sync_all();
+    }
+    Ok(())
 }
 
 /// Sets the mode of a file of ours where the mask of whoever runs us may have taken something of it.

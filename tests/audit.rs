@@ -416,13 +416,33 @@ fn a_page_costs_the_same_of_a_large_log_and_shows_nothing_but_entries() {
     for (name, value) in command.get_envs() {
         traced.env(name, value.unwrap());
     }
-    let output = traced.stdin(std::process::Stdio::null()).output();
-    if let Ok(output) = output
-        && output.status.success()
-    {
-        let n_reads = fs::read_to_string(trace).unwrap().lines().filter(|line| line.contains("pread64")).count();
-        assert!((3..120).contains(&n_reads), "{n_reads} reads");
-    }
+    let output = traced.stdin(std::process::Stdio::null()).output().expect("strace");
+    assert!(output.status.success(), "{output:?}");
+    let n_reads = fs::read_to_string(trace).unwrap().lines().filter(|line| line.contains("pread64")).count();
+    assert!((3..120).contains(&n_reads), "{n_reads} reads");
+}
+
+#[test]
+fn a_token_that_was_taken_away_does_not_come_back_with_the_power() {
+    let fixture = fixture();
+    console(&fixture, &["token", "add", "ops", "--scope", "operate"]);
+    let trace = fixture.path("trace");
+    let status = Command::new("strace")
+        .args(["-y", "-e", "trace=rename,renameat,renameat2,fsync", "-o"])
+        .arg(&trace)
+        .arg(env!("CARGO_BIN_EXE_jidoteki-admin-api"))
+        .args(["--admin", fixture.admin().to_str().unwrap(), "--etc", fixture.etc().to_str().unwrap()])
+        .args(["token", "remove", "ops"])
+        .status()
+        .expect("strace");
+    assert!(status.success());
+    let calls = fs::read_to_string(trace).unwrap();
+    let place = |what: &dyn Fn(&str) -> bool| calls.lines().position(what).unwrap_or_else(|| panic!("{calls}"));
+    let folder = format!("<{}>", fixture.admin().join("etc").display());
+    let content = place(&|call| call.starts_with("fsync(") && call.contains(".api.tokens.json.new>"));
+    let name = place(&|call| call.starts_with("rename") && call.contains("/api.tokens.json\""));
+    let flushed = place(&|call| call.starts_with("fsync(") && call.contains(&folder));
+    assert!(content < name && name < flushed, "{calls}");
 }
 
 #[test]
