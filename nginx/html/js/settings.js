@@ -2,7 +2,7 @@
 
 import {find, post, pause} from './api.js';
 import {offers, onTrial} from './app.js';
-import {h, t, say, fill, card, facts, field, form, tick, notice, row, link, ask, duration, chars, ip, isIP, netmask} from './ui.js';
+import {h, t, say, fill, card, facts, field, form, tick, notice, logView, row, link, ask, duration, chars, ip, isIP, netmask} from './ui.js';
 import {isAway} from './job.js';
 
 const TRIAL_SECONDS = 180;
@@ -60,24 +60,23 @@ export async function network(view) {
 		const out = h('div');
 		fill(view, h('section.card', out, move, goal && goal !== here && row(h('a.button', {href: urlAt(goal), target: '_blank'}, urlAt(goal)))));
 		let now;
-		const tell = (kind, name) => {
-			if (now !== name) fill(out, notice(kind, name));
+		const tell = (kind, name, log) => {
+			if (now !== name) fill(out, notice(kind, name), log && logView(log).element);
 			now = name;
 		};
 		tell('info', 'applying');
-		const began = Date.now();
-		for (let tried = false;;) {
+		for (let tried, ms = 0;; ms += 1500) {
 			await pause(1500);
 			try {
 				const answer = await find('/settings', {seconds: 4});
 				onTrial('settings', answer);
 				const isSame = ORDER.every(name => (answer?.network[name] || '') === (after[name] || ''));
-				const ms = Date.now() - began;
 				if (answer?.pending) {
 					tried = true;
 					tell('good', 'onTrial');
 				} else if (isSame && (tried || ms > 4000)) return tell('good', 'inForce');
-				else if (tried || ms > 45000) return tell('bad', 'notInForce');
+				// The ancestor's job has no status.
+				else if (tried || answer?.status === 'failed' || ms > 45000) return tell('bad', 'notInForce', answer?.log);
 			} catch (error) {
 				if (!isAway(error)) throw error;
 				tell('warn', 'gone');
