@@ -4,6 +4,7 @@
 //! a program for each request, and a sleeping one is in nobody's way. The server's configuration says which it is.
 
 use crate::appliance::Appliance;
+use crate::random;
 use crate::request::WaitingRoom;
 use crate::response::{Response, Wait};
 use std::fs::OpenOptions;
@@ -21,7 +22,8 @@ pub fn pause(response: Response, appliance: &Appliance, room: Option<WaitingRoom
     match (response.wait(), room) {
         (Wait::No, _) | (Wait::IfFree, None) => {}
         (Wait::IfFree | Wait::Always, Some(WaitingRoom::Nginx)) => return response.given_by_nginx(),
-        (Wait::IfFree | Wait::Always, Some(WaitingRoom::Program)) => sleep(PAUSE),
+        (Wait::IfFree, Some(WaitingRoom::Program)) => sleep(PAUSE + spread()),
+        (Wait::Always, Some(WaitingRoom::Program)) => sleep(PAUSE),
         (Wait::Always, None) => {
             for slot in 0..MAX_UNKNOWN {
                 let path = appliance.uploads().join(format!(".pause-{slot}.lock"));
@@ -33,4 +35,11 @@ pub fn pause(response: Response, appliance: &Appliance, room: Option<WaitingRoom
         }
     }
     response
+}
+
+/// Up to a second, at random. Those who guess and are refused at one moment would come back at one moment, and lighttpd
+/// would start a program for each of them before it gets to anybody else.
+fn spread() -> Duration {
+    let [byte] = random::bytes::<1>().unwrap_or_default();
+    Duration::from_millis(u64::from(byte) * 4)
 }
