@@ -6,6 +6,7 @@
 //! nothing here as well. `wrapper.sh` judges the words, as it does in front of sudo.
 
 use crate::appliance::Appliance;
+use crate::commands::Arguments;
 use crate::job;
 use rustix::cmsg_space;
 use rustix::net::{
@@ -13,7 +14,6 @@ use rustix::net::{
     SendFlags, recvmsg, sendmsg,
 };
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
-use std::ffi::OsString;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
@@ -22,34 +22,22 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// The first argument of the executable where it is to answer; [`job::GATE_ASK`] with the socket and the words makes it ask.
-/// These two are for programs: people have no use for them, and a build without a command line has them too.
-const ANSWER: &str = "gate-answer";
-
 /// Bytes that the words may have; the longest that `wrapper.sh` knows has 16.
 const MAX_WORDS: usize = 64;
 
 /// How long root waits for a request that somebody has announced by connecting.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Does what the arguments say, if they are for the gate.
-pub fn run(mut arguments: impl Iterator<Item = OsString>, appliance: &Appliance) -> Option<ExitCode> {
-    let result = match arguments.next()?.to_str()? {
-        job::GATE_ASK => ask(Path::new(&arguments.next()?), arguments.next()?.to_str()?),
-        ANSWER => answer(appliance),
-        _ => return None,
+/// Asks for a job with our own standard descriptors, and waits for its end. Arguments: the socket, the words. Exits with
+/// the job's status.
+pub fn ask(arguments: Arguments<'_>, _: &Appliance) -> Result<ExitCode, String> {
+    let (Some(socket), Some(words)) = (arguments.next(), arguments.next()) else {
+        return Err("the socket and the words are missing".to_owned());
     };
-    Some(result.map_or_else(
-        |error| {
-            log::error!("the gate to root's jobs: {error}");
-            ExitCode::FAILURE
-        },
-        ExitCode::from,
-    ))
+    send(Path::new(&socket), &words.to_string_lossy()).map(ExitCode::from).map_err(|error| error.to_string())
 }
 
-/// Asks for a job with our own standard descriptors, and waits for its end. Its exit status.
-fn ask(socket: &Path, words: &str) -> io::Result<u8> {
+fn send(socket: &Path, words: &str) -> io::Result<u8> {
     let mut connection = UnixStream::connect(socket)?;
     let message = format!("{words}\n");
     let (input, output, errors) = (io::stdin(), io::stdout(), io::stderr());
@@ -69,7 +57,11 @@ fn ask(socket: &Path, words: &str) -> io::Result<u8> {
 }
 
 /// Answers one request on the connection that is our standard input.
-fn answer(appliance: &Appliance) -> io::Result<u8> {
+pub fn answer(_: Arguments<'_>, appliance: &Appliance) -> Result<ExitCode, String> {
+    serve(appliance).map(ExitCode::from).map_err(|error| error.to_string())
+}
+
+fn serve(appliance: &Appliance) -> io::Result<u8> {
     let mut connection = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     let words = receive(&connection)?;
     // Marks the connection too: a job that had it would hold the asker's answer.

@@ -35,6 +35,8 @@ pub mod upload;
 pub mod first_run;
 pub mod endpoints;
 pub mod routes;
+// For jobs and units: commands of the executable that no person types.
+pub mod commands;
 // For people at a terminal.
 #[cfg(feature = "cli")]
 pub mod openapi;

@@ -24,7 +24,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let appliance = request::appliance(|name| env::var_os(name));
-    if let Some(status) = jidoteki_admin_api::gate::run(env::args_os().skip(1), &appliance) {
+    if let Some(status) = jidoteki_admin_api::commands::run(env::args_os().skip(1), &appliance) {
         return status;
     }
     #[cfg(feature = "cli")]

@@ -11,7 +11,12 @@ umask 027
 IFS=' 	
 '
 LC_ALL=C
-export LC_ALL
+# cron starts recover.sh with less than jobs need; jidoteki-admin-api itself is in /usr/local/bin.
+case ":$PATH:" in
+*:/usr/local/bin:*) ;;
+*) PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin ;;
+esac
+export LC_ALL PATH
 
 # Standard input is our lock; we keep it as 9 for as long as we live, and our commands read nothing.
 exec 9<&0 </dev/null 8>&1

@@ -1,0 +1,29 @@
+//! Commands for programs: what jobs and units call the executable for. The only place that knows their names.
+//!
+//! Every build has them, with or without the command line for people. A job that runs as root asks one of them where text
+//! has to be parsed, compared or judged, so that the root side uses the same types as the web side.
+
+use crate::appliance::Appliance;
+use crate::gate;
+use crate::job;
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+/// The arguments after the command's name.
+pub type Arguments<'a> = &'a mut dyn Iterator<Item = OsString>;
+
+/// Runs a command. `Err` is one line for the log of whoever called it.
+type Command = fn(Arguments<'_>, &Appliance) -> Result<ExitCode, String>;
+
+/// Every command, by its name.
+const COMMANDS: [(&str, Command); 2] = [(job::GATE_ASK, gate::ask), ("gate-answer", gate::answer)];
+
+/// Runs the command that the arguments name; `None` if they name none of these.
+pub fn run(mut arguments: impl Iterator<Item = OsString>, appliance: &Appliance) -> Option<ExitCode> {
+    let name = arguments.next()?;
+    let (name, command) = COMMANDS.iter().find(|(known, _)| name == *known)?;
+    Some(command(&mut arguments, appliance).unwrap_or_else(|error| {
+        log::error!("{name}: {error}");
+        ExitCode::FAILURE
+    }))
+}
