@@ -1,7 +1,7 @@
 //! The HTTP API that administers a virtual appliance, as one CGI program.
 //!
-//! The modules below stand in reading order: each uses those above it, never those below. `endpoints` and `routes` are
-//! the one exception, since the table names the handlers and `/endpoints` tells the table.
+//! The modules below stand in reading order: each uses those above it, never those below. Two tables are the exception:
+//! `routes` names the handlers, and `/endpoints` tells it; `commands` names the commands, which take its `Arguments`.
 
 // The ground: what is configured, and values that are valid once they exist.
 pub mod clock;
