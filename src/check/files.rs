@@ -1,0 +1,171 @@
+//! Folders, scripts and secrets of the appliance: whether they are there, and who may change and read them.
+
+use super::{AGAIN, Findings, Severity};
+use crate::appliance::Appliance;
+use crate::first_run;
+use crate::machine::{Machine, USER};
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+
+impl Findings {
+    pub(super) fn folders(&mut self, appliance: &Appliance) {
+        for path in [appliance.etc_file(""), appliance.log_file(""), appliance.uploads()] {
+            if !path.is_dir() {
+                self.add(Severity::Error, format_args!("{} is not there", path.display()), format_args!("{AGAIN}"));
+            }
+        }
+        let state = appliance.state_file("");
+        if !state.is_dir() {
+            let shown = state.display();
+            self.add(
+                Severity::Warning,
+                format_args!(
+                    "{shown} is not there: no signed request is accepted, guesses are not counted, the audit log is not chained"
+                ),
+                format_args!("install -d -m 700 -o {USER} -g {USER} {shown}"),
+            );
+        }
+        if let Ok(metadata) = fs::metadata(appliance.uploads())
+            && metadata.mode() & 0o002 != 0
+        {
+            let path = appliance.uploads();
+            self.add(
+                Severity::Error,
+                format_args!("everybody may write into {}, and root's jobs read from there", path.display()),
+                format_args!("chmod o-rwx {}", path.display()),
+            );
+        }
+    }
+
+    pub(super) fn scripts(&mut self, appliance: &Appliance) {
+        let wrapper = appliance.wrapper();
+        let shown = wrapper.display();
+        match fs::metadata(&wrapper) {
+            Err(_) => self.add(
+                Severity::Error,
+                format_args!("{shown} is not there, so no job can run"),
+                format_args!("run ./install.sh again, or put the image's own wrapper.sh there"),
+            ),
+            Ok(metadata) if metadata.mode() & 0o111 == 0 => {
+                self.add(
+                    Severity::Error,
+                    format_args!("{shown} is not executable, so no job can run"),
+                    format_args!("chmod 755 {shown}"),
+                );
+            }
+            Ok(metadata) if metadata.mode() & 0o022 != 0 => {
+                self.add(
+                    Severity::Error,
+                    format_args!("others than its owner may write {shown}, which runs jobs as root"),
+                    format_args!("chmod go-w {shown}"),
+                );
+            }
+            Ok(_) => {}
+        }
+    }
+
+    pub(super) fn secrets(&mut self, appliance: &Appliance) {
+        for path in [appliance.token_file(), appliance.setup_file(), appliance.etc_file("updates.key")] {
+            if fs::metadata(&path).is_ok_and(|metadata| metadata.permissions().mode() & 0o007 != 0) {
+                let shown = path.display();
+                self.add(
+                    Severity::Error,
+                    format_args!("everybody may read or write {shown}"),
+                    format_args!("chmod o-rwx {shown}"),
+                );
+            }
+        }
+        let config = appliance.config();
+        let is_pending = config.first_run_words.is_some() && first_run::passphrase(appliance).is_some();
+        if is_pending {
+            self.add(
+                Severity::Warning,
+                format_args!("first run is pending: nothing but /setup is open"),
+                format_args!(
+                    "jidoteki-admin-api first-run shows the passphrase; POST /setup with it as the token sets a new one"
+                ),
+            );
+        } else if appliance.token().is_none() {
+            self.add(
+                Severity::Warning,
+                format_args!("no API token is set: whoever comes first can set it"),
+                format_args!("curl -k -F newtoken=<yourtoken> https://localhost:8443/api/v1/admin/setup"),
+            );
+        }
+        for (name, what) in [("updates.key", "decrypted"), ("updates.pub", "verified")] {
+            let path = appliance.etc_file(name);
+            if fs::metadata(&path).is_err() {
+                self.add(
+                    Severity::Warning,
+                    format_args!("{} is not there, so no update can be {what}", path.display()),
+                    format_args!("put the vendor's {name} there; docs/OPERATIONS.md tells how it is made"),
+                );
+            }
+        }
+    }
+
+    pub(super) fn permissions(&mut self, appliance: &Appliance, machine: &Machine) {
+        let Some((user, group)) = machine.user(USER) else {
+            return self.add(Severity::Error, format_args!("there is no user {USER}"), format_args!("{AGAIN}"));
+        };
+        let (root, admin, log) = (machine.owner, appliance.admin(), "log/jidoteki-audit.log");
+        // Path, owner, group where it matters, mode.
+        for (path, owner, group, mode) in [
+            (admin.join("etc"), root, Some(group), 0o2750),
+            (admin.join("log"), root, Some(group), 0o2750),
+            (appliance.audit_file(""), root, Some(group), 0o2750),
+            (admin.join("home/sftp/uploads"), root, Some(group), 0o2770),
+            (admin.join("lib"), root, None, 0o700),
+            (admin.join("state"), user, None, 0o700),
+            (appliance.token_file(), root, Some(group), 0o660),
+            (appliance.setup_file(), root, Some(group), 0o660),
+            (appliance.keys_file(), root, Some(group), 0o640),
+            (appliance.etc_file("updates.key"), root, None, 0o600),
+            (admin.join(log), root, Some(group), 0o660),
+            (appliance.audit_file(crate::chain::LOG), root, Some(group), 0o660),
+            (appliance.config_file(), root, None, 0o644),
+            (appliance.etc().join("storage.conf"), root, None, 0o600),
+            (appliance.etc().join("tls/current/appliance.key"), root, None, 0o600),
+        ] {
+            let Ok(metadata) = fs::metadata(&path) else { continue };
+            let is_group = group.is_none_or(|group| metadata.gid() == group);
+            if metadata.uid() == owner && is_group && metadata.mode() & 0o7777 == mode {
+                continue;
+            }
+            let owner = if owner == user && owner != root { USER } else { "root" };
+            let group = if group.is_some() || owner == USER { USER } else { "root" };
+            let shown = path.display();
+            let (is, uid, gid) = (metadata.mode() & 0o7777, metadata.uid(), metadata.gid());
+            self.add(
+                Severity::Error,
+                format_args!(
+                    "{shown} has mode {is:o} and belongs to {uid}:{gid}, not mode {mode:o} and {owner}:{group}"
+                ),
+                format_args!("chown {owner}:{group} {shown} && chmod {mode:o} {shown}"),
+            );
+        }
+        self.runnable(&admin.join("bin"), machine);
+    }
+
+    /// What root runs, only root may change.
+    fn runnable(&mut self, path: &Path, machine: &Machine) {
+        let Ok(metadata) = fs::metadata(path) else { return };
+        if metadata.uid() != machine.owner || metadata.mode() & 0o022 != 0 {
+            let shown = path.display();
+            self.add(
+                Severity::Error,
+                format_args!("others than root may change {shown}, and root runs it"),
+                format_args!("chown root:root {shown} && chmod go-w {shown}"),
+            );
+        }
+        if metadata.is_dir() {
+            let mut inner: Vec<_> =
+                fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+            inner.sort();
+            for path in inner {
+                self.runnable(&path, machine);
+            }
+        }
+    }
+}
