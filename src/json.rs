@@ -15,8 +15,9 @@ const MAX_DEPTH: usize = 100;
 pub struct Object(Vec<(String, Box<RawValue>)>);
 
 impl Object {
-    /// Reads a text that is one object.
+    /// Reads a text that is one object, with or without a byte order mark before it, as Windows writes one.
     pub fn parse(text: &str) -> Result<Object, String> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         if !is_shallow(text) {
             return Err(format!("nested more than {MAX_DEPTH} deep"));
         }
@@ -120,9 +121,28 @@ mod tests {
     }
 
     #[test]
+    fn a_byte_order_mark_is_no_part_of_the_object() {
+        for text in ["\u{feff}{\"a\":1}", "\u{feff}\r\n{\"a\":1}\r\n"] {
+            assert_eq!(Object::parse(text).unwrap().get("a").map(RawValue::get), Some("1"), "{text:?}");
+        }
+    }
+
+    #[test]
     fn what_is_not_one_clean_object_is_refused() {
         let deep = "{\"a\":".repeat(200) + "1" + &"}".repeat(200);
-        for text in ["", "[]", "7", "null", "{\"a\":1,}", "{\"a\":1}x", "{\"a\":1,\"a\":2}", "{'a':1}", &deep] {
+        for text in [
+            "",
+            "\u{feff}",
+            "\u{feff}\u{feff}{}",
+            "[]",
+            "7",
+            "null",
+            "{\"a\":1,}",
+            "{\"a\":1}x",
+            "{\"a\":1,\"a\":2}",
+            "{'a':1}",
+            &deep,
+        ] {
             assert!(Object::parse(text).is_err(), "{text}");
         }
     }

@@ -225,13 +225,12 @@ impl<R: Read> Multipart<R> {
     }
 }
 
-/// The field's name out of the head of a part. Its `filename` is never used.
+/// The field's name out of the head of a part. Its `filename` is never used, so that may be any bytes.
 fn parse_head(head: &[u8]) -> Result<String, &'static str> {
-    let head = std::str::from_utf8(head).map_err(|_| "The header of a part is not UTF-8")?;
     let mut name = None;
-    for line in head.split("\r\n") {
+    for line in unfold(&as_text(head)).split("\r\n") {
         let (key, value) = line.split_once(':').ok_or("A header of a part has no colon")?;
-        if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+        if key.is_empty() || !key.bytes().all(is_token) {
             return Err("A header of a part has no valid name");
         }
         let value = value.trim();
@@ -253,6 +252,32 @@ fn parse_head(head: &[u8]) -> Result<String, &'static str> {
         name = Some(parameter(parameters, "name").ok_or("A part of the form has no name")?);
     }
     name.ok_or("A part of the form has no Content-Disposition")
+}
+
+/// A head as text. Each byte that is not UTF-8 becomes a replacement character, which no field's name has.
+fn as_text(head: &[u8]) -> String {
+    let mut text = String::with_capacity(head.len());
+    let mut is_half = false;
+    for chunk in head.utf8_chunks() {
+        // In some code pages (Shift JIS, GBK, Big5) the second byte of a character can be a backslash. It escapes nothing.
+        let valid = if is_half { chunk.valid().strip_prefix('\\').unwrap_or(chunk.valid()) } else { chunk.valid() };
+        text.push_str(valid);
+        is_half = !chunk.invalid().is_empty();
+        if is_half {
+            text.push(char::REPLACEMENT_CHARACTER);
+        }
+    }
+    text
+}
+
+/// Joins lines that a client has folded (RFC 5322, section 2.2.3): a line that begins with white space goes on.
+fn unfold(head: &str) -> String {
+    head.replace("\r\n ", " ").replace("\r\n\t", "\t")
+}
+
+/// Whether a byte may stand in the name of a header (RFC 9110, section 5.6.2).
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 #[cfg(test)]
@@ -374,7 +399,9 @@ mod tests {
             ),
             (b"--XbX\r\nContent-Disposition\r\n\r\n\r\n--XbX--", "A header of a part has no colon"),
             (b"--XbX\r\nA b: c\r\n\r\n\r\n--XbX--", "A header of a part has no valid name"),
-            (b"--XbX\r\nA: \xff\r\n\r\n\r\n--XbX--", "The header of a part is not UTF-8"),
+            (b"--XbX\r\n A: b\r\n\r\n\r\n--XbX--", "A header of a part has no valid name"),
+            (b"--XbX\r\n\xff: b\r\n\r\n\r\n--XbX--", "A header of a part has no valid name"),
+            (b"--XbX\r\nA: \xff\r\n\r\n\r\n--XbX--", "A part of the form has no Content-Disposition"),
             (
                 b"--XbX\r\nContent-Transfer-Encoding: base64\r\n\r\n\r\n--XbX--",
                 "A part is encoded: send its bytes as they are",

@@ -9,7 +9,7 @@ pub enum Body {
     /// A form of these fields.
     Form(&'static [(&'static str, &'static str)]),
     /// A body of this type.
-    Raw(&'static str, &'static str),
+    Raw(&'static str, &'static [u8]),
 }
 
 pub struct Case {
@@ -279,7 +279,7 @@ pub const CASES: &[Case] = &[
     post(
         "an update is a form",
         "/api/v1/admin/update?token=yourtoken",
-        Body::Raw("text/plain", "package"),
+        Body::Raw("text/plain", b"package"),
         400,
         r#"{"Status":"400 Bad Request","Error-Message":"Expected a body of multipart/form-data"}"#,
         &[],
@@ -289,7 +289,7 @@ pub const CASES: &[Case] = &[
         "/api/v1/admin/update?token=yourtoken",
         Body::Raw(
             "multipart/form-data; boundary=B",
-            "--B\r\nContent-Disposition: form-data; name=update\r\n\r\npackage",
+            b"--B\r\nContent-Disposition: form-data; name=update\r\n\r\npackage",
         ),
         400,
         r#"{"Status":"400 Bad Request","Error-Message":"The form has no final boundary"}"#,
@@ -336,6 +336,17 @@ pub const CASES: &[Case] = &[
         "an address from DHCP",
         "/api/v1/admin/settings?confirm=120&token=yourtoken",
         Body::Form(&[("settings", DHCP)]),
+        202,
+        r#"{"Status":"202 Accepted","Location":"/api/v1/admin/settings"}"#,
+        &["settings dhcp"],
+    ),
+    post(
+        "settings from an old system: a folded head, a file name of another code page, an odd header, a mark before the JSON",
+        "/api/v1/admin/settings?token=yourtoken",
+        Body::Raw(
+            "multipart/form-data; boundary=B",
+            b"--B\r\nX_Custom~1: \xfc\r\nContent-Disposition: form-data;\r\n filename=\"gr\xfcn\x95\\\";\r\n\tname=\"settings\"\r\n\r\n\xef\xbb\xbf{\"network\":{\"interface\":\"eth0\",\"hostname\":\"test.host\"}}\r\n--B--\r\n",
+        ),
         202,
         r#"{"Status":"202 Accepted","Location":"/api/v1/admin/settings"}"#,
         &["settings dhcp"],
@@ -437,6 +448,14 @@ pub const CASES: &[Case] = &[
         &["storage"],
     ),
     post(
+        "storage with a mark before the JSON",
+        "/api/v1/admin/storage?token=yourtoken",
+        Body::Form(&[("settings", "\u{feff}{\"storage\":{\"type\":\"local\"}}")]),
+        202,
+        r#"{"Status":"202 Accepted","Location":"/api/v1/admin/storage"}"#,
+        &["storage"],
+    ),
+    post(
         "no key of storage that nobody knows",
         "/api/v1/admin/storage?token=yourtoken",
         Body::Form(&[("settings", r#"{"storage":{"type":"local","x":"$(reboot)"}}"#)]),
@@ -470,7 +489,7 @@ pub const CASES: &[Case] = &[
     post(
         "a backup is deleted, by a short form",
         "/api/v1/admin/backup?token=yourtoken",
-        Body::Raw("application/x-www-form-urlencoded", "action=STOP"),
+        Body::Raw("application/x-www-form-urlencoded", b"action=STOP"),
         202,
         r#"{"Status":"202 Accepted","Location":"/api/v1/admin/backup"}"#,
         &["backup STOP"],
@@ -595,7 +614,7 @@ pub fn check(fixture: &Fixture, mut send: impl FnMut(&str, &str, Option<(&str, V
         let answer = match case.body {
             Body::None if case.method == "POST" => send(case.method, case.target, Some(("", Vec::new()))),
             Body::None => send(case.method, case.target, None),
-            Body::Raw(kind, body) => send(case.method, case.target, Some((kind, body.as_bytes().to_vec()))),
+            Body::Raw(kind, body) => send(case.method, case.target, Some((kind, body.to_vec()))),
             Body::Form(fields) => {
                 let (kind, body) = crate::form::encode(fields);
                 send(case.method, case.target, Some((&kind, body)))

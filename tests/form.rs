@@ -107,6 +107,64 @@ fn our_parser_reads_good_forms_as_multer_does() {
     assert!(n_plain > 1000, "only {n_plain} forms were compared");
 }
 
+/// A head that a client could send, and the same for multer, which knows neither folding nor other code pages.
+fn head(numbers: &mut Numbers, name: &str) -> (Vec<u8>, Vec<u8>) {
+    const SPACES: [&str; 6] = [" ", "\t", "", "\r\n ", "\r\n\t", " \r\n  "];
+    const TOKEN: &[u8] = b"!#$%&'*+-.^_`|~09azAZ";
+    let mut lines = Vec::new();
+    for _ in 0..numbers.below(3) {
+        let key: String = (0..=numbers.below(9)).map(|_| char::from(TOKEN[numbers.below(TOKEN.len())])).collect();
+        // X: what the key is must not mean anything.
+        lines.push((format!("X{key}:"), vec![vec![b'v'; numbers.below(9)], (0x80..=0xff).collect()]));
+    }
+    let file: Vec<u8> = (0..numbers.below(12))
+        .map(|_| u8::try_from(0x20 + numbers.below(0xe0)).unwrap())
+        .filter(|byte| !b"\"\\\x7f".contains(byte))
+        .collect();
+    let file = [b"filename=\"", file.as_slice(), b"\""].concat();
+    let name = format!("name=\"{name}\"").into_bytes();
+    let (first, second) = if numbers.below(2) == 0 { (file, name) } else { (name, file) };
+    let at = numbers.below(lines.len() + 1);
+    let disposition = vec![b"form-data;".to_vec(), [&first[..], b";"].concat(), second];
+    lines.insert(at, ("Content-Disposition:".to_owned(), disposition));
+    let (mut ours, mut plain) = (Vec::new(), Vec::new());
+    for (key, values) in lines {
+        ours.extend_from_slice(key.as_bytes());
+        plain.extend_from_slice(key.as_bytes());
+        for value in values {
+            ours.extend_from_slice(SPACES[numbers.below(SPACES.len())].as_bytes());
+            ours.extend_from_slice(&value);
+            plain.push(b' ');
+            plain.extend(value.iter().map(|byte| if byte.is_ascii() { *byte } else { b'?' }));
+        }
+        ours.extend_from_slice(b"\r\n");
+        plain.extend_from_slice(b"\r\n");
+    }
+    (ours, plain)
+}
+
+#[test]
+fn a_folded_head_is_read_as_multer_reads_the_unfolded_one() {
+    let mut numbers = Numbers(13);
+    for _ in 0..5000 {
+        let mut bodies = (Vec::new(), Vec::new());
+        let n_parts = 1 + numbers.below(3);
+        for n in 0..n_parts {
+            let (ours, plain) = head(&mut numbers, &format!("f{n}"));
+            for (body, head) in [(&mut bodies.0, ours), (&mut bodies.1, plain)] {
+                body.extend_from_slice(b"--Bound\r\n");
+                body.extend_from_slice(&head);
+                body.extend_from_slice(format!("\r\n folded\r\n content {n}\r\n").as_bytes());
+            }
+        }
+        bodies.0.extend_from_slice(b"--Bound--\r\n");
+        bodies.1.extend_from_slice(b"--Bound--\r\n");
+        let theirs = theirs(&bodies.1, "Bound");
+        assert_eq!(theirs.as_ref().map(Vec::len), Some(n_parts), "multer: {}", bodies.1.escape_ascii());
+        assert!(ours(&bodies.0, "Bound") == theirs, "ours: {}", bodies.0.escape_ascii());
+    }
+}
+
 #[test]
 fn what_our_parser_takes_of_a_broken_form_multer_takes_alike() {
     let mut numbers = Numbers(11);
