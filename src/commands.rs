@@ -4,6 +4,7 @@
 //! has to be parsed, compared or judged, so that the root side uses the same types as the web side.
 
 use crate::appliance::Appliance;
+use crate::derive;
 use crate::gate;
 use crate::job;
 use std::ffi::OsString;
@@ -16,7 +17,8 @@ pub type Arguments<'a> = &'a mut dyn Iterator<Item = OsString>;
 type Command = fn(Arguments<'_>, &Appliance) -> Result<ExitCode, String>;
 
 /// Every command, by its name.
-const COMMANDS: [(&str, Command); 2] = [(job::GATE_ASK, gate::ask), ("gate-answer", gate::answer)];
+const COMMANDS: &[(&str, Command)] =
+    &[(job::GATE_ASK, gate::ask), ("gate-answer", gate::answer), ("conf", derive::conf)];
 
 /// Runs the command that the arguments name; `None` if they name none of these.
 pub fn run(mut arguments: impl Iterator<Item = OsString>, appliance: &Appliance) -> Option<ExitCode> {

@@ -3,6 +3,7 @@
 //! What the API only passes on (`app`, the `network` object) must come back as it was sent, so it is never
 //! turned into numbers and maps of ours.
 
+use crate::rule::InvalidOption;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::fmt;
@@ -27,6 +28,14 @@ impl Object {
     /// The member of that name, as it was written.
     pub fn get(&self, name: &str) -> Option<&RawValue> {
         self.members().find(|(key, _)| *key == name).map(|(_, value)| value)
+    }
+
+    /// Fails with the first member in which a number is that no reader with double precision could read back.
+    pub fn check_numbers(&self) -> Result<(), InvalidOption> {
+        match self.members().find(|(_, value)| !has_readable_numbers(value.get())) {
+            Some((name, _)) => Err(unreadable_number(&printable(name))),
+            None => Ok(()),
+        }
     }
 
     /// The members in order.
@@ -84,9 +93,41 @@ pub fn compact(text: &str) -> String {
     out
 }
 
+/// Whether a reader with double precision gets a number of each number in a valid JSON text: `1e400` would be infinite.
+pub fn has_readable_numbers(text: &str) -> bool {
+    let mut in_string = false;
+    let mut is_escaped = false;
+    // Each character that cannot be of a number ends one.
+    let mut words = text.split(|c: char| {
+        let was_in_string = in_string;
+        if in_string {
+            in_string = c != '"' || is_escaped;
+            is_escaped = c == '\\' && !is_escaped;
+        } else {
+            in_string = c == '"';
+        }
+        was_in_string || !(c.is_ascii_digit() || "+-.eE".contains(c))
+    });
+    words.all(|word| {
+        let is_number = word.starts_with(|c: char| c.is_ascii_digit() || c == '-');
+        // Two readers: the exact one, and one that rounds as it goes, as many do.
+        !is_number || word.parse::<f64>().is_ok_and(f64::is_finite) && serde_json::from_str::<f64>(word).is_ok()
+    })
+}
+
+/// The fault of a member in which such a number is.
+pub fn unreadable_number(name: &str) -> InvalidOption {
+    InvalidOption::new(name, "numbers that fit into double precision")
+}
+
 /// A string as JSON.
 pub fn quote(text: &str) -> String {
     serde_json::to_string(text).expect("a string is always JSON")
+}
+
+/// A name that a client gave, fit for a message: other characters than printable ASCII become `?`, and the rest is cut.
+pub fn printable(name: &str) -> String {
+    name.chars().take(40).map(|c| if c.is_ascii_graphic() { c } else { '?' }).collect()
 }
 
 fn is_shallow(text: &str) -> bool {
@@ -155,6 +196,19 @@ mod tests {
             (r#"[ "\\" , 1 ]"#, r#"["\\",1]"#),
         ] {
             assert_eq!(compact(text), wanted);
+        }
+    }
+
+    #[test]
+    fn a_number_that_would_be_read_as_infinite_is_noticed() {
+        for text in ["1e400", "-1e309", "9900e01358", "1.8e308", "1.7976931348623159e308"] {
+            assert!(!has_readable_numbers(text), "{text}");
+            assert!(!has_readable_numbers(&format!("{{\"a\":[0, {{\"b\\\"\":{text}}}]}}")), "{text}");
+            assert!(has_readable_numbers(&format!("{{\"{text}\":\"\\\"{text}\"}}")), "{text} in a string");
+        }
+        assert!(!has_readable_numbers(&"9".repeat(310)));
+        for text in ["0", "-0.0", "1e308", "1.5e-400", "0e999", "[true,false,null,\"e\",1E5]", "9007199254740993"] {
+            assert!(has_readable_numbers(text), "{text}");
         }
     }
 

@@ -6,9 +6,9 @@
 // The ground: what is configured, and values that are valid once they exist.
 pub mod clock;
 pub mod config;
+pub mod rule;
 pub mod json;
 pub mod random;
-pub mod rule;
 pub mod shell_conf;
 pub mod token;
 pub mod network;
@@ -36,6 +36,7 @@ pub mod first_run;
 pub mod endpoints;
 pub mod routes;
 // For jobs and units: commands of the executable that no person types.
+pub mod derive;
 pub mod commands;
 // For people at a terminal.
 #[cfg(feature = "cli")]

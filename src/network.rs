@@ -1,4 +1,4 @@
-//! Network settings that are valid once they exist, and the two files that jobs read them from (behaviour, section 7).
+//! Network settings that are valid once they exist, and the files that jobs read them from (behaviour, section 7).
 
 use crate::json::{self, Object};
 use crate::rule::{ADDRESS, ALPHANUMERIC, InvalidOption, Rule};
@@ -69,6 +69,36 @@ struct Wire {
     ntpserver: Option<String>,
 }
 
+/// The files of a change of settings. The web side makes them for the job, and root's side makes its own from the JSON
+/// among them.
+pub struct SettingsFiles {
+    /// The network that they speak of.
+    pub network: NetworkSettings,
+    /// `network.json`.
+    pub network_json: String,
+    /// `app.json`.
+    pub app_json: String,
+}
+
+impl SettingsFiles {
+    /// Judges the two JSON texts; what is not there is an empty object.
+    pub fn new(network: Option<&str>, app: Option<&str>) -> Result<SettingsFiles, InvalidOption> {
+        let not_an_object = |name| InvalidOption::worded(name, format!("Invalid settings: {name} must be an object"));
+        let object = Object::parse(network.unwrap_or("{}")).map_err(|_| not_an_object("network"))?;
+        let network = NetworkSettings::parse(&object)?;
+        let app = match app.map(str::trim_ascii) {
+            None | Some("null") => "{}",
+            Some(app) if app.starts_with('{') && json::is_valid(app) => app,
+            Some(_) => return Err(not_an_object("app")),
+        };
+        if !json::has_readable_numbers(app) {
+            return Err(json::unreadable_number("app"));
+        }
+        let network_json = network.to_json(&object);
+        Ok(SettingsFiles { network, network_json, app_json: json::compact(app) + "\n" })
+    }
+}
+
 impl NetworkSettings {
     /// Reads the client's `network` object. The fields are checked in the order of the document, and the first fault is
     /// the one reported.
@@ -88,6 +118,7 @@ impl NetworkSettings {
                 address(name, value)?;
             }
         }
+        network.check_numbers()?;
         let ntpserver = wire.ntpserver.unwrap_or_default();
         match (wire.ip_address, wire.netmask, wire.gateway) {
             (None, None, None) => {

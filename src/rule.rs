@@ -34,7 +34,12 @@ pub struct InvalidOption {
 impl InvalidOption {
     /// A fault that is neither of characters nor of length; `allowed` says what would do.
     pub fn new(name: &str, allowed: &str) -> Self {
-        InvalidOption { name: name.to_owned(), message: format!("Invalid option: {name}. Allowed: {allowed}") }
+        InvalidOption::worded(name, format!("Invalid option: {name}. Allowed: {allowed}"))
+    }
+
+    /// A fault with a message of its own.
+    pub fn worded(name: &str, message: String) -> Self {
+        InvalidOption { name: name.to_owned(), message }
     }
 }
 

@@ -4,6 +4,7 @@ use crate::appliance::{self, Appliance};
 use crate::clock;
 use crate::job::{self, Job};
 use crate::json::{self, Object, quote};
+use crate::storage;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
@@ -161,6 +162,11 @@ pub fn or_null(text: Option<&str>) -> String {
 pub fn read_object(path: &Path) -> Option<Object> {
     let text = read_text(path)?;
     Object::parse(&text).inspect_err(|error| log::warn!("{}: {error}", path.display())).ok()
+}
+
+/// The types of storage that this appliance offers.
+pub fn storage_options(appliance: &Appliance) -> Vec<String> {
+    storage::options(read_object(&appliance.storage_options_file()).as_ref())
 }
 
 /// A file that holds one JSON value, as it is.

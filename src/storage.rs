@@ -39,8 +39,14 @@ const TYPES: [(&str, &[Rule]); 5] = [
     ),
 ];
 
-/// The types that an appliance offers where `storage-options.json` does not say.
-pub const DEFAULT_OPTIONS: &str = "local";
+/// The type that an appliance offers where `storage-options.json` does not say.
+const DEFAULT_OPTION: &str = "local";
+
+/// The types that an appliance offers, of what its `storage-options.json` says.
+pub fn options(offered: Option<&Object>) -> Vec<String> {
+    let options = offered.and_then(|root| serde_json::from_str::<Vec<String>>(root.get("options")?.get()).ok());
+    options.filter(|options| !options.is_empty()).unwrap_or_else(|| vec![DEFAULT_OPTION.to_owned()])
+}
 
 /// Where the appliance keeps its data: a type, and a value for each of its keys.
 #[derive(Clone, PartialEq, Eq)]
@@ -71,9 +77,16 @@ impl StorageSettings {
         let is_known = |name: &str| name == "type" || rules.iter().any(|rule| rule.name == name);
         if let Some((name, _)) = storage.members().find(|(name, _)| !is_known(name)) {
             let keys: Vec<&str> = std::iter::once("type").chain(rules.iter().map(|rule| rule.name)).collect();
-            return Err(InvalidOption::new(&printable(name), &keys.join(", ")));
+            return Err(InvalidOption::new(&json::printable(name), &keys.join(", ")));
         }
         Ok(StorageSettings { kind, values })
+    }
+
+    /// The same of a JSON text, which must be an object.
+    pub fn read(storage: &str, options: &[String]) -> Result<(StorageSettings, Object), InvalidOption> {
+        let object = Object::parse(storage)
+            .map_err(|_| InvalidOption::worded("storage", "Invalid settings: storage must be an object".to_owned()))?;
+        Ok((StorageSettings::parse(&object, options)?, object))
     }
 
     /// `storage.conf`, which the image's boot scripts source.
@@ -105,11 +118,6 @@ fn text(storage: &Object, name: &str) -> Result<Option<String>, InvalidOption> {
         Ok(Value::Number(number)) if name == "port" => Ok(Some(number.to_string())),
         _ => Err(InvalidOption::new(name, "a string")),
     }
-}
-
-/// A client's text, fit for a message: other characters than printable ASCII become `?`, and the rest is cut.
-fn printable(text: &str) -> String {
-    text.chars().take(40).map(|c| if c.is_ascii_graphic() { c } else { '?' }).collect()
 }
 
 #[cfg(test)]

@@ -371,6 +371,25 @@ pub const CASES: &[Case] = &[
         &[],
     ),
     post(
+        "no number of the network that is infinite",
+        "/api/v1/admin/settings?token=yourtoken",
+        Body::Form(&[("settings", r#"{"network":{"interface":"eth0","hostname":"new.host","dms1":9900e01358}}"#)]),
+        400,
+        r#"{"Status":"400 Bad Request","Error-Message":"Invalid option: dms1. Allowed: numbers that fit into double precision","Field":"dms1"}"#,
+        &[],
+    ),
+    post(
+        "no number of the application that is infinite",
+        "/api/v1/admin/settings?token=yourtoken",
+        Body::Form(&[(
+            "settings",
+            r#"{"network":{"interface":"eth0","hostname":"new.host"},"app":{"a":[{"b":-1e309}]}}"#,
+        )]),
+        400,
+        r#"{"Status":"400 Bad Request","Error-Message":"Invalid option: app. Allowed: numbers that fit into double precision","Field":"app"}"#,
+        &[],
+    ),
+    post(
         "settings are confirmed",
         "/api/v1/admin/settings/confirm?token=yourtoken",
         Body::None,
@@ -476,6 +495,32 @@ pub const CASES: &[Case] = &[
         "/api/v1/admin/storage?token=yourtoken",
         200,
         r#"{"storage":{"type":"local"},"options":["local","nfs"]}"#,
+    ),
+    given(
+        &[("usr/storage-options.json", Some(""))],
+        get(
+            "an empty list of types is the one that is always there",
+            "/api/v1/admin/storage?token=yourtoken",
+            200,
+            r#"{"storage":{"type":"local"},"options":["local"]}"#,
+        ),
+    ),
+    given(
+        &[("usr/storage-options.json", Some("{\"options\":[\"nfs\","))],
+        get(
+            "a broken list of types likewise",
+            "/api/v1/admin/storage?token=yourtoken",
+            200,
+            r#"{"storage":{"type":"local"},"options":["local"]}"#,
+        ),
+    ),
+    post(
+        "no number of storage that is infinite",
+        "/api/v1/admin/storage?token=yourtoken",
+        Body::Form(&[("settings", r#"{"storage":{"type":"local","type2":1e400}}"#)]),
+        400,
+        r#"{"Status":"400 Bad Request","Error-Message":"Invalid option: type2. Allowed: type","Field":"type2"}"#,
+        &[],
     ),
     // Backup.
     post(

@@ -115,9 +115,11 @@ complete_settle() {
 	[ -d "$STATE/$1.undo" ] || rm -f "$ADMIN/etc/pending_$1.txt"
 }
 
-# is_constant FILE: nothing but assignments of constants? A shell of the image sources these files as
-# root. The executable writes them so, but a job does not believe what lies in uploads.
-is_constant() {
-	# shellcheck disable=SC1003,SC2016  # a regular expression: nothing in it is for this shell
-	! LC_ALL=C grep -qvE '^[a-z][a-z0-9_]*=([A-Za-z0-9.,:/=@%+_-]|\\["$`\\'"'"']|"([^"$`\\]|\\["$`\\])*"|'"'"'[^'"'"']*'"'"')*$' "$1"
+# derive KIND: makes the files of $WORK anew from the JSON among them, by the types that judged it when it came. What else
+# was handed over with it is not believed: a shell of the image sources these files as root.
+derive() {
+	local reason
+
+	reason=$(JIDO_ADMIN_PATH="$ADMIN" JIDO_ETC_PATH="$ETC" jidoteki-admin-api conf "$1" "$WORK") ||
+		fail E1000 "${reason:-The settings could not be read}"
 }

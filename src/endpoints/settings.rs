@@ -6,7 +6,7 @@ use crate::auth::Admin;
 use crate::error::Error;
 use crate::job::{Job, Lock};
 use crate::json::{self, Object};
-use crate::network::NetworkSettings;
+use crate::network::SettingsFiles;
 use crate::response::Response;
 use crate::status;
 use crate::upload::Handover;
@@ -23,25 +23,20 @@ pub fn post(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     let confirm = confirm_seconds(call, &mut form)?;
     let document = form.document("settings").ok_or_else(|| missing("settings"))?;
     let root = parse_document(&document)?;
-    let network = root.get("network").map_or("{}", RawValue::get);
-    let network =
-        Object::parse(network).map_err(|_| Error::Bad("Invalid settings: network must be an object".to_owned()))?;
-    let settings = NetworkSettings::parse(&network)?;
-    let app = match root.get("app").map(RawValue::get) {
-        None | Some("null") => "{}".to_owned(),
-        Some(app) if app.starts_with('{') => json::compact(app),
-        Some(_) => return Err(Error::Bad("Invalid settings: app must be an object".to_owned())),
-    };
+    let raw = |name| root.get(name).map(RawValue::get);
+    let files = SettingsFiles::new(raw("network"), raw("app"))?;
+    let mode = files.network.mode();
 
     let mut handover = Handover::new(call.appliance);
-    handover.document("app.json", format!("{app}\n").as_bytes())?;
-    handover.document("network.json", settings.to_json(&network).as_bytes())?;
-    handover.document("network.conf", settings.to_conf().as_bytes())?;
+    handover.document("app.json", files.app_json.as_bytes())?;
+    handover.document("network.json", files.network_json.as_bytes())?;
+    // Not for our own jobs, which derive theirs: for those of the image.
+    handover.document("network.conf", files.network.to_conf().as_bytes())?;
     hand_over_confirm(&mut handover, "settings.confirm", confirm)?;
     lock.begin_status();
-    lock.start(call.appliance, Some(settings.mode())).map_err(|error| Error::Job(WHAT, error))?;
+    lock.start(call.appliance, Some(mode)).map_err(|error| Error::Job(WHAT, error))?;
     handover.complete();
-    call.audit(Action::SettingsPost, settings.mode());
+    call.audit(Action::SettingsPost, mode);
     Ok(Response::accepted("/api/v1/admin/settings"))
 }
 

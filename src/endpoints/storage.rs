@@ -2,15 +2,14 @@
 
 use super::settings::parse_document;
 use super::{Call, missing, status_members};
-use crate::appliance::Appliance;
 use crate::audit::Action;
 use crate::auth::Admin;
 use crate::error::Error;
 use crate::job::{Job, Lock};
-use crate::json::{self, Object, quote};
+use crate::json::{self, quote};
 use crate::response::Response;
 use crate::status;
-use crate::storage::{DEFAULT_OPTIONS, StorageSettings};
+use crate::storage::StorageSettings;
 use crate::upload::Handover;
 use serde_json::value::RawValue;
 
@@ -22,12 +21,11 @@ pub fn post(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     let document = call.form()?.document("settings").ok_or_else(|| missing("settings"))?;
     let root = parse_document(&document)?;
     let storage = root.get("storage").map_or("{}", RawValue::get);
-    let storage =
-        Object::parse(storage).map_err(|_| Error::Bad("Invalid settings: storage must be an object".to_owned()))?;
-    let settings = StorageSettings::parse(&storage, &options(call.appliance))?;
+    let (settings, storage) = StorageSettings::read(storage, &status::storage_options(call.appliance))?;
 
     let mut handover = Handover::new(call.appliance);
     handover.document("storage.json", settings.to_json(&storage).as_bytes())?;
+    // Not for our own job, which derives its own: for one of the image.
     handover.document("storage.conf", settings.to_conf().as_bytes())?;
     lock.begin_status();
     lock.start(call.appliance, None).map_err(|error| Error::Job(WHAT, error))?;
@@ -47,23 +45,17 @@ pub fn undo(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
 /// `GET /storage`: what was stored, and the types that could be.
 pub fn get(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     let stored = status::read_object(&call.appliance.etc_file("storage.json")).ok_or(Error::NotFound)?;
-    let file = call.appliance.storage_options_file();
-    status::read_json(&file).ok_or(Error::NotFound)?;
+    // An image without the file has no storage to tell of; one whose file says nothing offers what is always there.
+    if !call.appliance.storage_options_file().exists() {
+        return Err(Error::NotFound);
+    }
     let mut members: Vec<String> = stored
         .members()
         .filter(|(name, _)| *name != "options")
         .map(|(name, value)| format!("{}:{}", quote(name), json::compact(value.get())))
         .collect();
-    let options: Vec<String> = options(call.appliance).iter().map(|option| quote(option)).collect();
+    let options: Vec<String> = status::storage_options(call.appliance).iter().map(|option| quote(option)).collect();
     members.push(format!("\"options\":[{}]", options.join(",")));
     let status = status_members(call, Job::Storage, "status_storage.txt", "update_storage.log");
     Ok(Response::json(format!("{{{}{status}}}", members.join(","))))
-}
-
-/// The types that this appliance offers.
-fn options(appliance: &Appliance) -> Vec<String> {
-    let offered = status::read_object(&appliance.storage_options_file())
-        .and_then(|root: Object| serde_json::from_str::<Vec<String>>(root.get("options")?.get()).ok())
-        .unwrap_or_default();
-    if offered.is_empty() { vec![DEFAULT_OPTIONS.to_owned()] } else { offered }
 }

@@ -8,7 +8,7 @@
 //! `tests/bin/fault` in a directory that comes first in `PATH`, so nothing in production knows of this.
 
 use super::appliance::{Appliance, DEADLINE, Shell, repository, sh};
-use super::{backup, settings, update};
+use super::{backup, settings, storage, update};
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -86,7 +86,7 @@ fn cases() -> Vec<Case> {
                 appliance.hook("admin/bin/network.sh", "cp \"$JIDO_ETC_PATH/network.conf\" \"$JIDO_ETC_PATH/applied\"");
                 fs::copy(appliance.path("etc/network.conf"), appliance.path("etc/applied")).unwrap();
             },
-            upload: |appliance| settings::upload(appliance, "mode=dhcp\ninterface=eth0\nhostname=\"new.host\"\n"),
+            upload: |appliance| settings::upload(appliance, settings::DHCP_JSON),
             in_force: |appliance| format!("{:?}{}", settings::in_force(appliance), appliance.read("etc/applied")),
             recovers: Recovers::WithTheNextMinute,
             keeps: &[],
@@ -113,12 +113,10 @@ fn cases() -> Vec<Case> {
         Case {
             job: "storage",
             before: |appliance| {
-                appliance.write("admin/etc/storage.json", "{}");
-                appliance.write("etc/storage.conf", "type=\"local\"\n");
+                storage::old_settings(appliance);
             },
             upload: |appliance| {
-                appliance.upload("storage.json", "{\"storage\":{}}");
-                appliance.upload("storage.conf", "type=\"aoe\"\ndevice=\"e0.1\"\n");
+                storage::upload(appliance, storage::AOE);
             },
             in_force: |appliance| appliance.read("admin/etc/storage.json") + &appliance.read("etc/storage.conf"),
             recovers: Recovers::WithTheNextMinute,
@@ -127,10 +125,8 @@ fn cases() -> Vec<Case> {
         Case {
             job: "storage undo",
             before: |appliance| {
-                appliance.write("etc/storage.conf", "type=\"local\"\n");
-                appliance.write("admin/etc/storage.json", "{}");
-                appliance.upload("storage.json", "{\"storage\":{}}");
-                appliance.upload("storage.conf", "type=\"aoe\"\ndevice=\"e0.1\"\n");
+                storage::old_settings(appliance);
+                storage::upload(appliance, storage::AOE);
                 appliance.succeed("storage");
             },
             upload: |_| {},

@@ -176,3 +176,103 @@ fn the_web_user_sees_nothing_of_root_and_cannot_become_it() {
         .unwrap();
     assert_eq!(output.status.code(), Some(0), "{output:?}");
 }
+
+/// Pieces of what somebody puts into the exchange directory who wants root to run something.
+const NASTY: [&str; 40] = [
+    "mode=dhcp",
+    "mode=static",
+    "interface=eth0",
+    "router=",
+    "ip=",
+    "hostname=",
+    "ntpserver=",
+    "dns=",
+    "type=",
+    "password=",
+    "\n",
+    "\t",
+    " ",
+    "\"",
+    "'",
+    "\\",
+    "`id >ROOTED`",
+    "$(id >ROOTED)",
+    ";id >ROOTED\n",
+    "\"\tup id >ROOTED\"",
+    "\n\tpost-up id >ROOTED\n",
+    "\niface eth1 inet manual\n",
+    "\n[Match]\nName=*\n",
+    "\\u0000",
+    "\\u000aup id",
+    "\0",
+    "\u{feff}",
+    "{",
+    "}",
+    "[",
+    ":",
+    ",",
+    "\"interface\":\"eth0\"",
+    "\"hostname\":\"a.b\"",
+    "\"gateway\":\"\\tup id >ROOTED\"",
+    "\"type\":\"iscsi\"",
+    "192.0.2.1",
+    "1e999",
+    "\"storage\":{",
+    "\"x\":\"$(id >ROOTED)\"",
+];
+
+#[test]
+fn whatever_lies_in_uploads_root_gets_parsed_values_only() {
+    let mut seed = 7_u64;
+    let mut random = move |n: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(seed >> 33).unwrap() % n
+    };
+    let appliance = Appliance::new(Shell::Dash);
+    super::storage::old_settings(&appliance);
+    // What root's programs do with these files: a shell sources them.
+    let source = |name: &str| format!("cd \"$JIDO_ETC_PATH\"; set -f; . ./{name}");
+    appliance.hook("admin/bin/network.sh", &source("network.conf"));
+    appliance.hook("admin/bin/storage.sh", &source("storage.conf"));
+    for round in 0..60 {
+        let mut nasty = || -> String { (0..=random(12)).map(|_| NASTY[random(NASTY.len())]).collect() };
+        let texts = [(); 6].map(|()| nasty());
+        // In half of all rounds the JSON is good, and the rest must be seen to do no harm.
+        let is_good = round % 2 == 0;
+        let network = if is_good { super::settings::DHCP_JSON.to_owned() } else { texts[0].clone() };
+        let storage = if is_good {
+            r#"{"storage":{"type":"iscsi","target":"iqn.x","ip":"192.0.2.1","username":"$(id>ROOTED)","password":"`id>ROOTED`\"';"}}"#.to_owned()
+        } else {
+            texts[1].clone()
+        };
+        for (name, text) in [
+            ("network.json", &network),
+            ("app.json", if is_good { &texts[2] } else { &texts[3] }),
+            ("network.conf", &texts[4]),
+            ("storage.json", &storage),
+            ("storage.conf", &texts[5]),
+        ] {
+            appliance.upload(name, text);
+        }
+        let outcomes = [appliance.run("settings dhcp"), appliance.run("storage")];
+        let story = format!("{texts:?}: {outcomes:?}");
+        assert!(!appliance.exists("etc/ROOTED") && !appliance.exists("ROOTED"), "{story}");
+        for (name, pattern) in [
+            ("etc/network.conf", "mode=dhcp\ninterface=eth0\nhostname=\"new.host\"\nntpserver=\"\"\n"),
+            ("etc/storage.conf", "type=\"local\"\n"),
+        ] {
+            let is_derived = match appliance.maybe(name) {
+                None => true,
+                Some(text) if name.ends_with("storage.conf") => {
+                    text == pattern
+                        || text.contains("\nusername=\"\\$(id>ROOTED)\"\npassword=\"\\`id>ROOTED\\`\\\"';\"\n")
+                }
+                Some(text) => text == pattern,
+            };
+            assert!(is_derived, "{name}: {:?}\n{story}", appliance.maybe(name));
+        }
+        if let Some(app) = appliance.maybe("admin/etc/app.json") {
+            assert!(serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&app).is_ok(), "{app}\n{story}");
+        }
+    }
+}

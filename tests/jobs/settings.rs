@@ -3,18 +3,22 @@
 use super::appliance::{Appliance, Shell, eventually, under_each_shell};
 use std::fs;
 
-pub const DHCP: &str = "mode=dhcp\ninterface=eth0\nhostname=\"new.host\"\n";
+/// What the job derives of the two settings that it is sent here.
+pub const DHCP: &str = "mode=dhcp\ninterface=eth0\nhostname=\"new.host\"\nntpserver=\"\"\n";
 const STATIC: &str = "mode=static\ninterface=eth0\nip=192.0.2.7\nsubnet=255.255.255.0\nrouter=192.0.2.1\n\
                       dns=\"192.0.2.2 192.0.2.3\"\nhostname=\"new.host\"\nntpserver=\"ntp.example\"\n";
+pub const DHCP_JSON: &str = r#"{"mode":"dhcp","interface":"eth0","hostname":"new.host"}"#;
+const STATIC_JSON: &str = r#"{"mode":"static","interface":"eth0","hostname":"new.host","ip_address":"192.0.2.7","netmask":"255.255.255.0","gateway":"192.0.2.1","dns1":"192.0.2.2","dns2":"192.0.2.3","ntpserver":"ntp.example"}"#;
 
 /// The image's own network.sh: writes down what it is told.
 const NETWORK: &str =
     "printf '%s %s\\n' \"$1\" \"$(grep -c . \"$JIDO_ETC_PATH/network.conf\")\" >>\"$JIDO_ETC_PATH/told\"";
 
-pub fn upload(appliance: &Appliance, conf: &str) {
+/// As the executable hands settings over, but for network.conf: that one is of somebody who would like to be root.
+pub fn upload(appliance: &Appliance, network: &str) {
     appliance.upload("app.json", "{\"name\":\"new\"}");
-    appliance.upload("network.json", "{\"mode\":\"new\"}");
-    appliance.upload("network.conf", conf);
+    appliance.upload("network.json", network);
+    appliance.upload("network.conf", "mode=dhcp\ninterface=eth0\nrouter=\"\tup id >/root/x\"\nip=$(id >/root/x)\n");
 }
 
 pub fn in_force(appliance: &Appliance) -> [Option<String>; 3] {
@@ -36,15 +40,16 @@ fn check_nothing_open(appliance: &Appliance) {
 
 #[test]
 fn settings_are_put_in_force_and_the_image_is_told() {
-    for (mode, conf) in [("dhcp", DHCP), ("static", STATIC)] {
+    for (mode, json, conf) in [("dhcp", DHCP_JSON, DHCP), ("static", STATIC_JSON, STATIC)] {
         under_each_shell(|appliance| {
             appliance.hook("admin/bin/network.sh", NETWORK);
-            upload(appliance, conf);
+            upload(appliance, json);
             appliance.succeed(&format!("settings {mode}"));
             assert_eq!(
                 in_force(appliance),
-                [Some("{\"name\":\"new\"}".to_owned()), Some("{\"mode\":\"new\"}".to_owned()), Some(conf.to_owned())]
+                [Some("{\"name\":\"new\"}\n".to_owned()), Some(format!("{json}\n")), Some(conf.to_owned())]
             );
+            assert_eq!(appliance.files("admin/home/sftp/uploads"), [".settings.lock"]);
             assert_eq!(appliance.read("etc/told"), format!("{mode} {}\n", conf.lines().count()));
             assert_eq!(appliance.mode("etc/network.conf"), 0o644);
             assert_eq!(appliance.mode("admin/etc/app.json"), 0o640);
@@ -64,61 +69,27 @@ fn settings_that_cannot_be_applied_are_taken_back_and_the_network_too() {
     under_each_shell(|appliance| {
         let before = old_settings(appliance);
         appliance.hook("admin/bin/network.sh", &format!("{NETWORK}; [ \"$1\" = static ]"));
-        upload(appliance, DHCP);
+        upload(appliance, DHCP_JSON);
         appliance.refuse("settings dhcp", "The network settings could not be applied");
         assert_eq!(in_force(appliance), before);
-        assert_eq!(appliance.read("etc/told"), "dhcp 3\nstatic 2\n");
+        assert_eq!(appliance.read("etc/told"), "dhcp 4\nstatic 2\n");
         assert_eq!(appliance.read("admin/etc/status_settings.txt"), "failed\n");
         check_nothing_open(appliance);
     });
 }
 
 #[test]
-fn a_file_that_would_run_something_when_it_is_sourced_is_refused() {
-    for line in [
-        "hostname=\"$(reboot)\"",
-        "hostname=`reboot`",
-        "hostname=\"`reboot`\"",
-        "hostname=a; reboot",
-        "hostname=a reboot",
-        "hostname=\"a\" reboot",
-        "hostname=\"$HOME\"",
-        "hostname=$HOME",
-        "hostname=a&",
-        "hostname=\"a",
-        "hostname='a",
-        "hostname=a\\",
-        "reboot",
-        "PATH=/tmp",
-        "-x=1",
-        "hostname=~root",
-        "hostname=<(reboot)",
-        "hostname=\"a\\\"$(reboot)\"",
-        "\thostname=a",
-    ] {
-        under_each_shell(|appliance| {
-            let before = old_settings(appliance);
-            appliance.hook("admin/bin/network.sh", NETWORK);
-            upload(appliance, &format!("mode=dhcp\n{line}\n"));
-            appliance.refuse("settings dhcp", "The network settings are not plain assignments");
-            assert_eq!(in_force(appliance), before, "{line}");
-            assert!(!appliance.exists("etc/told"), "{line}");
-        });
-    }
-}
-
-#[test]
 fn what_is_missing_or_does_not_fit_is_refused() {
     under_each_shell(|appliance| {
         appliance.refuse("settings dhcp", "Missing network settings");
-        upload(appliance, STATIC);
+        upload(appliance, STATIC_JSON);
         appliance.refuse("settings dhcp", "The network settings are not dhcp");
-        upload(appliance, DHCP);
-        fs::remove_file(appliance.path("admin/home/sftp/uploads/network.conf")).unwrap();
+        upload(appliance, DHCP_JSON);
+        fs::remove_file(appliance.path("admin/home/sftp/uploads/network.json")).unwrap();
         appliance.refuse("settings dhcp", "Missing network settings");
         assert_eq!(in_force(appliance), [None, None, None]);
         for seconds in ["9", "3601", "99999", "", "1e3", "-60", "60 # x"] {
-            upload(appliance, DHCP);
+            upload(appliance, DHCP_JSON);
             appliance.upload("settings.confirm", seconds);
             appliance.refuse("settings dhcp", "The time to confirm must be 10 to 3600 seconds");
         }
@@ -128,7 +99,7 @@ fn what_is_missing_or_does_not_fit_is_refused() {
 
 fn change_with_confirmation(appliance: &Appliance, seconds: &str) {
     appliance.hook("admin/bin/network.sh", NETWORK);
-    upload(appliance, DHCP);
+    upload(appliance, DHCP_JSON);
     appliance.upload("settings.confirm", format!("{seconds}\n"));
     appliance.succeed("settings dhcp");
     assert_eq!(appliance.read("etc/network.conf"), DHCP);
@@ -182,7 +153,7 @@ fn a_change_that_nobody_confirms_is_taken_back_in_time() {
     appliance.let_timers_run();
     change_with_confirmation(&appliance, "10");
     eventually("the settings return", || in_force(&appliance) == before);
-    eventually("the network is told", || appliance.read("etc/told") == "dhcp 3\nstatic 2\n");
+    eventually("the network is told", || appliance.read("etc/told") == "dhcp 4\nstatic 2\n");
     eventually("nothing is open", || !appliance.exists("admin/etc/pending_settings.txt"));
     eventually("the status is told", || appliance.read("admin/etc/status_settings.txt") == "failed\n");
     appliance.refuse("settings confirm", "No change of settings is waiting for confirmation");
@@ -197,7 +168,7 @@ fn a_change_whose_time_is_over_is_taken_back_by_the_minute_and_cannot_be_confirm
         appliance.refuse("settings confirm", "No change of settings is waiting for confirmation");
         appliance.recover();
         assert_eq!(in_force(appliance), before);
-        assert_eq!(appliance.read("etc/told"), "dhcp 3\nstatic 2\n");
+        assert_eq!(appliance.read("etc/told"), "dhcp 4\nstatic 2\n");
         check_nothing_open(appliance);
     });
 }
@@ -222,7 +193,7 @@ fn the_first_settings_ever_are_taken_back_to_none() {
         appliance.hook("admin/bin/network.sh", "echo \"$1\" >>\"$JIDO_ETC_PATH/told\"");
         appliance.recover();
         assert_eq!(in_force(appliance), [None, None, None]);
-        assert_eq!(appliance.read("etc/told"), "dhcp 3\nnone\n");
+        assert_eq!(appliance.read("etc/told"), "dhcp 4\nnone\n");
         check_nothing_open(appliance);
     });
 }
@@ -232,12 +203,12 @@ fn a_second_change_is_refused_while_one_waits() {
     under_each_shell(|appliance| {
         old_settings(appliance);
         change_with_confirmation(appliance, "3600");
-        upload(appliance, STATIC);
+        upload(appliance, STATIC_JSON);
         appliance.refuse("settings static", "A change of settings is waiting for confirmation");
         assert_eq!(appliance.read("etc/network.conf"), DHCP);
         appliance.succeed("settings confirm");
         assert_eq!(appliance.read("etc/network.conf"), DHCP);
-        upload(appliance, STATIC);
+        upload(appliance, STATIC_JSON);
         appliance.succeed("settings static");
         assert_eq!(appliance.read("etc/network.conf"), STATIC);
     });
