@@ -160,8 +160,12 @@ stage_restore() {
 		else
 			stage=${parent%/}/$STAGE_NAME
 		fi
+		# A rename would carry off what is mounted below, and the next restore would empty it.
+		[ -z "$(mounted_below "$target")" ] ||
+			fail E1002 "Something is mounted below a path of the backup list: unmount it, or list what is beside it"
 		[ -d "${stage%/*}" ] || [ "$parent" = / ] || mkdir -p "${stage%/*}"
 		need_room "${stage%/*}/" "$kib"
+		[ -z "$(mounted_below "$stage")" ] || fail E1002 "Something is mounted where the restore would work: unmount it"
 		if ! grep -qxF "$stage" "$STATE/restore.stages" 2>/dev/null; then
 			# Written down first, so that it is removed even if we do not get any further. That it must not
 			# exist keeps us from standing in a directory, or behind a link, that somebody else has made.
@@ -208,6 +212,16 @@ is_mounted() {
 	[ -d "$1" ] || return 1
 	[ ! -L "$1" ] || return 1
 	[ "$(stat -c %d "$1")" != "$(stat -c %d "$1/..")" ]
+}
+
+# mounted_below PATH: what is mounted below it, in the kernel's spelling: also what is of the same filesystem.
+mounted_below() {
+	local real
+
+	[ -d "$1" ] || return 0
+	real=$(cd -P "$1" && pwd -P)
+	BELOW=$(printf '%s/' "$real" | sed -e 's/\\/\\134/g' -e 's/ /\\040/g' -e 's/	/\\011/g') \
+		awk 'index($5, ENVIRON["BELOW"]) == 1 { print $5 }' /proc/self/mountinfo
 }
 
 # member_name TARGET: how the archive spells it, since tar compares names as they are written.
@@ -282,13 +296,22 @@ drop_undo() {
 }
 
 drop_stages() {
-	local stage
+	local stage kept=""
 
 	[ -f "$STATE/restore.stages" ] || return 0
 	while IFS= read -r stage; do
 		case "$stage" in
-		*/"$STAGE_NAME") rm -rf "$stage" ;;
+		*/"$STAGE_NAME")
+			# Files of a disk that an older version has carried off into the stage are not ours to remove.
+			if [ -n "$(mounted_below "$stage")" ]; then
+				say "Something is mounted in $(plain "$stage"), which stays: unmount it"
+				kept=yes
+			else
+				rm -rf "$stage"
+			fi
+			;;
 		esac
 	done <"$STATE/restore.stages"
+	[ -z "$kept" ] || return 0
 	rm -f "$STATE/restore.stages"
 }

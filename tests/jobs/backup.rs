@@ -2,6 +2,7 @@
 
 use super::appliance::{Appliance, Shell, eventually, is_root, must, sh, under_each_shell, wait};
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 const ARCHIVE: &str = "admin/home/sftp/uploads/backup.tar";
@@ -161,6 +162,50 @@ fn a_mount_point_is_restored_by_what_is_in_it() {
         assert_eq!(one.as_deref(), Some("1"));
         assert_eq!(files_undone, [".two/", ".two/x", "one", "three"]);
     });
+}
+
+/// Another disk below a listed path, be it by a mount of its own or by one of a directory of the same filesystem.
+#[test]
+fn what_is_mounted_below_a_listed_path_stays_mounted_with_its_files() {
+    if !is_root() {
+        return;
+    }
+    for (kind, what) in [(["-t", "tmpfs"], "tmpfs"), (["--bind", "--"], "disk two")] {
+        under_each_shell(|appliance| {
+            with_data(appliance);
+            appliance.write("disk two/x", "");
+            fs::create_dir(appliance.path("data/app/the media")).unwrap();
+            let mount_point = appliance.path("data/app/the media");
+            must(Command::new("mount").args(kind).arg(what).arg(&mount_point).current_dir(&appliance.root));
+            appliance.write("data/app/the media/movie", "of before");
+            appliance.succeed("backup START");
+            appliance.write("data/app/the media/newer", "of after");
+            let seen: Vec<_> = (0..3)
+                .map(|_| {
+                    upload_own_archive(appliance);
+                    appliance.run("backup RESTORE");
+                    let is_mounted = Command::new("mountpoint").arg("-q").arg(&mount_point).status().unwrap().success();
+                    (
+                        is_mounted,
+                        appliance.maybe("data/app/the media/movie"),
+                        appliance.maybe("data/app/the media/newer"),
+                    )
+                })
+                .collect();
+            // Wherever it is now.
+            while let Some(place) = mounted_below(&appliance.root) {
+                must(Command::new("umount").arg(place));
+            }
+            let right = (true, Some("of before".to_owned()), Some("of after".to_owned()));
+            assert_eq!(seen, [right.clone(), right.clone(), right], "{kind:?} {}", appliance.describe());
+        });
+    }
+}
+
+fn mounted_below(root: &Path) -> Option<String> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let mut places = mounts.lines().filter_map(|line| line.split(' ').nth(4)).map(|place| place.replace("\\040", " "));
+    places.rfind(|place| Path::new(place).starts_with(root))
 }
 
 #[test]
