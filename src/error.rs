@@ -1,6 +1,7 @@
 //! What can go wrong, and the status each comes out as. The only file that picks a 4xx or 5xx, and what a client may read
 //! of it; the log gets its own text (behaviour, section 5).
 
+use crate::audit::timestamp;
 use crate::clock;
 use crate::job::JobError;
 use crate::keys::Scope;
@@ -10,8 +11,9 @@ use crate::rule::InvalidOption;
 use crate::signature::Fault;
 use std::fmt;
 use std::io;
+use std::time::UNIX_EPOCH;
 
-/// The code of a job that is refused because one of its kind is running.
+/// The code of a job that is refused because another one is running.
 const ALREADY_RUNNING: &str = "E1004";
 
 /// Why a request was not carried out.
@@ -162,7 +164,7 @@ impl Error {
             Error::Internal(_) => ("500 Internal Server Error", None),
         };
         let mut members = Vec::new();
-        if let Error::Job(_, JobError::Running(_)) = self {
+        if let Error::Job(_, JobError::Running(_) | JobError::Excluded { .. }) = self {
             members.push(("Error-Code", ALREADY_RUNNING.to_owned()));
         }
         if let Error::Invalid(invalid) = &self {
@@ -184,7 +186,12 @@ impl Error {
 
 fn job_message(what: &str, error: &JobError) -> String {
     match error {
-        JobError::Running(job) => format!("{what}: a job of this kind ({}) is already running", job.name()),
+        JobError::Running(job) => format!("{what}: a job of this kind ({}) is already running", job.word()),
+        JobError::Excluded { by, since, reason, .. } => {
+            let since = since.duration_since(UNIX_EPOCH).unwrap_or_default();
+            let since = &timestamp(since)[..19];
+            format!("{what}: {} is running since {since}Z, and {reason}", by.word())
+        }
         JobError::NoLock(..) | JobError::NotStarted(..) => format!("{what}: the job could not be started"),
         JobError::Failed(_, None) => what.to_owned(),
         JobError::Failed(_, Some(reason)) => format!("{what}: {reason}"),
@@ -203,7 +210,7 @@ fn disk_message(what: &str, error: &io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::Job;
+    use crate::jobs::Job;
 
     #[track_caller]
     fn check(error: Error, first_run: Option<bool>, body: &str) {

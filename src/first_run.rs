@@ -3,7 +3,8 @@
 
 use crate::appliance::{self, Appliance};
 use crate::config::Config;
-use crate::job::{Job, Lock};
+use crate::job::Lock;
+use crate::jobs::Job;
 use crate::random;
 use crate::token::Token;
 use std::fs::{OpenOptions, Permissions};

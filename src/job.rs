@@ -5,6 +5,7 @@
 //! process of the job, however that ends, and no file can ever say "running" of something dead.
 
 use crate::appliance::Appliance;
+use crate::jobs::{Beside, Job, Order, Trace};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -26,81 +27,22 @@ const PATIENCE: Duration = Duration::from_millis(200);
 /// The same for a job that only reads: two pages that ask at once both get their answer.
 const READING_PATIENCE: Duration = Duration::from_millis(1500);
 
-/// The scripts that do the work, by the word that `wrapper.sh` gets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Job {
-    /// Puts a new API token in force.
-    Token,
-    /// Installs a software update.
-    Update,
-    /// Puts network and application settings in force.
-    Settings,
-    /// Puts TLS certificates in force.
-    Certs,
-    /// Puts a licence in force.
-    License,
-    /// Puts storage settings in force.
-    Storage,
-    /// Makes, deletes and restores a backup.
-    Backup,
-    /// Ends a backup that is being made: it must run beside `Backup`.
-    BackupStop,
-    /// Collects logs.
-    Logs,
-    /// Collects an encrypted debug bundle.
-    Debug,
-    /// Prints the status of services.
-    Services,
-    /// Restarts the appliance.
-    Reboot,
-    /// Prints the history of processor, memory, disk and network.
-    Monitor,
-}
-
-impl Job {
-    /// The word for `wrapper.sh`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Job::Token => "token",
-            Job::Update => "update",
-            Job::Settings => "settings",
-            Job::Certs => "certs",
-            Job::License => "license",
-            Job::Storage => "storage",
-            Job::Backup | Job::BackupStop => "backup",
-            Job::Logs => "logs",
-            Job::Debug => "debug",
-            Job::Services => "services",
-            Job::Reboot => "reboot",
-            Job::Monitor => "monitor",
-        }
-    }
-
-    /// The name of its lock in the exchange directory.
-    pub fn lock_name(self) -> &'static str {
-        match self {
-            Job::Token => ".token.lock",
-            Job::Update => ".update.lock",
-            Job::Settings => ".settings.lock",
-            Job::Certs => ".certs.lock",
-            Job::License => ".license.lock",
-            Job::Storage => ".storage.lock",
-            Job::Backup => ".backup.lock",
-            Job::BackupStop => ".backup-stop.lock",
-            Job::Logs => ".logs.lock",
-            Job::Debug => ".debug.lock",
-            Job::Services => ".services.lock",
-            Job::Reboot => ".reboot.lock",
-            Job::Monitor => ".monitor.lock",
-        }
-    }
-}
-
 /// Why a job did not do what it was asked to.
 #[derive(Debug)]
 pub enum JobError {
     /// One of its kind is at work.
     Running(Job),
+    /// Another one is at work that must not run beside it.
+    Excluded {
+        /// The job that was asked for.
+        job: Job,
+        /// The one that is at work.
+        by: Job,
+        /// When that one began.
+        since: SystemTime,
+        /// Why the two exclude each other.
+        reason: &'static str,
+    },
     /// Its lock cannot be opened.
     NoLock(Job, io::Error),
     /// It could not be started.
@@ -112,13 +54,14 @@ pub enum JobError {
 impl fmt::Display for JobError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            JobError::Running(job) => write!(f, "job {}: already running", job.name()),
+            JobError::Running(job) => write!(f, "job {}: already running", job.word()),
+            JobError::Excluded { job, by, .. } => write!(f, "job {}: {} is running", job.word(), by.word()),
             JobError::NoLock(job, error) => {
-                write!(f, "job {}: cannot open its lock {}: {error}", job.name(), job.lock_name())
+                write!(f, "job {}: cannot open its lock {}: {error}", job.word(), job.row().lock)
             }
-            JobError::NotStarted(job, error) => write!(f, "job {}: cannot start bin/wrapper.sh: {error}", job.name()),
-            JobError::Failed(job, None) => write!(f, "job {}: failed", job.name()),
-            JobError::Failed(job, Some(reason)) => write!(f, "job {}: failed: {reason}", job.name()),
+            JobError::NotStarted(job, error) => write!(f, "job {}: cannot start bin/wrapper.sh: {error}", job.word()),
+            JobError::Failed(job, None) => write!(f, "job {}: failed", job.word()),
+            JobError::Failed(job, Some(reason)) => write!(f, "job {}: failed: {reason}", job.word()),
         }
     }
 }
@@ -131,30 +74,28 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Takes the lock, or says that a job of this kind is running.
+    /// Takes the lock, or says that a job of this kind is running. Whatever runs beside it is not looked at.
     pub fn take(appliance: &Appliance, job: Job) -> Result<Lock, JobError> {
-        let path = appliance.uploads().join(job.lock_name());
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK)
-            .open(path)
-            .map_err(|error| JobError::NoLock(job, error))?;
-        let patience = if matches!(job, Job::Monitor | Job::Services) { READING_PATIENCE } else { PATIENCE };
-        let deadline = Instant::now() + patience;
-        loop {
-            match file.try_lock() {
-                Ok(()) => return Ok(Lock { job, file }),
-                Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
-                    std::thread::sleep(Duration::from_millis(5));
-                }
-                Err(TryLockError::WouldBlock) => return Err(JobError::Running(job)),
-                Err(TryLockError::Error(error)) => return Err(JobError::NoLock(job, error)),
-            }
+        let file = open(appliance, job)?;
+        wait_until(deadline(job), || if try_lock(&file, job)? { Ok(()) } else { Err(JobError::Running(job)) })?;
+        Ok(Lock { job, file })
+    }
+
+    /// Takes the lock for an order, or says which job must end first.
+    pub fn take_for(appliance: &Appliance, job: Job, order: &Order) -> Result<Lock, JobError> {
+        if order.beside == Beside::Free {
+            return Lock::take(appliance, job);
         }
+        let file = open(appliance, job)?;
+        // Of two that exclude each other and start at once, one must win: only one at a time looks and takes.
+        let turn = open_named(appliance, STARTING).map_err(|error| JobError::NoLock(job, error))?;
+        wait_until(deadline(job), || {
+            turn.lock().map_err(|error| JobError::NoLock(job, error))?;
+            let result = excluded(appliance, job).and_then(|()| try_lock(&file, job));
+            turn.unlock().map_err(|error| JobError::NoLock(job, error))?;
+            if result? { Ok(()) } else { Err(JobError::Running(job)) }
+        })?;
+        Ok(Lock { job, file })
     }
 
     /// The kind of job that this is the right to.
@@ -181,11 +122,11 @@ impl Lock {
         let job = self.job;
         let mut command = self.command(appliance, argument)?;
         let output = command.output().map_err(|error| JobError::NotStarted(job, error))?;
-        log_lines(job.name(), &output.stderr);
+        log_lines(job.word(), &output.stderr);
         if output.status.success() {
             return Ok(output.stdout);
         }
-        log::error!("job {}: {}", job.name(), output.status);
+        log::error!("job {}: {}", job.word(), output.status);
         Err(JobError::Failed(job, reason(&output.stdout)))
     }
 
@@ -195,7 +136,7 @@ impl Lock {
         // The CGI program leads no process group, so this works; where a person starts it from a shell it does not, and
         // then the job shares that person's session, which is no harm.
         let _ = nix::unistd::setsid();
-        let name = self.job.name();
+        let name = self.job.word();
         let mut command = if let Some(gate) = appliance.gate() {
             // Where we are confined, root waits at a socket for the words that `wrapper.sh` would get from us.
             let words = argument.map_or_else(|| name.to_owned(), |argument| format!("{name} {argument}"));
@@ -221,14 +162,67 @@ pub fn run_as_asked(appliance: &Appliance, words: &str) -> io::Result<u8> {
     Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
 }
 
-/// Whether a job of this kind is at work now.
-pub fn is_running(appliance: &Appliance, job: Job) -> bool {
-    started(appliance, job).is_some()
+/// The name of the lock that is held for a moment by a request that looks which jobs are running before it starts one.
+const STARTING: &str = ".starting.lock";
+
+/// Opens a file of the exchange directory to lock it, and makes it where it is not there yet.
+fn open_named(appliance: &Appliance, name: &str) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK)
+        .open(appliance.uploads().join(name))
 }
 
-/// When the status of the job began that is at work now; `None` where none is.
-pub fn started(appliance: &Appliance, job: Job) -> Option<SystemTime> {
-    let path = appliance.uploads().join(job.lock_name());
+fn open(appliance: &Appliance, job: Job) -> Result<File, JobError> {
+    open_named(appliance, job.row().lock).map_err(|error| JobError::NoLock(job, error))
+}
+
+/// Whether the lock is ours now.
+fn try_lock(file: &File, job: Job) -> Result<bool, JobError> {
+    match file.try_lock() {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(JobError::NoLock(job, error)),
+    }
+}
+
+/// Says which job is at work that must not run beside this one.
+fn excluded(appliance: &Appliance, job: Job) -> Result<(), JobError> {
+    job.exclusions().try_for_each(|(by, reason)| match running_since(appliance, by) {
+        Some(since) => Err(JobError::Excluded { job, by, since, reason }),
+        None => Ok(()),
+    })
+}
+
+fn deadline(job: Job) -> Instant {
+    let only_reads = job.row().orders.iter().all(|order| order.trace == Trace::None);
+    Instant::now() + if only_reads { READING_PATIENCE } else { PATIENCE }
+}
+
+/// Tries again until the deadline as long as another job is in the way.
+fn wait_until(deadline: Instant, mut attempt: impl FnMut() -> Result<(), JobError>) -> Result<(), JobError> {
+    loop {
+        match attempt() {
+            Err(JobError::Running(_) | JobError::Excluded { .. }) if Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            result => return result,
+        }
+    }
+}
+
+/// Whether a job of this kind is at work now.
+pub fn is_running(appliance: &Appliance, job: Job) -> bool {
+    running_since(appliance, job).is_some()
+}
+
+/// When the job began that is at work now; `None` where none is.
+pub fn running_since(appliance: &Appliance, job: Job) -> Option<SystemTime> {
+    let path = appliance.uploads().join(job.row().lock);
     let file = File::open(path).ok()?;
     // Shared, so that two who look do not see each other.
     match file.try_lock_shared() {

@@ -15,11 +15,12 @@ pub mod network;
 pub mod storage;
 // The machine: its files, its jobs, what is remembered of its callers.
 pub mod appliance;
+pub mod chain;
+pub mod audit;
+pub mod jobs;
 pub mod job;
 pub mod gate;
 pub mod status;
-pub mod chain;
-pub mod audit;
 pub mod slots;
 pub mod keys;
 pub mod signature;

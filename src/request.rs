@@ -352,6 +352,11 @@ impl Body<'_> {
         self.expected
     }
 
+    /// Whether there is no body at all. Without a length only a read tells.
+    pub fn is_empty(&mut self) -> bool {
+        self.n_read == 0 && (self.expected == Some(0) || matches!(self.read(&mut [0]), Ok(0)))
+    }
+
     /// Bytes that were read so far.
     pub fn n_read(&self) -> u64 {
         self.n_read

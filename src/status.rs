@@ -2,7 +2,8 @@
 
 use crate::appliance::{self, Appliance};
 use crate::clock;
-use crate::job::{self, Job};
+use crate::job;
+use crate::jobs::Job;
 use crate::json::{self, Object, quote};
 use crate::storage;
 use std::fs::File;
@@ -75,7 +76,7 @@ pub fn phase_of_file(appliance: &Appliance, job: Job, path: &Path, says_running:
 fn phase(appliance: &Appliance, job: Job, at: Option<SystemTime>, is_running: bool, again: impl Fn() -> bool) -> Phase {
     // A clock of files ticks more coarsely than the one that a start is measured by: a tick is forgiven.
     let is_older = |started| at.is_none_or(|at| at + Duration::from_millis(10) < started);
-    match job::started(appliance, job) {
+    match job::running_since(appliance, job) {
         Some(started) if is_older(started) => Phase::Starting,
         // Once more: a job that ended after the first look has written its last word.
         None if is_running && again() => Phase::Interrupted,

@@ -168,7 +168,7 @@ impl Receiver<'_> {
             ContentType::Multipart(Ok(boundary)) => self.multipart(boundary, body),
             ContentType::Multipart(Err(reason)) => Err(Error::Bad((*reason).to_owned())),
             ContentType::UrlEncoded => self.url_encoded(body),
-            ContentType::Absent | ContentType::Other if body.expected() == Some(0) => Ok(()),
+            ContentType::Absent | ContentType::Other if body.is_empty() => Ok(()),
             ContentType::Absent | ContentType::Other => {
                 Err(Error::Bad("Expected a body of multipart/form-data".to_owned()))
             }
@@ -412,7 +412,7 @@ impl Handover {
     }
 
     /// The job has been started: all of it is the job's now.
-    pub fn complete(mut self) {
+    pub fn complete(&mut self) {
         self.names.clear();
     }
 }

@@ -187,7 +187,6 @@ fn the_answer_does_not_wait_for_a_job_in_the_background() {
 #[test]
 fn a_job_that_was_just_started_is_not_taken_for_the_one_before() {
     let fixture = Fixture::new();
-    fixture.write("hold", "");
     fixture.write("etc/status_certs.txt", "failed\n");
     fixture.write("etc/status_error_certs.txt", "old\n");
     fixture.write("home/sftp/uploads/backup.json", r#"{"status":"success"}"#);
@@ -208,13 +207,13 @@ fn a_job_that_was_just_started_is_not_taken_for_the_one_before() {
         ("backup", &[("action", "START")], r#"{"status":"running"}"#),
     ] {
         let target = format!("/api/v1/admin/{endpoint}?token=yourtoken");
+        fixture.write("hold", "");
         assert_eq!(post(&fixture, &target, fields).status, 202);
         assert_eq!(get(&fixture, &target).text(), answer);
+        fixture.remove("hold");
+        wait_until("it has ended", || get(&fixture, &target).text() != answer);
     }
-    fixture.remove("hold");
-    wait_until("the last one has ended", || {
-        get(&fixture, "/api/v1/admin/backup?token=yourtoken").text() == r#"{"status":"success"}"#
-    });
+    assert_eq!(get(&fixture, "/api/v1/admin/backup?token=yourtoken").text(), r#"{"status":"success"}"#);
 }
 
 #[test]

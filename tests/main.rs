@@ -15,5 +15,6 @@ mod form;
 mod gate;
 mod http;
 mod jobs;
+mod jobs_table;
 mod manual;
 mod signed;

@@ -2,7 +2,8 @@
 
 use super::{AGAIN, Findings, Severity};
 use crate::appliance::Appliance;
-use crate::job::{self, Job};
+use crate::job;
+use crate::jobs::Job;
 use crate::machine::{Machine, USER};
 use crate::status::{self, JobStatus, Phase};
 use std::fs;

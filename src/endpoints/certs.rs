@@ -1,21 +1,19 @@
 //! `/certs`: the certificate that browsers see.
 
+use super::turn::Turn;
 use super::{Call, check_nothing_pending, confirm_seconds, hand_over_confirm, missing, pending_member};
-use crate::audit::Action;
 use crate::auth::Admin;
 use crate::error::Error;
-use crate::job::{Job, Lock};
+use crate::jobs::Job;
 use crate::json::quote;
 use crate::response::Response;
 use crate::status::{self, JobStatus, Phase};
-use crate::upload::Handover;
 
-const WHAT: &str = "Unable to change the certificates";
 const PENDING: &str = "pending_certs.txt";
 
 /// `POST /certs`
 pub fn post(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
-    let lock = Lock::take(call.appliance, Job::Certs).map_err(|error| Error::Job(WHAT, error))?;
+    let mut turn = Turn::take(call, Job::Certs, "")?;
     check_nothing_pending(call, PENDING, "/api/v1/admin/certs/confirm")?;
     let mut form = call.form()?;
     let confirm = confirm_seconds(call, &mut form)?;
@@ -23,28 +21,18 @@ pub fn post(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     let private = form.document("private").ok_or_else(|| missing("private"))?;
     let ca = form.document("ca");
 
-    let mut handover = Handover::new(call.appliance);
-    handover.document("appliance.pem", &public)?;
-    handover.document("appliance.key", &private)?;
-    match ca {
-        Some(ca) => handover.document("ca.pem", &ca)?,
-        // The chain of an earlier upload does not belong to this certificate.
-        None => handover.absent("ca.pem")?,
+    turn.document("appliance.pem", &public)?;
+    turn.document("appliance.key", &private)?;
+    if let Some(ca) = ca {
+        turn.document("ca.pem", &ca)?;
     }
-    hand_over_confirm(&mut handover, "certs.confirm", confirm)?;
-    lock.begin_status();
-    lock.start(call.appliance, None).map_err(|error| Error::Job(WHAT, error))?;
-    handover.complete();
-    call.audit(Action::CertsPost, "");
-    Ok(Response::accepted("/api/v1/admin/certs"))
+    hand_over_confirm(&mut turn, "certs.confirm", confirm)?;
+    turn.start(call, "")
 }
 
 /// `POST /certs/confirm`: the new certificate stays.
 pub fn confirm(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
-    const WHAT: &str = "Unable to confirm the certificates";
-    let lock = Lock::take(call.appliance, Job::Certs).map_err(|error| Error::Job(WHAT, error))?;
-    lock.wait(call.appliance, Some("confirm")).map_err(|error| Error::Job(WHAT, error))?;
-    call.audit(Action::CertsPost, "confirm");
+    Turn::take(call, Job::Certs, "confirm")?.wait(call, "confirm")?;
     Ok(Response::done())
 }
 

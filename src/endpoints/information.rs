@@ -1,10 +1,12 @@
 //! `/version`, `/changelog`, `/build`, `/health` and `/endpoints`: what the appliance is.
 
+use super::turn::Turn;
 use super::{Call, text_file};
 use crate::appliance;
 use crate::auth::Admin;
 use crate::error::Error;
-use crate::job::{Job, JobError, Lock};
+use crate::job::JobError;
+use crate::jobs::Job;
 use crate::json::quote;
 use crate::response::Response;
 use crate::routes::{PREFIX, ROUTES};
@@ -42,8 +44,7 @@ pub fn history(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     let wanted = call.request.query("range").unwrap_or("1h");
     let range = RANGES.into_iter().find(|range| *range == wanted);
     let range = range.ok_or_else(|| Error::Bad(format!("Invalid option: range. Allowed: {}", RANGES.join(", "))))?;
-    let lock = Lock::take(call.appliance, Job::Monitor).map_err(|error| Error::Job(WHAT, error))?;
-    match lock.wait(call.appliance, Some(range)) {
+    match Turn::take(call, Job::Monitor, range)?.try_wait(call, range)? {
         Ok(output) => Ok(Response::json(output)),
         // An image may do without a history, and a new one has none yet.
         Err(JobError::Failed(_, Some(reason))) => Err(Error::Absent(reason)),

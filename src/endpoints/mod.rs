@@ -12,6 +12,7 @@ pub mod settings;
 pub mod setup;
 pub mod storage;
 pub mod support;
+pub mod turn;
 pub mod update;
 
 use crate::appliance::{self, Appliance};
@@ -20,16 +21,17 @@ use crate::auth::{self, Refusal};
 use crate::config::Config;
 use crate::error::Error;
 use crate::first_run::FirstRun;
-use crate::job::Job;
+use crate::jobs::Job;
 use crate::request::Request;
 use crate::response::{Response, Wait};
 use crate::rule::InvalidOption;
 use crate::signature::BodyProof;
 use crate::status::{self, JobStatus};
 use crate::token::Token;
-use crate::upload::{self, Field, Form, Handover, Reading, Sender};
+use crate::upload::{self, Field, Form, Reading, Sender};
 use std::io;
 use std::path::Path;
+use turn::Turn;
 
 /// One request on its way through its handler.
 pub struct Call<'a, 'b> {
@@ -96,12 +98,9 @@ fn confirm_seconds(call: &Call<'_, '_>, form: &mut Form) -> Result<Option<u64>, 
     }
 }
 
-/// Hands the job the time within which its change must be confirmed, or takes away what an earlier one left.
-fn hand_over_confirm(handover: &mut Handover, name: &'static str, seconds: Option<u64>) -> Result<(), Error> {
-    match seconds {
-        Some(seconds) => handover.document(name, format!("{seconds}\n").as_bytes()),
-        None => handover.absent(name),
-    }
+/// Hands the job the time within which its change must be confirmed.
+fn hand_over_confirm(turn: &mut Turn, name: &'static str, seconds: Option<u64>) -> Result<(), Error> {
+    seconds.map_or(Ok(()), |seconds| turn.document(name, format!("{seconds}\n").as_bytes()))
 }
 
 /// Refuses a change while another one waits to be confirmed.

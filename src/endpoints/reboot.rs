@@ -1,23 +1,25 @@
 //! `/reboot`: restarts the appliance, after a backup.
 
 use super::Call;
-use crate::audit::Action;
+use super::turn::Turn;
 use crate::auth::Admin;
 use crate::error::Error;
-use crate::job::{Job, Lock};
+use crate::jobs::Job;
 use crate::response::Response;
-
-const WHAT: &str = "Unable to reboot";
+use crate::rule::InvalidOption;
 
 /// `GET /reboot`
-pub fn get(call: &mut Call<'_, '_>, admin: Admin) -> Result<Response, Error> {
-    post(call, admin)
+pub fn get(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
+    Turn::take(call, Job::Reboot, "")?.start(call, "")
 }
 
-/// `POST /reboot`
+/// `POST /reboot`; `force=yes` restarts although a job is running that a restart cuts off.
 pub fn post(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
-    let lock = Lock::take(call.appliance, Job::Reboot).map_err(|error| Error::Job(WHAT, error))?;
-    lock.start(call.appliance, None).map_err(|error| Error::Job(WHAT, error))?;
-    call.audit(Action::Reboot, "");
-    Ok(Response::accepted("/api/v1/admin/reboot"))
+    let force = call.form()?.text("force").or_else(|| call.request.query("force").map(str::to_owned));
+    let turn = match force.as_deref() {
+        None | Some("" | "no") => Turn::take(call, Job::Reboot, "")?,
+        Some("yes") => Turn::force(call, Job::Reboot, "")?,
+        Some(_) => return Err(InvalidOption::new("force", "yes or no").into()),
+    };
+    turn.start(call, "")
 }

@@ -1,23 +1,22 @@
 //! `/settings`: the network, and what the application needs to know.
 
+use super::turn::Turn;
 use super::{Call, check_nothing_pending, confirm_seconds, hand_over_confirm, missing, pending_member, status_members};
-use crate::audit::Action;
 use crate::auth::Admin;
 use crate::error::Error;
-use crate::job::{Job, Lock};
+use crate::jobs::Job;
 use crate::json::{self, Object};
 use crate::network::SettingsFiles;
 use crate::response::Response;
 use crate::status;
-use crate::upload::Handover;
 use serde_json::value::RawValue;
 
-const WHAT: &str = "Unable to change the settings";
 const PENDING: &str = "pending_settings.txt";
 
 /// `POST /settings`
 pub fn post(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
-    let lock = Lock::take(call.appliance, Job::Settings).map_err(|error| Error::Job(WHAT, error))?;
+    // Both ways of the settings take the same lock.
+    let mut turn = Turn::take(call, Job::Settings, "static")?;
     check_nothing_pending(call, PENDING, "/api/v1/admin/settings/confirm")?;
     let mut form = call.form()?;
     let confirm = confirm_seconds(call, &mut form)?;
@@ -27,25 +26,17 @@ pub fn post(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     let files = SettingsFiles::new(raw("network"), raw("app"))?;
     let mode = files.network.mode();
 
-    let mut handover = Handover::new(call.appliance);
-    handover.document("app.json", files.app_json.as_bytes())?;
-    handover.document("network.json", files.network_json.as_bytes())?;
+    turn.document("app.json", files.app_json.as_bytes())?;
+    turn.document("network.json", files.network_json.as_bytes())?;
     // Not for our own jobs, which derive theirs: for those of the image.
-    handover.document("network.conf", files.network.to_conf().as_bytes())?;
-    hand_over_confirm(&mut handover, "settings.confirm", confirm)?;
-    lock.begin_status();
-    lock.start(call.appliance, Some(mode)).map_err(|error| Error::Job(WHAT, error))?;
-    handover.complete();
-    call.audit(Action::SettingsPost, mode);
-    Ok(Response::accepted("/api/v1/admin/settings"))
+    turn.document("network.conf", files.network.to_conf().as_bytes())?;
+    hand_over_confirm(&mut turn, "settings.confirm", confirm)?;
+    turn.start(call, mode)
 }
 
 /// `POST /settings/confirm`: the new settings stay.
 pub fn confirm(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
-    const WHAT: &str = "Unable to confirm the settings";
-    let lock = Lock::take(call.appliance, Job::Settings).map_err(|error| Error::Job(WHAT, error))?;
-    lock.wait(call.appliance, Some("confirm")).map_err(|error| Error::Job(WHAT, error))?;
-    call.audit(Action::SettingsPost, "confirm");
+    Turn::take(call, Job::Settings, "confirm")?.wait(call, "confirm")?;
     Ok(Response::done())
 }
 

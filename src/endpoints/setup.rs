@@ -1,18 +1,16 @@
 //! `/setup`: sets the API token.
 
 use super::Call;
+use super::turn::Turn;
 use crate::audit::Action;
 use crate::auth::{self, Caller};
 use crate::clock;
 use crate::error::Error;
 use crate::first_run::{self, FirstRun};
-use crate::job::{Job, Lock};
+use crate::jobs::Job;
 use crate::keys::Scope;
 use crate::response::Response;
 use crate::token::Token;
-use crate::upload::Handover;
-
-const WHAT: &str = "Unable to set the token";
 
 /// `POST /setup`
 pub fn post(call: &mut Call<'_, '_>, caller: &Caller) -> Result<Response, Error> {
@@ -42,15 +40,12 @@ pub fn post(call: &mut Call<'_, '_>, caller: &Caller) -> Result<Response, Error>
     }
     let value = call.form()?.text("newtoken").unwrap_or_default();
     let token = Token::parse(&value)?;
-    let lock = Lock::take(call.appliance, Job::Token).map_err(|error| Error::Job(WHAT, error))?;
-    let mut handover = Handover::new(call.appliance);
-    handover.document("api.token", format!("{}\n", token.reveal()).as_bytes())?;
-    lock.wait(call.appliance, None).map_err(|error| Error::Job(WHAT, error))?;
-    handover.complete();
+    let mut turn = Turn::take(call, Job::Token, "")?;
+    turn.document("api.token", format!("{}\n", token.reveal()).as_bytes())?;
+    turn.wait(call, "")?;
     if call.first_run == FirstRun::Pending {
         first_run::end(call.appliance);
     }
-    call.audit(Action::TokenUpdated, "api/v1/admin/setup");
     Ok(Response::done())
 }
 

@@ -1,37 +1,30 @@
 //! `/update`: installs a software update, and tells how it goes.
 
+use super::turn::Turn;
 use super::{Call, missing, text_file};
 use crate::appliance;
-use crate::audit::Action;
 use crate::auth::Admin;
 use crate::error::Error;
-use crate::job::{Job, Lock};
+use crate::jobs::Job;
 use crate::json::quote;
 use crate::response::Response;
 use crate::status::{self, JobStatus, Phase};
-use crate::upload::Handover;
 
-const WHAT: &str = "Update failed";
 const LOG: &str = "update.log";
 /// What the job wants to be free before it opens a package: as in `cgi-bin/jobs/update`.
 const MEMORY_OF_AN_UPDATE: u64 = 16 << 20;
 
 /// `POST /update`
 pub fn post(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
-    let lock = Lock::take(call.appliance, Job::Update).map_err(|error| Error::Job(WHAT, error))?;
+    let mut turn = Turn::take(call, Job::Update, "")?;
     // Before the first byte of the package, which would come for nothing.
     if let Some(free) = appliance::available_memory().filter(|free| *free < MEMORY_OF_AN_UPDATE) {
         let (needed, free) = (MEMORY_OF_AN_UPDATE >> 10, free >> 10);
         return Err(Error::Bad(format!("Not enough free memory: {needed} KiB needed, {free} KiB free")));
     }
     let package = call.form()?.file("update").ok_or_else(|| missing("update"))?;
-    let mut handover = Handover::new(call.appliance);
-    handover.file("software_package-zzz.enc", package)?;
-    lock.begin_status();
-    lock.start(call.appliance, None).map_err(|error| Error::Job(WHAT, error))?;
-    handover.complete();
-    call.audit(Action::UpdatePost, "");
-    Ok(Response::accepted("/api/v1/admin/update"))
+    turn.file("software_package-zzz.enc", package)?;
+    turn.start(call, "")
 }
 
 /// `GET /update`

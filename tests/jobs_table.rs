@@ -1,0 +1,184 @@
+//! The table of jobs (`src/jobs.rs`): the shell side knows the same words, and what must not run at the same time never does.
+
+use crate::cases::Answer;
+use crate::fixture::{Fixture, wait_until};
+use crate::form;
+use crate::http::{command, send_with};
+use jidoteki_admin_api::jobs::{EXCLUSIONS, JOBS, Job};
+use std::fs;
+use std::path::Path;
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+
+const SETTINGS: &str = r#"{"network":{"interface":"eth0","hostname":"test.host"}}"#;
+
+type Fields = &'static [(&'static str, &'static str)];
+
+/// A request for each job that changes something.
+const REQUESTS: [(Job, &str, &str, Fields); 8] = [
+    (Job::Update, "POST", "/update", &[("update", "package")]),
+    (Job::Settings, "POST", "/settings", &[("settings", SETTINGS)]),
+    (Job::Certs, "POST", "/certs", &[("public", "certificate"), ("private", "key")]),
+    (Job::License, "POST", "/license", &[("license", "{}")]),
+    (Job::Storage, "POST", "/storage", &[("settings", r#"{"storage":{"type":"local"}}"#)]),
+    (Job::Backup, "POST", "/backup", &[("action", "START")]),
+    (Job::Backup, "POST", "/backup/restore", &[("archive", "tar")]),
+    (Job::Reboot, "GET", "/reboot", &[]),
+];
+
+fn send(fixture: &Fixture, method: &str, path: &str, fields: Fields) -> Answer {
+    let command = command(fixture, method, &format!("/api/v1/admin{path}?token=yourtoken"));
+    let body = (method == "POST").then(|| form::encode(fields));
+    send_with(command, body.as_ref().map(|(kind, body)| (kind.as_str(), body.clone()))).0
+}
+
+fn n_calls(fixture: &Fixture) -> usize {
+    fixture.read("record/calls").lines().count()
+}
+
+fn are_excluded(one: Job, other: Job) -> bool {
+    EXCLUSIONS.iter().any(|(a, b, _)| (*a, *b) == (one, other) || (*b, *a) == (one, other))
+}
+
+#[test]
+fn a_job_is_refused_beside_what_the_table_says_and_nothing_else() {
+    let fixture = Fixture::new();
+    for (first, method, path, fields) in REQUESTS {
+        for (second, other_method, other_path, other_fields) in REQUESTS.into_iter().filter(|row| row.0 != first) {
+            fixture.reset();
+            fixture.write("hold", "");
+            thread::scope(|scope| {
+                scope.spawn(|| send(&fixture, method, path, fields));
+                wait_until("the first job runs", || n_calls(&fixture) == 1);
+                let answer = scope.spawn(|| send(&fixture, other_method, other_path, other_fields));
+                wait_until("the second job runs or is refused", || n_calls(&fixture) == 2 || answer.is_finished());
+                let is_refused = n_calls(&fixture) == 1;
+                fixture.remove("hold");
+                let answer = answer.join().unwrap();
+                assert_eq!(is_refused, are_excluded(first, second), "{path}, then {other_path}: {}", answer.text());
+                if is_refused {
+                    let named = format!(": {} is running since 20", first.word());
+                    let text = answer.text();
+                    assert!(answer.status == 400 && text.contains(&named), "{path}, then {other_path}: {text}");
+                    assert!(text.ends_with(r#""Error-Code":"E1004"}"#), "{path}, then {other_path}: {text}");
+                    assert!(!fixture.uploads().iter().any(|name| name.starts_with('.')), "{other_path} left something");
+                }
+            });
+        }
+    }
+}
+
+#[test]
+fn of_two_jobs_that_exclude_each_other_and_start_at_once_one_runs() {
+    let fixture = Fixture::new();
+    for (one, other, _) in EXCLUSIONS {
+        fixture.reset();
+        fixture.write("hold", "");
+        let barrier = Barrier::new(2);
+        let n_refused = AtomicU32::new(0);
+        thread::scope(|scope| {
+            for job in [*one, *other] {
+                let (fixture, barrier, n_refused) = (&fixture, &barrier, &n_refused);
+                let (_, method, path, fields) = REQUESTS.into_iter().find(|row| row.0 == job).unwrap();
+                scope.spawn(move || {
+                    barrier.wait();
+                    if send(fixture, method, path, fields).text().contains("E1004") {
+                        n_refused.fetch_add(1, Ordering::SeqCst);
+                    }
+                });
+            }
+            wait_until("both are decided", || n_refused.load(Ordering::SeqCst) as usize + n_calls(&fixture) >= 2);
+            fixture.remove("hold");
+        });
+        let refusals = n_refused.load(Ordering::SeqCst);
+        assert_eq!((refusals, n_calls(&fixture)), (1, 1), "{one:?} and {other:?}");
+    }
+}
+
+#[test]
+fn what_ends_or_keeps_a_change_gets_through_beside_everything() {
+    let fixture = Fixture::new();
+    for (method, path, fields) in [
+        ("POST", "/settings/confirm", &[][..]),
+        ("POST", "/certs/confirm", &[]),
+        ("POST", "/backup", &[("action", "STOP")]),
+        ("POST", "/setup", &[("newtoken", "yourtoken")]),
+        ("POST", "/reboot", &[("force", "yes")]),
+        ("GET", "/services", &[]),
+        ("GET", "/logs", &[]),
+        ("GET", "/debug", &[]),
+    ] {
+        fixture.reset();
+        fixture.write("hold", "");
+        assert_eq!(send(&fixture, "POST", "/update", &[("update", "package")]).status, 202);
+        wait_until("the update runs", || n_calls(&fixture) == 1);
+        thread::scope(|scope| {
+            let answer = scope.spawn(|| send(&fixture, method, path, fields));
+            wait_until("it runs beside the update", || n_calls(&fixture) == 2 || answer.is_finished());
+            fixture.remove("hold");
+            let answer = answer.join().unwrap();
+            assert!(matches!(answer.status, 200 | 202), "{path}: {}", answer.text());
+        });
+    }
+}
+
+#[test]
+fn a_restart_can_be_forced_and_only_by_yes() {
+    let fixture = Fixture::new();
+    for (force, wanted) in [("yes", 202), ("no", 400), ("YES", 400), ("1", 400)] {
+        fixture.reset();
+        fixture.write("hold", "");
+        assert_eq!(send(&fixture, "POST", "/update", &[("update", "package")]).status, 202);
+        wait_until("the update runs", || n_calls(&fixture) == 1);
+        let target = format!("/api/v1/admin/reboot?token=yourtoken&force={force}");
+        let answer = send_with(command(&fixture, "POST", &target), None).0;
+        assert_eq!(answer.status, wanted, "force={force}: {}", answer.text());
+        fixture.remove("hold");
+    }
+}
+
+#[test]
+fn the_shell_side_knows_the_words_of_the_table_and_no_others() {
+    let orders = || JOBS.iter().flat_map(|row| row.orders.iter().map(move |order| (row.word, order.argument)));
+    let mut wanted: Vec<String> =
+        orders().map(|(word, argument)| format!("{word} {argument}").trim().to_owned()).collect();
+    wanted.sort();
+    wanted.dedup();
+
+    let wrapper = read("cgi-bin/wrapper.sh");
+    let words = wrapper.split("case \"$request\" in").nth(1).unwrap().split("*)").next().unwrap();
+    let mut known: Vec<String> = words
+        .split([';', '|', '\n'])
+        .map(|word| word.trim().trim_end_matches(')').trim_matches('"').to_owned())
+        .filter(|word| !word.is_empty())
+        .collect();
+    known.sort();
+    assert_eq!(known, wanted, "wrapper.sh");
+
+    let sudoers = read("nginx/sudoers");
+    let mut allowed: Vec<String> = sudoers
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("@ADMIN@/bin/jobs/"))
+        .map(|line| line.trim_end_matches([' ', ',', '\\']).trim_end_matches(" \"\"").to_owned())
+        .collect();
+    allowed.sort();
+    assert_eq!(allowed, wanted, "sudoers");
+
+    for (word, _) in orders() {
+        assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join("cgi-bin/jobs").join(word).exists(), "jobs/{word}");
+    }
+}
+
+#[test]
+fn what_a_request_may_leave_for_a_job_is_swept() {
+    let sweep = read("cgi-bin/jobs/sweep");
+    let swept: Vec<&str> = sweep.split_whitespace().collect();
+    for name in JOBS.iter().flat_map(|row| row.orders).flat_map(|order| order.inputs) {
+        assert!(swept.contains(name), "sweep does not know {name}");
+    }
+}
+
+fn read(name: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
+}
