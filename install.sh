@@ -41,9 +41,12 @@ SITE_LINK=/etc/nginx/sites-enabled/jidoteki-admin-api
 # one that the image's vendor has put in its place.
 RECORD=$CONF/installed
 
+# shellcheck source=nginx/takeover.sh
+. "$SOURCE/nginx/takeover.sh"
+
 usage() {
 	cat <<EOF
-usage: ./install.sh [--server nginx|lighttpd] [--binary FILE]
+usage: ./install.sh [--server nginx|lighttpd] [--binary FILE] [--jobs keep|ours]
        ./install.sh --uninstall
        ./install.sh --build FILE [--target PROCESSOR] [--how HOW] [--no-cli]
        DESTDIR=/path/of/image ./install.sh [--server ...] [--binary ...]
@@ -63,8 +66,11 @@ brings everything up to date and keeps the API token, settings and certificates.
   --no-start               put everything in place and start nothing: for a package
                            that is unpacked where no service may run
   --no-ipv6                listen on IPv4 only (so it is anyway where the kernel has no IPv6)
+  --jobs keep|ours         on a machine that runs the ancestor (docs/MIGRATION.md): its own jobs stay and are what
+                           runs (keep, also without this option), or ours take their place (ours)
   --uninstall              stop and remove everything but the data: $ADMIN,
-                           $ETC, logs, and Debian's packages stay
+                           $ETC, logs, and Debian's packages stay. A machine that was
+                           taken over from the ancestor is given back to it
   --help                   this text
 
 With DESTDIR nothing of the running machine is touched: files go below DESTDIR, the
@@ -122,6 +128,7 @@ parse() {
 	ACTION=install
 	SERVER=
 	GIVEN_BINARY=
+	GIVEN_JOBS=
 	TARGET=
 	HOW=
 	CLI=yes
@@ -155,6 +162,12 @@ parse() {
 			esac
 			shift
 			;;
+		--jobs)
+			[ $# -ge 2 ] || fail "--jobs needs a word: keep or ours"
+			GIVEN_JOBS=$2
+			shift
+			;;
+		--jobs=*) GIVEN_JOBS=${1#*=} ;;
 		--no-cli) CLI=no ;;
 		--no-ipv6) IPV6=no ;;
 		--no-start) START=no ;;
@@ -164,6 +177,10 @@ parse() {
 		shift
 	done
 
+	case $GIVEN_JOBS in
+	'' | keep | ours) ;;
+	*) fail "unknown jobs: $GIVEN_JOBS. It can be keep or ours" ;;
+	esac
 	if [ "$ACTION" = build ]; then
 		return 0
 	fi
@@ -482,6 +499,8 @@ make_user() {
 	if ! getent passwd "$USER_NAME" >/dev/null; then
 		ensure "" useradd --system --gid "$GROUP_NAME" --home-dir /nonexistent --no-create-home \
 			--shell /usr/sbin/nologin --comment "Admin API of the appliance" "$USER_NAME"
+	elif [ "$(id -g -n "$USER_NAME")" != "$GROUP_NAME" ]; then
+		ensure "" usermod --gid "$GROUP_NAME" "$USER_NAME"
 	fi
 	if [ "$SERVER" = nginx ]; then
 		# nginx sends backups itself (X-Accel-Redirect). It could reach them anyway: who may speak to fcgiwrap's
@@ -549,6 +568,8 @@ own() { # own MODE OWNER:GROUP PATH
 }
 
 directory() { # directory MODE UID:GID PATH
+	! is_of_ancestor "$3" || return 0
+	remember "$3"
 	mkdir -p "$ROOT$3"
 	own "$1" "$2" "$ROOT$3"
 }
@@ -579,6 +600,7 @@ make_directories() {
 # Puts a file in place whole: a request or a job that comes meanwhile finds the old one or the new one.
 put() { # put MODE FROM TO
 	mkdir -p "$ROOT${3%/*}"
+	put_aside "$3"
 	cp "$2" "$ROOT$3.new"
 	own "$1" 0:0 "$ROOT$3.new"
 	mv -f "$ROOT$3.new" "$ROOT$3"
@@ -611,10 +633,12 @@ put_script() { # put_script MODE FROM TO
 }
 
 render() { # render TEMPLATE
+	# shellcheck disable=SC2153  # by notice_ancestor
 	"$SOURCE/nginx/render.sh" "$SOURCE/nginx/$1" ADMIN="$ADMIN" ETC="$ETC" TLS="$TLS" BINARY="$BINARY" LIB="$LIB" HTML="$HTML" \
 		CONF="$CONF" RUN="$RUN" LOG="$LOG" NGINX_LOG="$NGINX_LOG" SPOOL="$SPOOL" USER="$USER_NAME" GROUP="$GROUP_NAME" \
 		WWW_USER="$WWW_USER" WWW_GROUP="$WWW_GROUP" PORT="$PORT" WORKERS="$WORKERS" UID="$API_UID" \
 		ADDRESS4=0.0.0.0 'ADDRESS6=[::]' IPV6="$IPV6" MAX_BODY="$MAX_BODY" MAX_BODY_KIB="$((MAX_BODY / 1024))" \
+		JOBS="$JOB_DIRECTORY" SUDO_USERS="$SUDO_USERS" \
 		MAX_SPOOL="$MAX_SPOOL" MAX_SPOOL_KIB="$((MAX_SPOOL / 1024))" ||
 		fail "could not fill in nginx/$1"
 }
@@ -636,6 +660,7 @@ put_files() {
 			[ ! -x "$SOURCE/cgi-bin/$file" ] || mode=755
 			put_script "$mode" "$SOURCE/cgi-bin/$file" "$ADMIN/bin/$file"
 			;;
+		wrapper.sh) put_wrapper ;;
 		*) put_script 755 "$SOURCE/cgi-bin/$file" "$ADMIN/bin/$file" ;;
 		esac
 	done
@@ -660,6 +685,9 @@ put_files() {
 # Checked where it lies before it counts: a sudoers file that does not parse shuts everybody out of sudo.
 put_sudoers() {
 	render sudoers >"$WORK/sudoers"
+	if [ "$TAKES_OVER" = yes ] && [ "$JOBS" = keep ]; then
+		render sudoers-kept >>"$WORK/sudoers"
+	fi
 	if command -v visudo >/dev/null; then
 		ensure "This is a fault of install.sh: please report it" visudo -c -q -f "$WORK/sudoers"
 	else
@@ -685,6 +713,7 @@ put_web_server() {
 put_services() {
 	local file
 	put_rendered 755 init.sh "$INIT"
+	put_old_init
 	for file in certificate.service recover.service minute.service minute.timer jobs.socket jobs@.service; do
 		put_rendered 644 "systemd/jidoteki-admin-api-$file" "$SYSTEMD/jidoteki-admin-api-$file"
 	done
@@ -713,6 +742,9 @@ put_data() {
 	fi
 	# The program appends, but may not make a file in this directory: who can make one can replace one.
 	for file in log/jidoteki-audit.log audit/jidoteki-audit.jsonl; do
+		remember "$ADMIN/$file"
+		# A link is nothing of ours: the ancestor's group can make one there.
+		[ ! -L "$ROOT$ADMIN/$file" ] || rm -f "$ROOT$ADMIN/$file"
 		[ -e "$ROOT$ADMIN/$file" ] || : >"$ROOT$ADMIN/$file"
 		own 660 "0:$API_GID" "$ROOT$ADMIN/$file"
 	done
@@ -720,12 +752,34 @@ put_data() {
 		[ -e "$ROOT$LOG/$file.log" ] || : >"$ROOT$LOG/$file.log"
 		own 660 "0:$API_GID" "$ROOT$LOG/$file.log"
 	done
-	# What an ancestor has left here belongs to its user; the program must be able to read it, and no more.
-	find "$ROOT$ADMIN/etc" -maxdepth 1 -type f ! -name updates.key \
-		-exec chgrp -h "$API_GID" {} + -exec chmod g+r {} +
-	for file in api.token api.token.setup; do
-		[ ! -f "$ROOT$ADMIN/etc/$file" ] || own 660 "0:$API_GID" "$ROOT$ADMIN/etc/$file"
+	# What the program reads for its answers it must be able to read. A vendor's other files are not its business.
+	for file in app.json network.json storage.json license.asc version.txt changelog.txt health.json \
+		status_update.json status_update.txt status_error_message.txt status_error_code.txt status_certs.txt \
+		status_error_certs.txt status_settings.txt status_storage.txt updates.pub; do
+		let_read "$ADMIN/etc/$file"
 	done
+	for file in api.token api.token.setup; do
+		if [ ! -f "$ROOT$ADMIN/etc/$file" ] || [ -L "$ROOT$ADMIN/etc/$file" ]; then
+			continue
+		fi
+		remember "$ADMIN/etc/$file"
+		own 660 "0:$API_GID" "$ROOT$ADMIN/etc/$file"
+	done
+}
+
+let_read() { # let_read PATH
+	local group mode
+	[ -f "$ROOT$1" ] && [ ! -L "$ROOT$1" ] || return 0
+	mode=$(stat -c %a "$ROOT$1")
+	group=$(stat -c %g "$ROOT$1")
+	case $mode in
+	*[4567]) return 0 ;;
+	*[4567]?) [ "$group" != "$API_GID" ] || return 0 ;;
+	esac
+	remember "$1"
+	chgrp -h "$API_GID" "$ROOT$1"
+	chmod g+r "$ROOT$1"
+	note "$1 can now be read by the group $GROUP_NAME, because the API answers with it"
 }
 
 # The limit is the program's own; the web server only has to know it.
@@ -748,6 +802,8 @@ begin() {
 	: >"$RECORD_NEW"
 	: >"$WORK/kept"
 	read_limit
+	notice_ancestor
+	begin_takeover
 }
 
 # What we installed the last time and no longer have, goes.
@@ -785,6 +841,7 @@ install_machine() {
 	[ "$START" = no ] || install_packages
 	build
 	begin
+	[ "$START" = no ] || stop_ancestor
 	[ "$START" = no ] || check_port
 	make_user
 	make_directories
@@ -1026,6 +1083,7 @@ uninstall() {
 	if [ ! -r "$RECORD" ]; then
 		fail "nothing is installed here ($RECORD is missing)"
 	fi
+	[ ! -r "$TAKEOVER" ] || GROUP_NAME=$(fact group 2)
 	if has_systemd; then
 		systemctl -q disable --now jidoteki-admin-api-minute.timer jidoteki-admin-api-certificate.service \
 			jidoteki-admin-api-recover.service jidoteki-admin-api.socket jidoteki-admin-api-jobs.socket \
@@ -1042,10 +1100,10 @@ uninstall() {
 		path=${line#*  }
 		remove_file "$path"
 	done <"$RECORD"
-	rm -f "$RECORD"
-	rm -rf "$CONF" "$RUN" "${SPOOL%/*}"
+	give_back
+	rm -rf "$RUN" "${SPOOL%/*}"
 	# Only what is empty goes: what is not is somebody's.
-	for path in "$ADMIN/bin/jobs" "$ADMIN/bin/lib" "$ADMIN/bin" "$LIB"; do
+	for path in "$ADMIN/bin/jobs" "$ADMIN/bin/lib" "$ADMIN/bin/kept" "$ADMIN/bin" "$LIB"; do
 		rmdir "$path" 2>/dev/null || :
 	done
 	[ ! -d "${HTML%/*}" ] || find "${HTML%/*}" -depth -type d -exec rmdir {} + 2>/dev/null || :
@@ -1058,13 +1116,18 @@ uninstall() {
 	fi
 
 	# Data of a group that is gone would belong to the next group that gets its number.
-	find "$ADMIN" "$LOG" "$ETC" -xdev \( -user "$USER_NAME" -o -group "$GROUP_NAME" \) -exec chown -h root:root {} + 2>/dev/null || :
+	find "$ADMIN" "$LOG" "$ETC" -xdev \( -user "$USER_NAME" -o -group "$USER_NAME" \) -exec chown -h root:root {} + 2>/dev/null || :
 	if getent passwd "$USER_NAME" >/dev/null; then
 		userdel "$USER_NAME" 2>/dev/null || note "the user $USER_NAME could not be removed"
 	fi
-	if getent group "$GROUP_NAME" >/dev/null; then
-		groupdel "$GROUP_NAME" || note "the group $GROUP_NAME could not be removed"
+	if getent group "$USER_NAME" >/dev/null; then
+		groupdel "$USER_NAME" || note "the group $USER_NAME could not be removed"
 	fi
+	if [ -r "$TAKEOVER" ]; then
+		gpasswd -d "$WWW_USER" "$GROUP_NAME" >/dev/null 2>&1 || :
+	fi
+	start_ancestor
+	rm -rf "$CONF"
 
 	say "The admin API is removed. Still here, because it is yours:"
 	say "  $ADMIN (token, settings, logs, uploads), $ETC (configuration, certificates), $LOG"

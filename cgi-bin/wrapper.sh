@@ -17,7 +17,13 @@ refuse() {
 # executable passes it as $1. One text, one list.
 request=${SSH_ORIGINAL_COMMAND-}${1:+ $1}
 
+bin=$(cd "${0%/*}" && pwd -P)
+
 case "$request" in
+# What people ask for over SSH, and no job does.
+version | changelog)
+	exec cat "${bin%/*}/etc/$request.txt"
+	;;
 token | update | certs | "certs confirm" | license | storage | "storage undo" | logs | debug | services | reboot) ;;
 "settings static" | "settings dhcp" | "settings confirm") ;;
 "backup START" | "backup STOP" | "backup RESTORE" | "backup UNDO") ;;
@@ -25,13 +31,15 @@ token | update | certs | "certs confirm" | license | storage | "storage undo" | 
 *) refuse "unknown job" ;;
 esac
 
-bin=$(cd "${0%/*}" && pwd -P)
 job=${request%% *}
+# Where an appliance has kept the jobs of the ancestor, this is start.sh beside their wrapper.sh.
+jobs=$bin/jobs
+[ "${0##*/}" != start.sh ] || jobs=$bin/kept
 
 # An absent argument stays absent: sudoers says "" for a job without one.
 case "$request" in
-*' '*) set -- "$bin/jobs/$job" "${request#* }" ;;
-*) set -- "$bin/jobs/$job" ;;
+*' '*) set -- "$jobs/$job" "${request#* }" ;;
+*) set -- "$jobs/$job" ;;
 esac
 
 [ -x "$1" ] || refuse "job $job is not installed"

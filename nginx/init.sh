@@ -175,14 +175,37 @@ status() {
 	nginx)
 		pid=$(running "$RUN/fcgiwrap.pid" /usr/sbin/fcgiwrap) || fail "fcgiwrap does not run"
 		running /run/nginx.pid /usr/sbin/nginx >/dev/null || fail "nginx does not run"
-		printf 'fcgiwrap runs (process %s), and nginx\n' "$pid"
+		printf 'jidoteki-admin-api is running (fcgiwrap, process %s, and nginx)\n' "$pid"
 		;;
 	*)
 		pid=$(running "$RUN/lighttpd.pid" /usr/sbin/lighttpd) || fail "lighttpd does not run"
-		printf 'lighttpd runs (process %s)\n' "$pid"
+		printf 'jidoteki-admin-api is running (lighttpd, process %s)\n' "$pid"
 		;;
 	esac
 }
+
+# Where systemd runs, this is a way to say it to systemd: scripts of the ancestor's days ask for a service by its script.
+by_systemd() { # by_systemd COMMAND [KIND-OF-UNIT]
+	case $1 in
+	status)
+		systemctl -q is-active "jidoteki-admin-api.$2" || fail "jidoteki-admin-api is not running"
+		printf 'jidoteki-admin-api is running\n'
+		;;
+	*) exec systemctl "$1" jidoteki-admin-api.service ;;
+	esac
+}
+
+# Behind nginx, fcgiwrap is started by its socket.
+if [ -d /run/systemd/system ] && command -v systemctl >/dev/null; then
+	case $SERVER:${1-} in
+	nginx:status) by_systemd status socket ;;
+	*:status) by_systemd status service ;;
+	*:start | *:stop | *:restart) by_systemd "$1" ;;
+	*:reload | *:force-reload) exec @ADMIN@/bin/web-server.sh reload ;;
+	*) fail "usage: jidoteki-admin-api start|stop|restart|reload|status" ;;
+	esac
+	exit 0
+fi
 
 case ${1-} in
 start) start ;;

@@ -126,9 +126,11 @@ impl Appliance {
         self.admin.join("home/sftp/uploads")
     }
 
-    /// The one way from the executable to a job.
+    /// The one way from the executable to a job: `wrapper.sh`, or `start.sh` where an appliance has kept a `wrapper.sh`
+    /// of the ancestor, which others still call.
     pub fn wrapper(&self) -> PathBuf {
-        self.admin.join("bin/wrapper.sh")
+        let beside = self.admin.join("bin/start.sh");
+        if beside.exists() { beside } else { self.admin.join("bin/wrapper.sh") }
     }
 
     /// The vendor's script that prints the licence.

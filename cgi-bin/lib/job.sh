@@ -42,10 +42,18 @@ say() {
 start_log() {
 	local log="$ADMIN/log/$1"
 
+	# Where the ancestor has made this folder, its group may make files in it: one of theirs is no log of ours.
+	if [ -L "$log" ] || { [ -e "$log" ] && [ "$(stat -c '%u %h' "$log")" != "$(id -u) 1" ]; }; then
+		rm -rf "$log"
+	fi
 	if [ -f "$log" ] && [ "$(stat -c %s "$log")" -gt 1048576 ]; then
 		mv -fT "$log" "$log.1"
 	fi
-	if (: >>"$log") 2>/dev/null; then
+	# A new one must be new, or somebody has been faster with a link.
+	if [ ! -e "$log" ] && (set -C && : >"$log") 2>/dev/null; then
+		give_group "$log"
+	fi
+	if [ ! -L "$log" ] && (: >>"$log") 2>/dev/null; then
 		exec >>"$log" 2>&1
 	else
 		exec >/dev/null 2>&1
@@ -293,12 +301,15 @@ uptime_seconds() {
 	printf '%s\n' "${up%%.*}"
 }
 
-# hook SECONDS COMMAND...: a command of the image, which is told where it is.
+# hook SECONDS COMMAND...: a command of the image, which is told where it is. It runs as the ancestor ran it: root is at
+# home, and others can read what it makes, such as /etc/resolv.conf.
 hook() {
 	local limit="$1"
 
 	shift
-	bounded "$limit" env JIDO_ADMIN_PATH="$ADMIN" JIDO_ETC_PATH="$ETC" "$@"
+	# shellcheck disable=SC2016  # for the inner shell
+	bounded "$limit" env JIDO_ADMIN_PATH="$ADMIN" JIDO_ETC_PATH="$ETC" HOME=/root USER=root LOGNAME=root \
+		sh -c 'umask 022 && exec "$@"' sh "$@"
 }
 
 # detach COMMAND...: outlives the job, the web server and whoever else; in a unit of its own where
@@ -319,19 +330,74 @@ flush() {
 	sync "$@" 2>/dev/null || sync
 }
 
-# put_file TARGET [MODE]: standard input becomes TARGET, whole or not at all. Only for directories
-# that nobody but root can write to.
+# put_file TARGET [MODE]: standard input becomes TARGET, whole or not at all. A group that could read the file that was
+# there can read this one.
 put_file() {
-	local target="$1" mode="${2:-0640}"
+	local target="$1" mode="${2:-0640}" directory="${1%/*}" new="$1.new" group="" place=""
 
 	# Each step by its own word and not by "set -e", which is off in on_failure: there half a file would come into force.
-	rm -f "$target.new" || return 1
-	if ! { (umask 077 && cat >"$target.new") && chmod "$mode" "$target.new" && flush "$target.new"; }; then
-		rm -f "$target.new"
+	# shellcheck disable=SC2046  # owner, group and mode of the folder and then of the file, split on purpose
+	set -- $(stat -c '%u %g %a' "$directory" "$target" 2>/dev/null)
+	[ "$#" -ge 3 ] || return 1
+	group=$(new_group "$@")
+	case "$group:$mode:${6-}" in
+	?*:0600:*[4567]?) mode=0640 ;;
+	esac
+	# In a folder where others can make files, a name is ours only inside a folder of ours.
+	if [ "$1" != "$(id -u)" ] || is_writable "$3"; then
+		drop_places "$directory"
+		place=$(mktemp -d "$directory/.$JOB.XXXXXX") || return 1
+		new=$place/new
+	fi
+	rm -f "$new" || return 1
+	if ! { (umask 077 && cat >"$new") && { [ -z "$group" ] || chgrp "$group" "$new"; } && chmod "$mode" "$new" && flush "$new"; }; then
+		rm -rf "$new" "$place"
 		return 1
 	fi
-	mv -fT "$target.new" "$target" || return 1
-	flush "${target%/*}"
+	mv -fT "$new" "$target" || return 1
+	[ -z "$place" ] || rmdir "$place"
+	flush "$directory"
+}
+
+# drop_places FOLDER: what a killed job of this name has left of its folders there. Those of others are not ours to touch.
+drop_places() {
+	local old
+
+	for old in "$1/.$JOB".*; do
+		if [ -d "$old" ] && [ ! -L "$old" ] && [ "$(stat -c %u "$old" 2>/dev/null)" = "$(id -u)" ]; then
+			rm -rf "$old"
+		fi
+	done
+}
+
+# new_group UID GID MODE [UID GID MODE]: of a folder, and of the file in it that is replaced, if there is one; prints the
+# group that the new file must be given. Nothing in folders of our own, which have the set-group-ID bit.
+new_group() {
+	case "$3" in
+	[2367]???) return 0 ;;
+	esac
+	if [ "$2" -ne 0 ]; then
+		printf '%s\n' "$2"
+	elif [ "${5:-0}" -ne 0 ] && [ "$4" = "$(id -u)" ] && ! is_writable "$6"; then
+		printf '%s\n' "$5"
+	fi
+}
+
+# is_writable MODE: for others than the owner?
+is_writable() {
+	case "$1" in
+	*[2367] | *[2367]?) return 0 ;;
+	esac
+	return 1
+}
+
+# give_group FILE: the group of its folder, if that does not come by itself.
+give_group() {
+	local group
+
+	# shellcheck disable=SC2046  # split on purpose: these are numbers
+	group=$(new_group $(stat -c '%u %g %a' "${1%/*}"))
+	[ -z "$group" ] || chgrp "$group" "$1" || :
 }
 
 # put_line TARGET TEXT: a status of one line.
@@ -346,11 +412,7 @@ is_trusted() {
 	[ -f "$1" ] || return 1
 	owner=$(stat -L -c %u "$1")
 	mode=$(stat -L -c %a "$1")
-	[ "$owner" = "$(id -u)" ] || return 1
-	case "$mode" in
-	*[2367] | *[2367]?) return 1 ;;
-	esac
-	return 0
+	[ "$owner" = "$(id -u)" ] && ! is_writable "$mode"
 }
 
 # take NAME LIMIT: moves what the web user left for us out of its reach and copies it, so that not even

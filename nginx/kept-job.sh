@@ -1,0 +1,45 @@
+#!/bin/sh
+# shellcheck shell=dash
+#
+# Runs a job of the ancestor's, on a machine that was taken over with --jobs keep. It lies in bin/kept once for each
+# job, by the job's name, and start.sh (our wrapper.sh by another name) becomes root for it.
+#
+# What the vendor's jobs do not know is done by ours: the history of health values, and changes that must be
+# confirmed, because only our jobs can take them back.
+
+set -eu
+
+admin=$(cd "${0%/*}/../.." && pwd -P)
+bin=$admin/bin
+job=${0##*/}
+uploads=$admin/home/sftp/uploads
+
+ours() {
+	exec "$bin/jobs/$job" "$@"
+}
+
+script=$bin/update_$job.sh
+case $job in
+update) script=$bin/update_vm.sh ;;
+reboot) script=$bin/wrapper.sh ;;
+esac
+if [ ! -x "$script" ] || [ ! -x "$bin/wrapper.sh" ]; then
+	ours "$@"
+fi
+case "$job ${1-}" in
+*' confirm' | *' undo' | *' UNDO') ours "$@" ;;
+esac
+[ ! -e "$uploads/$job.confirm" ] || ours "$@"
+
+# As it was under the ancestor's API: what it makes, others can read, and root is at home. The lock of the job is
+# standard input, and goes on with it.
+umask 022
+status=0
+env -i PATH="$PATH" HOME=/root USER=root LOGNAME=root ${JIDO_ADMIN_PATH:+JIDO_ADMIN_PATH="$JIDO_ADMIN_PATH"} \
+	${JIDO_ETC_PATH:+JIDO_ETC_PATH="$JIDO_ETC_PATH"} SSH_ORIGINAL_COMMAND="$job" "$bin/wrapper.sh" "$@" || status=$?
+
+# Its certificates lie where the ancestor served them from.
+if [ "$job" = certs ] && [ -x "$bin/old-certificate.sh" ]; then
+	"$bin/old-certificate.sh" </dev/null >/dev/null 2>&1 || :
+fi
+exit "$status"

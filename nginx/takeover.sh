@@ -1,0 +1,253 @@
+# shellcheck shell=dash
+#
+# Part of install.sh, for a machine that runs the ancestor: how such a machine is recognized, what is written down
+# before the first change of it, and how --uninstall gives it back. docs/MIGRATION.md tells all of it.
+#
+# The ancestor's jobs give what they put in force to one group (admin, 997), and its API reads it as a member. So on
+# such a machine our group *is* that group. Owners and modes that are there stay: others rely on them.
+
+# "group NAME GID", "user NAME UID", "jobs keep|ours", "running SCRIPT": there from the first take-over on.
+TAKEOVER=$CONF/takeover
+# "MODE UID:GID PATH": how what we gave another owner or mode was before us.
+OWNERS=$CONF/owners
+# Files that were in the place of ours, by their paths.
+BEFORE=$CONF/before
+OLD_INIT=$ETC/init.d/jidoteki-admin-api
+# Every job that our wrapper.sh knows.
+WORDS="token update settings certs license storage backup logs debug services reboot monitor"
+
+# Leaves TAKES_OVER (yes or no), JOBS (keep or ours) and, where there is an ancestor, OLD_USER, OLD_GROUP, OLD_GID.
+notice_ancestor() {
+	TAKES_OVER=no
+	FIRST_TIME=no
+	JOBS=ours
+	JOB_DIRECTORY=$ADMIN/bin/jobs
+	SUDO_USERS=$USER_NAME
+	OLD_USER=
+	OLD_GROUP=
+	OLD_GID=
+	if [ -r "$ROOT$TAKEOVER" ]; then
+		OLD_GROUP=$(fact group 2)
+		OLD_GID=$(fact group 3)
+		OLD_USER=$(fact user 2)
+		JOBS=${GIVEN_JOBS:-$(fact jobs 2)}
+	elif find_ancestor; then
+		FIRST_TIME=yes
+		JOBS=${GIVEN_JOBS:-keep}
+	else
+		[ -z "$GIVEN_JOBS" ] || fail "--jobs is for a machine that runs the ancestor, and there is none here"
+		return 0
+	fi
+	TAKES_OVER=yes
+	GROUP_NAME=$OLD_GROUP
+	[ "$OLD_USER" != - ] || OLD_USER=
+	if [ "$JOBS" = keep ]; then
+		JOB_DIRECTORY=$ADMIN/bin/kept
+	elif [ -n "$OLD_USER" ]; then
+		# Its commands over SSH start our jobs too.
+		# shellcheck disable=SC2034  # for the template of sudo's rules
+		SUDO_USERS=$USER_NAME,$OLD_USER
+	fi
+}
+
+fact() { # fact NAME NUMBER
+	awk -v name="$1" -v number="$2" '$1 == name { print $number; exit }' "$ROOT$TAKEOVER"
+}
+
+# By a wrapper.sh that is not ours, and the group that it or the folder of its files belongs to.
+find_ancestor() {
+	local wrapper="$ROOT$ADMIN/bin/wrapper.sh" ours uid
+	[ -f "$wrapper" ] && ! is_ours "$ADMIN/bin/wrapper.sh" || return 1
+	[ -d "$ROOT$ADMIN/etc" ] || return 1
+	ours=$(number_of group "$GROUP_NAME")
+	for OLD_GID in "$(stat -c %g "$wrapper")" "$(stat -c %g "$ROOT$ADMIN/etc")" 0; do
+		[ "$OLD_GID" -eq 0 ] || [ "$OLD_GID" = "$ours" ] || break
+	done
+	[ "$OLD_GID" -ne 0 ] || return 1
+	OLD_GROUP=$(name_of group "$OLD_GID")
+	[ -n "$OLD_GROUP" ] || fail "$ADMIN/bin/wrapper.sh belongs to group $OLD_GID, which has no name: add it to /etc/group, and run this again"
+	uid=$(stat -c %u "$ROOT$ADMIN/home" 2>/dev/null || echo 0)
+	[ "$uid" -eq 0 ] || OLD_USER=$(name_of passwd "$uid")
+}
+
+# An image has accounts in files of its own, and perhaps none yet.
+accounts() { # accounts passwd|group
+	if [ -z "$ROOT" ]; then
+		getent "$1"
+	elif [ -r "$ROOT/etc/$1" ]; then
+		cat "$ROOT/etc/$1"
+	fi
+}
+
+name_of() { # name_of passwd|group NUMBER
+	accounts "$1" | awk -F : -v id="$2" '$3 == id { print $1; exit }'
+}
+
+number_of() { # number_of passwd|group NAME
+	accounts "$1" | awk -F : -v name="$2" '$1 == name { print $3; exit }'
+}
+
+# Says what will happen and writes it down, before anything is changed.
+begin_takeover() {
+	local file
+	[ "$TAKES_OVER" = yes ] || return 0
+	if [ "$FIRST_TIME" = yes ]; then
+		say "This machine runs the ancestor of the admin API. It is taken over:"
+		say "  - $USER_NAME becomes a member of the group $OLD_GROUP, and reads what the ancestor's jobs have put in force"
+		say "  - owners and modes below $ADMIN stay; SSH commands and SFTP uploads go on"
+		say "  - what ours replaces is kept in $BEFORE; ./install.sh --uninstall gives it back"
+	fi
+	case $JOBS in
+	keep) say "  - its jobs (wrapper.sh, update_*.sh) stay, and are what runs; ours are used for what they do not know" ;;
+	ours) say "  - its jobs (wrapper.sh, update_*.sh) are replaced by ours; the vendor's network.sh, storage.sh and license.sh stay" ;;
+	esac
+	directory 755 0:0 "$CONF"
+	if [ "$FIRST_TIME" = yes ]; then
+		: >"$ROOT$OWNERS"
+		# What jobs replace, ours as well as the ancestor's.
+		for file in "$ROOT$ADMIN/etc"/* "$ROOT$ETC/network.conf" "$ROOT$ETC/storage.conf"; do
+			remember "${file#"$ROOT"}"
+		done
+		printf 'group %s %s\nuser %s\n' "$OLD_GROUP" "$OLD_GID" "${OLD_USER:--}" >"$ROOT$TAKEOVER.new"
+	else
+		grep -v '^jobs ' "$ROOT$TAKEOVER" >"$ROOT$TAKEOVER.new"
+	fi
+	printf 'jobs %s\n' "$JOBS" >>"$ROOT$TAKEOVER.new"
+	mv -f "$ROOT$TAKEOVER.new" "$ROOT$TAKEOVER"
+}
+
+# Notes owner and mode of what was here before us and is about to get others.
+remember() { # remember PATH
+	[ "${TAKES_OVER:-no}" = yes ] && [ "$FIRST_TIME" = yes ] || return 0
+	[ -e "$ROOT$1" ] && [ ! -L "$ROOT$1" ] || return 0
+	# A name of two lines would be read back as another file.
+	[ "$(printf '%s\n' "$1" | wc -l)" -eq 1 ] || return 0
+	! cut -d ' ' -f 3- "$ROOT$OWNERS" | grep -qxF -e "$1" || return 0
+	printf '%s %s\n' "$(stat -c '%a %u:%g' "$ROOT$1")" "$1" >>"$ROOT$OWNERS"
+}
+
+# Whether a folder has the owner and mode that the ancestor gave it, and others rely on.
+is_of_ancestor() { # is_of_ancestor PATH
+	[ "${TAKES_OVER:-no}" = yes ] && [ -d "$ROOT$1" ] || return 1
+	case $1 in
+	"$ADMIN"/state | "$ADMIN"/audit) return 1 ;;
+	"$ADMIN" | "$ADMIN"/* | "$ETC") return 0 ;;
+	esac
+	return 1
+}
+
+# Puts what is in the place of a file of ours aside, once.
+put_aside() { # put_aside PATH
+	[ -e "$ROOT$1" ] || return 0
+	[ ! -e "$ROOT$BEFORE$1" ] || return 0
+	if [ -r "$ROOT$RECORD" ] && cut -c 67- "$ROOT$RECORD" | grep -qxF "$1"; then
+		return 0
+	fi
+	! cut -c 67- "$RECORD_NEW" | grep -qxF "$1" || return 0
+	mkdir -p "$ROOT$BEFORE${1%/*}"
+	cp -a "$ROOT$1" "$ROOT$BEFORE$1"
+}
+
+# Brings back what was put aside, where nothing of somebody else's has taken its place since.
+put_back() { # put_back PATH
+	if [ -e "$ROOT$1" ] && ! is_ours "$1"; then
+		note "kept $1, which was changed since it was installed; the one of before us was not put back"
+		return 0
+	fi
+	mkdir -p "$ROOT${1%/*}"
+	mv -f "$ROOT$BEFORE$1" "$ROOT$1"
+}
+
+put_aside_jobs() {
+	local file
+	for file in "$ROOT$ADMIN/bin"/update_*.sh; do
+		[ -f "$file" ] || continue
+		put_aside "${file#"$ROOT"}"
+		rm -f "$file"
+	done
+}
+
+# Takes back what "--jobs ours" has put aside.
+put_back_jobs() {
+	local file
+	for file in "$ROOT$BEFORE$ADMIN/bin"/*; do
+		[ ! -f "$file" ] || put_back "${file#"$ROOT$BEFORE"}"
+	done
+}
+
+# The jobs of the ancestor behind ours, or ours in their place.
+put_wrapper() {
+	local job
+	case $TAKES_OVER:$JOBS in
+	yes:keep)
+		put_back_jobs
+		printf '%s\n' "$ADMIN/bin/wrapper.sh" >>"$WORK/kept"
+		put 755 "$SOURCE/cgi-bin/wrapper.sh" "$ADMIN/bin/start.sh"
+		for job in $WORDS; do
+			put 755 "$SOURCE/nginx/kept-job.sh" "$JOB_DIRECTORY/$job"
+		done
+		;;
+	yes:ours)
+		put 755 "$SOURCE/cgi-bin/wrapper.sh" "$ADMIN/bin/wrapper.sh"
+		put_aside_jobs
+		;;
+	*) put_script 755 "$SOURCE/cgi-bin/wrapper.sh" "$ADMIN/bin/wrapper.sh" ;;
+	esac
+}
+
+put_old_init() {
+	[ "$TAKES_OVER" = yes ] || return 0
+	# By this name its own jobs and scripts ask for it.
+	[ ! -e "$ROOT$OLD_INIT" ] || put_rendered 755 init.sh "$OLD_INIT"
+}
+
+# The ancestor must leave the port. Its own script knows how; its stunnel may outlive that.
+stop_ancestor() {
+	local script pid
+	[ "$TAKES_OVER" = yes ] && [ "$FIRST_TIME" = yes ] || return 0
+	for script in "$OLD_INIT" "$INIT"; do
+		if [ -x "$script" ]; then
+			say "Stopping the ancestor: $script stop"
+			timeout 60 "$script" stop </dev/null >/dev/null 2>&1 || note "$script stop reported a failure"
+			printf 'running %s\n' "$script" >>"$TAKEOVER"
+			break
+		fi
+	done
+	command -v ss >/dev/null || return 0
+	for pid in $(ss -H -l -t -n -p "sport = :$PORT" | grep -E '"stunnel4?"' | grep -o 'pid=[0-9]*' | cut -d = -f 2 | sort -u); do
+		say "Stopping the ancestor's stunnel on port $PORT (process $pid)"
+		kill "$pid" 2>/dev/null || :
+	done
+	await_port_free
+}
+
+# Everything as it was, for --uninstall: after ours is gone.
+give_back() {
+	local file mode owner path
+	if [ -d "$BEFORE" ]; then
+		find "$BEFORE" ! -type d | LC_ALL=C sort >"$CONF/files"
+		while IFS= read -r file; do
+			put_back "${file#"$BEFORE"}"
+		done <"$CONF/files"
+	fi
+	[ -r "$TAKEOVER" ] || return 0
+	# Data that our user has made belongs to the ancestor's from now on.
+	find "$ADMIN" "$ETC" -xdev -user "$USER_NAME" -exec chown -h "$(fact user 2 | sed 's/^-$/root/')" {} + 2>/dev/null || :
+	while read -r mode owner path; do
+		if [ ! -e "$path" ] || [ -L "$path" ]; then
+			continue
+		fi
+		chown -h "$owner" "$path"
+		[ "$(stat -c %a "$path")" = "$mode" ] || chmod "$mode" "$path"
+	done <"$OWNERS"
+}
+
+start_ancestor() {
+	local script
+	[ -r "$TAKEOVER" ] || return 0
+	script=$(fact running 2)
+	if [ -n "$script" ] && [ -x "$script" ]; then
+		timeout 60 "$script" start </dev/null >/dev/null 2>&1 || note "$script start reported a failure"
+		say "The ancestor was started again: $script start"
+	fi
+}
