@@ -5,6 +5,7 @@ use crate::token::Token;
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 use rustix::fs::{Mode, OFlags};
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
@@ -145,27 +146,25 @@ impl Appliance {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Config::default(),
             Err(error) => {
-                log::error!("cannot read {}: {error}", path.display());
-                return Config::default();
+                log::error!("cannot read {}, so only the default endpoints are enabled: {error}", path.display());
+                return Config::unknown();
             }
         };
         Config::parse(&text).unwrap_or_else(|error| {
             log::error!("{} is not valid JSON, so only the default endpoints are enabled: {error}", path.display());
-            Config::default()
+            Config::unknown()
         })
     }
 
-    /// The API token, if one is set and can be read.
-    pub fn token(&self) -> Option<Token> {
-        let path = self.token_file();
-        match read(&path) {
-            Ok(content) => Token::from_file(&content),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => {
-                log::error!("cannot read {}, so nothing can authenticate: {error}", path.display());
-                None
-            }
-        }
+    /// The API token; `None` if none is set. A file that is there and has none we can use is an error: it is never taken
+    /// for an appliance that anybody may claim.
+    pub fn token(&self) -> io::Result<Option<Token>> {
+        read_token(&self.token_file())
+    }
+
+    /// The passphrase that the console shows; `None` if first run is not pending.
+    pub fn passphrase(&self) -> io::Result<Option<Token>> {
+        read_token(&self.setup_file())
     }
 
     /// The text of a file without the white space around it; `None` where there is none to tell.
@@ -174,6 +173,19 @@ impl Appliance {
         let text = String::from_utf8_lossy(&content).trim().to_owned();
         (!text.is_empty()).then_some(text)
     }
+}
+
+fn read_token(path: &Path) -> io::Result<Option<Token>> {
+    match read(path) {
+        Ok(content) => Token::from_file(&content).map_err(|reason| about(path, io::ErrorKind::InvalidData, reason)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(about(path, error.kind(), error)),
+    }
+}
+
+/// An error that names its file.
+pub fn about(path: &Path, kind: io::ErrorKind, reason: impl Display) -> io::Error {
+    io::Error::new(kind, format!("{}: {reason}", path.display()))
 }
 
 /// Reads a small file whole.
@@ -197,6 +209,21 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
 /// Opens a regular file. To read anything else might take for ever.
 pub fn open(path: &Path) -> io::Result<File> {
     let file = open_now(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    Ok(file)
+}
+
+/// Opens a file of our own to read and write, and makes it with this mode if there is none; `None` only opens. What is not a
+/// plain file at exactly this name is an error: others can write where our files lie, and a link would lead us elsewhere.
+pub fn open_own(path: &Path, made_with: Option<u32>) -> io::Result<File> {
+    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let (flags, mode) = match made_with {
+        Some(mode) => (flags | OFlags::CREATE, Mode::from_raw_mode(mode)),
+        None => (flags, Mode::empty()),
+    };
+    let file = File::from(rustix::fs::open(path, flags, mode)?);
     if !file.metadata()?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
     }

@@ -277,8 +277,9 @@ fn hash(matches: &ArgMatches, out: &mut dyn Write) -> Result<(), String> {
         read.map_err(|error| format!("cannot read the token: {error}"))?;
         content
     };
-    let token =
-        Token::from_file(&content).ok_or("the token is empty: give it on standard input or with --token-file")?;
+    let token = Token::from_file(&content)
+        .map_err(|reason| format!("this is no token: {reason}"))?
+        .ok_or("the token is empty: give it on standard input or with --token-file")?;
     let path = argument("PATH");
     if !path.starts_with('/') || path.contains('?') {
         return Err(format!(
@@ -329,6 +330,9 @@ fn first_run(appliance: &Appliance, out: &mut dyn Write) -> Result<(), String> {
         (FirstRun::NotConfigured, _) => "first run is not configured".to_owned(),
         (FirstRun::Done, _) => "first run is over: a token is set".to_owned(),
         (FirstRun::Pending, Some(passphrase)) => format!("setup passphrase: {}", passphrase.reveal()),
+        (FirstRun::Unknown, _) => {
+            return Err("cannot tell whether first run is in force: repair the file named above".to_owned());
+        }
         (FirstRun::Pending, None) => return Err("the setup passphrase could not be made: run this as root".to_owned()),
     };
     writeln!(out, "{text}").map_err(|error| error.to_string())

@@ -1,7 +1,7 @@
 //! The configuration file, `jidoteki-admin-api.json`, and the limits that it may set (behaviour, section 3).
 //!
-//! A file that is absent, empty or not JSON enables nothing: an appliance whose configuration is broken
-//! shows less of itself, never more.
+//! A file that is absent, empty or not JSON enables nothing: an appliance whose configuration is broken shows less of
+//! itself, never more. One that cannot be read or is not JSON may have had a `first-run`, so nobody claims the appliance.
 
 use serde_json::Value;
 
@@ -81,6 +81,8 @@ const ALWAYS_ACCEPTED: [&str; 5] = ["newtoken", "update", "settings", "confirm",
 pub struct Config {
     features: Vec<Feature>,
     parameters: Vec<String>,
+    /// Whether the file could be read; without it nobody knows whether first run is in force.
+    pub is_known: bool,
     /// Words in the passphrase of the first run; `None` where first run is not in force.
     pub first_run_words: Option<usize>,
     /// Bytes that one request body may have.
@@ -100,6 +102,7 @@ impl Default for Config {
         Config {
             features: vec![Feature::RebootByGet],
             parameters: Vec::new(),
+            is_known: true,
             first_run_words: None,
             max_upload: DEFAULT_MAX_UPLOAD,
             legacy: Legacy::Allow,
@@ -111,6 +114,11 @@ impl Default for Config {
 }
 
 impl Config {
+    /// What is in force while the file cannot be read or is not JSON.
+    pub fn unknown() -> Config {
+        Config { is_known: false, ..Config::default() }
+    }
+
     /// Reads the text of the file. `Err` says, for the log, why a file that is not empty means nothing.
     pub fn parse(text: &[u8]) -> Result<Config, String> {
         if text.trim_ascii().is_empty() {
@@ -148,12 +156,17 @@ impl Config {
         Ok(Config {
             features,
             parameters,
+            is_known: true,
             first_run_words,
             max_upload,
             legacy,
             hosts,
             refusals_per_minute,
-            setup_minutes: root["setup-minutes"].as_u64(),
+            // A limit that is no number is still meant as one.
+            setup_minutes: match &root["setup-minutes"] {
+                Value::Null => None,
+                minutes => Some(minutes.as_u64().unwrap_or(0)),
+            },
         })
     }
 

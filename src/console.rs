@@ -36,7 +36,7 @@ pub fn add_token(
             "{name}: a name has 1 to 32 letters, digits, - and _; \"admin\" and \"previous-...\" are the first token's"
         ));
     }
-    if appliance.token().is_none() {
+    if first_token(appliance)?.is_none() {
         return Err("no API token is set yet, and without it nothing authenticates: POST /setup sets it".to_owned());
     }
     let _lock = lock(appliance)?;
@@ -58,7 +58,7 @@ pub fn add_token(
 /// `token list`
 pub fn list_tokens(appliance: &Appliance, out: &mut dyn Write) -> Result<(), String> {
     let mut lines = Vec::new();
-    if appliance.token().is_some() {
+    if first_token(appliance)?.is_some() {
         lines.push(format!("{:32} {:7} never expires", keys::FIRST, Scope::Admin.name()));
     }
     for key in load(appliance)? {
@@ -95,7 +95,7 @@ pub fn remove_token(appliance: &Appliance, name: &str) -> Result<(), String> {
 /// `token rotate`: a new first token, which it prints. The old one stays valid for some hours.
 pub fn rotate_token(appliance: &Appliance, overlap: u64, out: &mut dyn Write) -> Result<(), String> {
     let _lock = lock(appliance)?;
-    let old = appliance.token().ok_or("no API token is set yet: POST /setup sets it")?;
+    let old = first_token(appliance)?.ok_or("no API token is set yet: POST /setup sets it")?;
     let now = clock::now();
     let token = new_token()?;
     let mut all = load(appliance)?;
@@ -148,6 +148,10 @@ fn lock(appliance: &Appliance) -> Result<File, String> {
     let folder = File::open(&path).map_err(|error| cannot("open", &path, &error))?;
     folder.lock().map_err(|error| cannot("lock", &path, &error))?;
     Ok(folder)
+}
+
+fn first_token(appliance: &Appliance) -> Result<Option<Token>, String> {
+    appliance.token().map_err(|error| format!("cannot read {error}{}", hint(&error)))
 }
 
 fn load(appliance: &Appliance) -> Result<Vec<Key>, String> {

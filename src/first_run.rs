@@ -7,7 +7,7 @@ use crate::job::Lock;
 use crate::jobs::Job;
 use crate::random;
 use crate::token::Token;
-use std::fs::{OpenOptions, Permissions};
+use std::fs::Permissions;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 
@@ -20,13 +20,15 @@ pub enum FirstRun {
     Pending,
     /// It is over.
     Done,
+    /// A file that decides it cannot be read: nobody claims the appliance before it can.
+    Unknown,
 }
 
 impl FirstRun {
     /// The member `First-Run` of an error, where it has one.
     pub fn is_pending(self) -> Option<bool> {
         match self {
-            FirstRun::NotConfigured => None,
+            FirstRun::NotConfigured | FirstRun::Unknown => None,
             FirstRun::Pending => Some(true),
             FirstRun::Done => Some(false),
         }
@@ -35,11 +37,17 @@ impl FirstRun {
 
 /// Where first run stands, and the token in force. Makes the passphrase where there is no token yet.
 pub fn state(appliance: &Appliance, config: &Config) -> (FirstRun, Option<Token>) {
-    let token = appliance.token();
-    let Some(words) = config.first_run_words else { return (FirstRun::NotConfigured, token) };
-    let passphrase = passphrase(appliance);
-    match (token, passphrase) {
-        (None, _) => {
+    let token = match appliance.token() {
+        Ok(token) => token,
+        Err(error) => {
+            log::error!("cannot tell which API token is set, so nothing authenticates: {error}");
+            return (FirstRun::Unknown, None);
+        }
+    };
+    match (token, config.first_run_words) {
+        (token, None) if config.is_known => (FirstRun::NotConfigured, token),
+        (None, None) => (FirstRun::Unknown, None),
+        (None, Some(words)) => {
             let made = make(appliance, words).inspect_err(|error| {
                 log::error!(
                     "first run: cannot make the passphrase: {error}. Run `jidoteki-admin-api first-run` as root"
@@ -47,26 +55,28 @@ pub fn state(appliance: &Appliance, config: &Config) -> (FirstRun, Option<Token>
             });
             (FirstRun::Pending, made.ok().flatten())
         }
-        // While both files say the same the passphrase has not been used. Were emptying the second one to fail after it
-        // was, this still ends.
-        (Some(token), Some(passphrase)) if token == passphrase => (FirstRun::Pending, Some(token)),
-        (Some(token), _) => (FirstRun::Done, Some(token)),
+        (Some(token), words) => match appliance.passphrase() {
+            // While both files say the same, the passphrase has not been used. So this ends even if the second one could
+            // not be emptied.
+            Ok(Some(passphrase)) if token == passphrase => (FirstRun::Pending, Some(token)),
+            Ok(_) if words.is_none() => (FirstRun::NotConfigured, Some(token)),
+            Ok(_) => (FirstRun::Done, Some(token)),
+            Err(error) => {
+                log::error!("first run: cannot tell whether it is over, so only /setup is open: {error}");
+                (FirstRun::Pending, Some(token))
+            }
+        },
     }
-}
-
-/// The passphrase that the console shows, while first run is pending.
-pub fn passphrase(appliance: &Appliance) -> Option<Token> {
-    appliance::read(&appliance.setup_file()).ok().and_then(|content| Token::from_file(&content))
 }
 
 /// Makes the passphrase once, whoever else tries at the same time. `None` where somebody else is at it.
 fn make(appliance: &Appliance, words: usize) -> io::Result<Option<Token>> {
     let Ok(_lock) = Lock::take(appliance, Job::Token) else { return Ok(None) };
-    if let Some(token) = appliance.token() {
+    if let Some(token) = appliance.token()? {
         return Ok(Some(token));
     }
     // The console's file first: where the power fails between the two, the next request finds and completes it.
-    let passphrase = if let Some(passphrase) = passphrase(appliance) {
+    let passphrase = if let Some(passphrase) = appliance.passphrase()? {
         passphrase
     } else {
         let text = random::passphrase(words)?;
@@ -87,8 +97,8 @@ fn write(path: &std::path::Path, passphrase: &Token) -> io::Result<()> {
 /// Ends first run: the console has nothing to show any more.
 pub fn end(appliance: &Appliance) {
     let path = appliance.setup_file();
-    match OpenOptions::new().write(true).truncate(true).open(&path) {
-        Ok(_) => {}
+    match appliance::open_own(&path, None).and_then(|file| file.set_len(0)) {
+        Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => log::error!("first run is over, but {} cannot be emptied: {error}", path.display()),
     }

@@ -3,7 +3,7 @@
 //! A named token is kept as a verifier, the SHA-256 of its text, in `etc/api.tokens.json`; the document has the first one
 //! kept as it is, in `etc/api.token`.
 
-use crate::appliance::{self, Appliance};
+use crate::appliance::{self, Appliance, about};
 use crate::token::{Token, Verifier};
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -71,13 +71,12 @@ pub fn named(appliance: &Appliance) -> Vec<Key> {
 /// The named keys, or why they cannot be told.
 pub fn load(appliance: &Appliance) -> io::Result<Vec<Key>> {
     let path = appliance.keys_file();
-    let named = |error: &dyn std::fmt::Display, kind| io::Error::new(kind, format!("{}: {error}", path.display()));
     let content = match appliance::read(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        content => content.map_err(|error| named(&error, error.kind()))?,
+        content => content.map_err(|error| about(&path, error.kind(), error))?,
     };
-    let file: KeyFile = serde_json::from_slice(&content).map_err(|error| named(&error, io::ErrorKind::InvalidData))?;
-    Ok(file.tokens)
+    let file = serde_json::from_slice::<KeyFile>(&content);
+    Ok(file.map_err(|error| about(&path, io::ErrorKind::InvalidData, error))?.tokens)
 }
 
 /// Keeps the named keys. Only root can: the API's own user reads them.

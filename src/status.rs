@@ -116,9 +116,18 @@ impl Said {
 /// Seconds until a change that waits to be confirmed is undone; `None` where none waits. The deadline is one of the
 /// kernel's uptime, since a change of the network may change the clock. Where that is of another boot than ours we may be
 /// confined in a container, where the job sees another uptime: then the clock decides. A file that a boot has left is taken
-/// away before anybody can ask, so this lets nothing old stand for long.
-pub fn pending(appliance: &Appliance, file: &str) -> Option<u64> {
-    let text = appliance.trimmed_text(&appliance.etc_file(file))?;
+/// away before anybody can ask, so this lets nothing old stand for long. `Err` where a file is there and cannot be read: then
+/// one may wait.
+pub fn pending(appliance: &Appliance, file: &str) -> io::Result<Option<u64>> {
+    let path = appliance.etc_file(file);
+    match appliance::read(&path) {
+        Ok(content) => Ok(seconds_left(&String::from_utf8_lossy(&content))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(appliance::about(&path, error.kind(), error)),
+    }
+}
+
+fn seconds_left(text: &str) -> Option<u64> {
     let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
     let seconds = |key: &str| value(key)?.parse::<u64>().ok();
     let left = match clock::boot() {

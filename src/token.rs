@@ -23,14 +23,17 @@ impl Token {
         Ok(Token(text.to_owned()))
     }
 
-    /// The token in a file: its first line, less a final CR. `None` means that nothing can authenticate: there is
-    /// no empty token, and so there is never an empty key.
-    pub fn from_file(content: &[u8]) -> Option<Token> {
-        let line = content.split(|byte| *byte == b'\n').next()?;
+    /// The token in a file: its first line, less a final CR. `None` for a file that is empty: there is no empty token,
+    /// and so there is never an empty key. `Err` for anything else that is no token: somebody set something.
+    pub fn from_file(content: &[u8]) -> Result<Option<Token>, &'static str> {
+        if content.trim_ascii().is_empty() {
+            return Ok(None);
+        }
+        let line = content.split(|byte| *byte == b'\n').next().unwrap_or_default();
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        let text = std::str::from_utf8(line).ok()?;
+        let text = std::str::from_utf8(line).map_err(|_| "its first line is not UTF-8")?;
         // Longer or stranger tokens than we accept may have been set by the ancestor; they go on working.
-        (!text.is_empty()).then(|| Token(text.to_owned()))
+        if text.is_empty() { Err("its first line is empty") } else { Ok(Some(Token(text.to_owned()))) }
     }
 
     /// The token itself, for the file that the job reads.
@@ -132,16 +135,17 @@ mod tests {
 
     #[test]
     fn no_file_gives_an_empty_key() {
-        for content in ["", "\n", "\r\n", "\nsecond line"] {
-            assert_eq!(Token::from_file(content.as_bytes()), None, "{content:?}");
+        for content in ["", "\n", "\r\n", " \n"] {
+            assert_eq!(Token::from_file(content.as_bytes()), Ok(None), "{content:?}");
         }
-        assert_eq!(Token::from_file(b"\xff\n"), None);
+        assert_eq!(Token::from_file(b"\nsecond line"), Err("its first line is empty"));
+        assert_eq!(Token::from_file(b"\xff\n"), Err("its first line is not UTF-8"));
     }
 
     #[test]
     fn the_token_of_a_file_is_its_first_line_as_it_is() {
         for (content, token) in [("a", "a"), ("a\n", "a"), ("a\r\n", "a"), ("a \n", "a "), ("a\nb\n", "a")] {
-            assert_eq!(Token::from_file(content.as_bytes()).unwrap().reveal(), token, "{content:?}");
+            assert_eq!(Token::from_file(content.as_bytes()).unwrap().unwrap().reveal(), token, "{content:?}");
         }
     }
 

@@ -9,6 +9,7 @@ mod cases;
 mod counts;
 mod cross;
 mod docs;
+mod door;
 mod edge;
 mod fixture;
 mod form;

@@ -3,23 +3,41 @@
 use super::{Findings, Severity};
 use crate::appliance::{self, Appliance};
 use crate::config::{Config, Feature};
+use crate::machine::USER;
 use serde_json::Value;
+use std::io::ErrorKind;
 
 impl Findings {
     pub(super) fn configuration(&mut self, appliance: &Appliance) {
         let path = appliance.config_file();
         let shown = path.display();
-        let Ok(text) = appliance::read(&path) else {
-            return self.add(
-                Severity::Warning,
-                format_args!("{shown} cannot be read, so only the default endpoints are enabled"),
-                format_args!("write {shown}, with at least {{\"endpoints\":[],\"parameters\":[]}}"),
-            );
+        let text = match appliance::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return self.add(
+                    Severity::Warning,
+                    format_args!("{shown} is not there, so only the default endpoints are enabled"),
+                    format_args!("write {shown}, with at least {{\"endpoints\":[],\"parameters\":[]}}"),
+                );
+            }
+            Err(error) => {
+                return self.add(
+                    Severity::Error,
+                    format_args!(
+                        "{shown} cannot be read ({error}), so only the default endpoints are enabled, and nobody can claim \
+                         this appliance"
+                    ),
+                    format_args!("ls -ld {shown}; it must be a file that the user {USER} can read"),
+                );
+            }
         };
         if let Err(error) = Config::parse(&text) {
             return self.add(
                 Severity::Error,
-                format_args!("{shown} is not valid JSON ({error}), so only the default endpoints are enabled"),
+                format_args!(
+                    "{shown} is not valid JSON ({error}), so only the default endpoints are enabled, and nobody can claim \
+                     this appliance"
+                ),
                 format_args!("correct it; `python3 -m json.tool {shown}` shows where it is wrong"),
             );
         }

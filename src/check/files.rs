@@ -2,7 +2,7 @@
 
 use super::{AGAIN, Findings, Severity};
 use crate::appliance::Appliance;
-use crate::first_run;
+use crate::keys;
 use crate::machine::{Machine, USER};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -77,7 +77,32 @@ impl Findings {
             }
         }
         let config = appliance.config();
-        let is_pending = config.first_run_words.is_some() && first_run::passphrase(appliance).is_some();
+        let (token, passphrase) = (appliance.token(), appliance.passphrase());
+        let is_pending = config.first_run_words.is_some() && matches!(passphrase, Ok(Some(_)));
+        for (unreadable, so) in [
+            (token.as_ref().err(), "nothing authenticates, and nobody can claim this appliance"),
+            (passphrase.as_ref().err(), "nobody knows whether first run is over"),
+        ] {
+            if let Some(error) = unreadable {
+                self.add(
+                    Severity::Error,
+                    format_args!("cannot read {error}: {so}"),
+                    format_args!(
+                        "make it a file that the user {USER} can read; as root, `rm` it and `jidoteki-admin-api first-run` \
+                         or POST /setup sets a new token"
+                    ),
+                );
+            }
+        }
+        if let Err(error) = keys::load(appliance) {
+            self.add(
+                Severity::Error,
+                format_args!("cannot read {error}: no named token is valid"),
+                format_args!(
+                    "put a copy back, or `rm` it and make the tokens again with `jidoteki-admin-api token add`"
+                ),
+            );
+        }
         if is_pending {
             self.add(
                 Severity::Warning,
@@ -86,7 +111,7 @@ impl Findings {
                     "jidoteki-admin-api first-run shows the passphrase; POST /setup with it as the token sets a new one"
                 ),
             );
-        } else if appliance.token().is_none() {
+        } else if matches!(token, Ok(None)) && config.is_known {
             self.add(
                 Severity::Warning,
                 format_args!("no API token is set: whoever comes first can set it"),

@@ -47,12 +47,18 @@ impl Findings {
             );
         }
         for (name, file) in [("settings", "pending_settings.txt"), ("certs", "pending_certs.txt")] {
-            if let Some(seconds) = status::pending(appliance, file) {
-                self.add(
+            match status::pending(appliance, file) {
+                Ok(None) => {}
+                Ok(Some(seconds)) => self.add(
                     Severity::Warning,
                     format_args!("a change of {name} waits to be confirmed, and is undone in {seconds} seconds"),
                     format_args!("POST /{name}/confirm keeps it"),
-                );
+                ),
+                Err(error) => self.add(
+                    Severity::Error,
+                    format_args!("cannot read {error}: a change of {name} may wait, so no other is accepted"),
+                    format_args!("reboot; if it is still there, `rm -r` it"),
+                ),
             }
         }
     }

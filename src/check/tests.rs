@@ -177,12 +177,44 @@ fn each_thing_that_is_wrong_is_named() {
         (
             "nojson",
             |i| i.write("usr/jidoteki-admin-api.json", "{", 0o644),
-            "/usr/jidoteki-admin-api.json is not valid JSON (EOF while parsing an object at line 1 column 1), so only the default endpoints are enabled",
+            "/usr/jidoteki-admin-api.json is not valid JSON (EOF while parsing an object at line 1 column 1), so only the default endpoints are enabled, and nobody can claim this appliance",
+        ),
+        (
+            "configfolder",
+            |i| {
+                i.remove("usr/jidoteki-admin-api.json");
+                fs::create_dir(i.root.join("usr/jidoteki-admin-api.json")).unwrap();
+                i.mode("usr/jidoteki-admin-api.json", 0o644);
+            },
+            "/usr/jidoteki-admin-api.json cannot be read (Is a directory (os error 21)), so only the default endpoints are enabled, and nobody can claim this appliance",
+        ),
+        (
+            "token",
+            |i| fs::write(i.root.join("admin/etc/api.token"), b"\xff\n").unwrap(),
+            "cannot read /admin/etc/api.token: its first line is not UTF-8: nothing authenticates, and nobody can claim this appliance",
+        ),
+        (
+            "passphrase",
+            |i| {
+                fs::write(i.root.join("admin/etc/api.token.setup"), b"\n\xff\n").unwrap();
+                i.mode("admin/etc/api.token.setup", 0o660);
+            },
+            "cannot read /admin/etc/api.token.setup: its first line is empty: nobody knows whether first run is over",
+        ),
+        (
+            "tokens",
+            |i| i.write("admin/etc/api.tokens.json", "[", 0o640),
+            "cannot read /admin/etc/api.tokens.json: EOF while parsing a list at line 1 column 1: no named token is valid",
+        ),
+        (
+            "pending",
+            |i| fs::create_dir(i.root.join("admin/etc/pending_certs.txt")).unwrap(),
+            "cannot read /admin/etc/pending_certs.txt: Is a directory (os error 21): a change of certs may wait, so no other is accepted",
         ),
         (
             "noconfig",
             |i| i.remove("usr/jidoteki-admin-api.json"),
-            "/usr/jidoteki-admin-api.json cannot be read, so only the default endpoints are enabled",
+            "/usr/jidoteki-admin-api.json is not there, so only the default endpoints are enabled",
         ),
         (
             "field",

@@ -106,17 +106,21 @@ fn hand_over_confirm(turn: &mut Turn, name: &'static str, seconds: Option<u64>) 
 /// Refuses a change while another one waits to be confirmed.
 fn check_nothing_pending(call: &Call<'_, '_>, file: &str, confirm: &str) -> Result<(), Error> {
     match status::pending(call.appliance, file) {
-        None => Ok(()),
-        Some(seconds) => Err(Error::Bad(format!(
+        Ok(None) => Ok(()),
+        Ok(Some(seconds)) => Err(Error::Bad(format!(
             "A change waits to be confirmed: POST {confirm}, or wait {seconds} seconds until it is undone"
         ))),
+        Err(error) => Err(Error::Disk("Cannot tell whether a change waits to be confirmed", error)),
     }
 }
 
 /// The member `pending` of an answer, with the comma before it; empty where nothing waits.
 fn pending_member(call: &Call<'_, '_>, file: &str) -> String {
-    status::pending(call.appliance, file)
-        .map_or_else(String::new, |seconds| format!(",\"pending\":{{\"seconds-left\":{seconds}}}"))
+    let pending = status::pending(call.appliance, file).unwrap_or_else(|error| {
+        log::error!("cannot tell whether a change waits to be confirmed: {error}");
+        None
+    });
+    pending.map_or_else(String::new, |seconds| format!(",\"pending\":{{\"seconds-left\":{seconds}}}"))
 }
 
 /// The members `status` and `log` of a job whose answer is something else, with the comma before them; empty where it
