@@ -4,6 +4,7 @@
 use crate::audit::timestamp;
 use crate::clock;
 use crate::job::JobError;
+use crate::json::quote;
 use crate::keys::Scope;
 use crate::multipart::MultipartError;
 use crate::response::{Response, Wait};
@@ -23,6 +24,8 @@ pub enum Error {
     NotFound,
     /// Nothing is there, and this is why.
     Absent(String),
+    /// Nothing is there yet, and these members, each with its value as JSON, tell how the attempt went.
+    NotYet(Vec<(&'static str, String)>),
     /// The caller is not who it must be; with a word for one who tried to sign.
     Unauthenticated(Option<Fault>),
     /// The caller's key may not do this.
@@ -82,6 +85,7 @@ impl fmt::Display for Error {
             Error::Internal(what) => f.write_str(what),
             Error::NotFound
             | Error::Absent(_)
+            | Error::NotYet(_)
             | Error::Unauthenticated(_)
             | Error::NotAllowed(_)
             | Error::Foreign(_)
@@ -116,6 +120,7 @@ impl Error {
             | Error::Forbidden => true,
             Error::NotFound
             | Error::Absent(_)
+            | Error::NotYet(_)
             | Error::Expected(_)
             | Error::MethodNotAllowed(_)
             | Error::Bad(_)
@@ -135,7 +140,7 @@ impl Error {
             log::error!("{log}");
         }
         let (status, message) = match &self {
-            Error::NotFound => ("404 Not Found", None),
+            Error::NotFound | Error::NotYet(_) => ("404 Not Found", None),
             Error::Absent(reason) => ("404 Not Found", Some(reason.clone())),
             Error::Unauthenticated(_) => ("403 Forbidden", Some("Authentication error".to_owned())),
             Error::NotAllowed(scope) => {
@@ -165,14 +170,17 @@ impl Error {
         };
         let mut members = Vec::new();
         if let Error::Job(_, JobError::Running(_) | JobError::Excluded { .. }) = self {
-            members.push(("Error-Code", ALREADY_RUNNING.to_owned()));
+            members.push(("Error-Code", quote(ALREADY_RUNNING)));
         }
         if let Error::Invalid(invalid) = &self {
-            members.push(("Field", invalid.name.clone()));
+            members.push(("Field", quote(&invalid.name)));
         }
         if let Error::Unauthenticated(Some(Fault(hint))) = self {
             // A client with a wrong clock can sign by ours.
-            members.extend([("Hint", hint.to_owned()), ("Server-Time", clock::now().to_string())]);
+            members.extend([("Hint", quote(hint)), ("Server-Time", quote(&clock::now().to_string()))]);
+        }
+        if let Error::NotYet(told) = &self {
+            members.extend(told.iter().cloned());
         }
         let response = Response::error(status, message.as_deref(), first_run, &members);
         match self {

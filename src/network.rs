@@ -15,6 +15,11 @@ const DNS1: Rule = Rule::new("dns1", [ADDRESS, ""], 3, 45);
 const DNS2: Rule = Rule::new("dns2", [ADDRESS, ""], 3, 45);
 const NTPSERVER: Rule = Rule::new("ntpserver", [ALPHANUMERIC, ".-:"], 3, 255);
 
+/// Characters of a name that the kernel takes for the machine's own.
+const MAX_HOSTNAME: usize = 64;
+/// Characters of any name of a machine.
+const MAX_NAME: usize = 253;
+
 /// How the appliance gets its address. Half of a static set is neither.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NetworkSettings {
@@ -33,28 +38,134 @@ pub enum NetworkSettings {
         interface: String,
         /// The appliance's own name.
         hostname: String,
-        /// The appliance's own address, as it was written.
-        address: String,
-        /// Whether the address is of IPv4 or IPv6 says how the mask is written.
-        family: Family,
-        /// A dotted mask, or the length of the prefix with or without `/`, as it was written.
+        /// The appliance's own address.
+        address: Address,
+        /// How many bits of it are the network's.
+        prefix: u8,
+        /// The same as it was written: a dotted mask, or the length of the prefix with or without `/`.
         netmask: String,
-        /// The way out.
-        gateway: String,
-        /// Up to two name servers, as they were written.
-        dns: Vec<String>,
+        /// The way out, which may lie outside the network.
+        gateway: Address,
+        /// Up to two name servers.
+        dns: Vec<Address>,
         /// Where it takes the time from; empty for its default.
         ntpserver: String,
     },
 }
 
-/// The version of the Internet Protocol.
+/// An address, with the spelling of the client: `network.conf` keeps that for who has always read it so, and whatever is
+/// compared is the value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    /// The value.
+    pub value: IpAddr,
+    /// How the client wrote it.
+    pub text: String,
+}
+
+impl Address {
+    /// Reads an address, and judges whether a machine that others reach can have it. `Loopback::Allowed` is for servers: a
+    /// resolver or a tunnel on the machine itself.
+    pub fn parse(name: &str, text: String, loopback: Loopback) -> Result<Address, InvalidOption> {
+        let Ok(value) = text.parse::<IpAddr>() else {
+            return Err(InvalidOption::new(name, "an IPv4 or IPv6 address"));
+        };
+        if !is_host(value) || (loopback == Loopback::Refused && value.is_loopback()) {
+            let but = if loopback == Loopback::Refused { "loopback, " } else { "" };
+            return Err(InvalidOption::new(
+                name,
+                &format!("the address of a machine, not one that is {but}unspecified, multicast or reserved"),
+            ));
+        }
+        Ok(Address { value, text })
+    }
+
+    fn family(&self) -> u32 {
+        width(self.value)
+    }
+}
+
+/// Whether an address may be one of the machine's own, which only it reaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Family {
-    /// Version 4.
-    V4,
-    /// Version 6.
-    V6,
+pub enum Loopback {
+    /// It may.
+    Allowed,
+    /// It may not.
+    Refused,
+}
+
+/// Whether a packet can be sent to one machine there.
+fn is_host(address: IpAddr) -> bool {
+    match address {
+        // 0.0.0.0/8, and 224.0.0.0/4 and 240.0.0.0/4 with the broadcast address.
+        IpAddr::V4(address) => !matches!(address.octets()[0], 0 | 224..),
+        // Unspecified and the old embeddings of IPv4 (::/96 but ::1, ::ffff:0:0/96), which no interface can have.
+        IpAddr::V6(address) => {
+            let high = address.to_bits() >> 32;
+            !address.is_multicast() && (address.is_loopback() || (high != 0 && high != 0xffff))
+        }
+    }
+}
+
+fn width(address: IpAddr) -> u32 {
+    match address {
+        IpAddr::V4(_) => 32,
+        IpAddr::V6(_) => 128,
+    }
+}
+
+/// The bits of an address behind the network's, and how many they are.
+fn host_bits(address: IpAddr, prefix: u8) -> (u128, u32) {
+    let bits = match address {
+        IpAddr::V4(address) => u128::from(address.to_bits()),
+        IpAddr::V6(address) => address.to_bits(),
+    };
+    let n_bits = width(address).saturating_sub(u32::from(prefix));
+    (bits & 1_u128.checked_shl(n_bits).map_or(u128::MAX, |above| above - 1), n_bits)
+}
+
+/// Whether it is the address of the network itself, or the one by which IPv4 reaches all in it. A network of one or two
+/// addresses has neither.
+fn is_of_all(address: IpAddr, prefix: u8) -> bool {
+    let (bits, n_bits) = host_bits(address, prefix);
+    n_bits > 1 && (bits == 0 || (address.is_ipv4() && bits == (1 << n_bits) - 1))
+}
+
+/// Whether both are in one network of that length.
+fn is_same_network(one: IpAddr, other: IpAddr, prefix: u8) -> bool {
+    let network = |address: IpAddr| match address {
+        IpAddr::V4(address) => u128::from(address.to_bits()).checked_shr(32 - u32::from(prefix.min(32))),
+        IpAddr::V6(address) => address.to_bits().checked_shr(128 - u32::from(prefix.min(128))),
+    };
+    one.is_ipv4() == other.is_ipv4() && network(one) == network(other)
+}
+
+/// A name of a machine by RFC 1123, without a dot at its end, of at most `max` characters. A name that ends in a number would
+/// be taken for an address.
+fn host_name(name: &str, text: &str, max: usize) -> Result<String, InvalidOption> {
+    let host = text.strip_suffix('.').unwrap_or(text);
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    let ends_in_number = host.rsplit_once('.').is_some_and(|(_, last)| last.bytes().all(|byte| byte.is_ascii_digit()));
+    if host.len() <= max && host.split('.').all(is_label) && !ends_in_number {
+        return Ok(host.to_owned());
+    }
+    Err(InvalidOption::new(
+        name,
+        &format!("a host name: at most {max} characters, in labels of 1 to 63 letters, digits and inner hyphens"),
+    ))
+}
+
+/// A server that has a name or an address.
+fn server(name: &str, text: &str) -> Result<String, InvalidOption> {
+    if text.parse::<IpAddr>().is_ok() {
+        return Address::parse(name, text.to_owned(), Loopback::Allowed).map(|address| address.text);
+    }
+    host_name(name, text, MAX_NAME)
 }
 
 /// Everything optional, as it comes from the client; lives only inside `parse`.
@@ -113,35 +224,27 @@ impl NetworkSettings {
             dns2: optional(network, &DNS2)?,
             ntpserver: optional(network, &NTPSERVER)?,
         };
-        for (name, value) in [("dns1", &wire.dns1), ("dns2", &wire.dns2)] {
-            if let Some(value) = value {
-                address(name, value)?;
+        let hostname = host_name("hostname", &wire.hostname, MAX_HOSTNAME)?;
+        let given = (wire.ip_address, wire.netmask, wire.gateway);
+        let own = match &given {
+            (Some(address), Some(netmask), Some(gateway)) => Some(own(address, netmask, gateway)?),
+            (None, _, _) | (_, None, _) | (_, _, None) => None,
+        };
+        let mut dns = Vec::new();
+        for (name, value) in [("dns1", wire.dns1), ("dns2", wire.dns2)] {
+            if let Some(text) = value {
+                dns.push(Address::parse(name, text, Loopback::Allowed)?);
             }
         }
+        let ntpserver = wire.ntpserver.map_or(Ok(String::new()), |text| server("ntpserver", &text))?;
         network.check_numbers()?;
-        let ntpserver = wire.ntpserver.unwrap_or_default();
-        match (wire.ip_address, wire.netmask, wire.gateway) {
-            (None, None, None) => {
-                Ok(NetworkSettings::Dhcp { interface: wire.interface, hostname: wire.hostname, ntpserver })
+        let interface = wire.interface;
+        match (given, own) {
+            ((None, None, None), _) => Ok(NetworkSettings::Dhcp { interface, hostname, ntpserver }),
+            ((_, Some(netmask), _), Some((address, prefix, gateway))) => {
+                Ok(NetworkSettings::Static { interface, hostname, address, prefix, netmask, gateway, dns, ntpserver })
             }
-            (Some(ip_address), Some(netmask), Some(gateway)) => {
-                let family = address("ip_address", &ip_address)?;
-                check_netmask(&netmask, family)?;
-                if address("gateway", &gateway)? != family {
-                    return Err(InvalidOption::new("gateway", "an address of the same family as ip_address"));
-                }
-                Ok(NetworkSettings::Static {
-                    interface: wire.interface,
-                    hostname: wire.hostname,
-                    address: ip_address,
-                    family,
-                    netmask,
-                    gateway,
-                    dns: [wire.dns1, wire.dns2].into_iter().flatten().collect(),
-                    ntpserver,
-                })
-            }
-            (ip_address, netmask, _) => {
+            ((ip_address, netmask, _), _) => {
                 let missing = if ip_address.is_none() {
                     "ip_address"
                 } else if netmask.is_none() {
@@ -175,14 +278,15 @@ impl NetworkSettings {
                 conf.quoted("hostname", hostname);
                 conf.quoted("ntpserver", ntpserver);
             }
-            NetworkSettings::Static { interface, hostname, address, family, netmask, gateway, dns, ntpserver } => {
+            NetworkSettings::Static { interface, hostname, address, netmask, gateway, dns, ntpserver, .. } => {
                 conf.bare("interface", interface);
-                conf.bare("ip", address);
-                match family {
-                    Family::V4 => conf.bare("subnet", netmask),
-                    Family::V6 => conf.bare("subnet_ipv6", netmask),
+                conf.bare("ip", &address.text);
+                match address.value {
+                    IpAddr::V4(_) => conf.bare("subnet", netmask),
+                    IpAddr::V6(_) => conf.bare("subnet_ipv6", netmask),
                 }
-                conf.bare("router", gateway);
+                conf.bare("router", &gateway.text);
+                let dns: Vec<&str> = dns.iter().map(|server| server.text.as_str()).collect();
                 conf.quoted("dns", &dns.join(" "));
                 conf.quoted("hostname", hostname);
                 conf.quoted("ntpserver", ntpserver);
@@ -194,11 +298,18 @@ impl NetworkSettings {
     /// `network.json`: the client's own object with our `mode` first.
     pub fn to_json(&self, network: &Object) -> String {
         let mut text = format!("{{\"mode\":\"{}\"", self.mode());
+        let (NetworkSettings::Dhcp { hostname, ntpserver, .. } | NetworkSettings::Static { hostname, ntpserver, .. }) =
+            self;
         for (name, value) in network.members().filter(|(name, _)| *name != "mode") {
             text.push(',');
             text.push_str(&json::quote(name));
             text.push(':');
-            text.push_str(&json::compact(value.get()));
+            // A dot at the end of a name is dropped there too.
+            match name {
+                "hostname" => text.push_str(&json::quote(hostname)),
+                "ntpserver" if !ntpserver.is_empty() => text.push_str(&json::quote(ntpserver)),
+                _ => text.push_str(&json::compact(value.get())),
+            }
         }
         text.push_str("}\n");
         text
@@ -228,30 +339,50 @@ fn text(network: &Object, rule: &Rule) -> Result<Option<String>, InvalidOption> 
     }
 }
 
-/// Checks that a text which has only the characters of an address is one.
-pub fn address(name: &str, value: &str) -> Result<Family, InvalidOption> {
-    match value.parse() {
-        Ok(IpAddr::V4(_)) => Ok(Family::V4),
-        Ok(IpAddr::V6(_)) => Ok(Family::V6),
-        Err(_) => Err(InvalidOption::new(name, "an IPv4 or IPv6 address")),
+/// The machine's own address, the length of its network's prefix, and the way out.
+fn own(address: &str, netmask: &str, gateway: &str) -> Result<(Address, u8, Address), InvalidOption> {
+    let address = Address::parse("ip_address", address.to_owned(), Loopback::Refused)?;
+    let prefix = prefix(netmask, address.value)?;
+    if is_of_all(address.value, prefix) {
+        return Err(InvalidOption::new(
+            "ip_address",
+            "an address of one machine, not the network's own or its broadcast",
+        ));
     }
+    let gateway = Address::parse("gateway", gateway.to_owned(), Loopback::Refused)?;
+    if gateway.family() != address.family() {
+        return Err(InvalidOption::new("gateway", "an address of the same family as ip_address"));
+    }
+    if gateway.value == address.value {
+        return Err(InvalidOption::new("gateway", "another address than ip_address"));
+    }
+    // The address of an IPv6 network itself is that of its routers.
+    let is_inside = is_same_network(gateway.value, address.value, prefix);
+    if is_inside && gateway.value.is_ipv4() && is_of_all(gateway.value, prefix) {
+        return Err(InvalidOption::new("gateway", "an address of one machine, not the network's own or its broadcast"));
+    }
+    Ok((address, prefix, gateway))
 }
 
-/// A mask of the address's own family, or the length of its prefix with or without `/`.
-fn check_netmask(value: &str, family: Family) -> Result<(), InvalidOption> {
-    let prefix = value.strip_prefix('/').unwrap_or(value);
-    let is_digits = !prefix.is_empty() && prefix.bytes().all(|byte| byte.is_ascii_digit());
-    let is_good = match (family, value.parse::<IpAddr>()) {
-        (Family::V4, Ok(IpAddr::V4(mask))) => mask.to_bits().leading_ones() + mask.to_bits().trailing_zeros() >= 32,
-        (Family::V6, Ok(IpAddr::V6(mask))) => mask.to_bits().leading_ones() + mask.to_bits().trailing_zeros() >= 128,
-        (Family::V4, _) => is_digits && prefix.parse().is_ok_and(|length: u8| length <= 32),
-        (Family::V6, _) => is_digits && prefix.parse().is_ok_and(|length: u8| length <= 128),
+/// The length of the prefix, of a mask of the address's own family, or of that length with or without `/`.
+fn prefix(netmask: &str, address: IpAddr) -> Result<u8, InvalidOption> {
+    let length = netmask.strip_prefix('/').unwrap_or(netmask);
+    let is_digits = !length.is_empty() && length.bytes().all(|byte| byte.is_ascii_digit());
+    let of_mask = |bits: u128, n_bits: u32| {
+        let ones = (bits << (128 - n_bits)).leading_ones();
+        (ones + bits.trailing_zeros().min(n_bits) >= n_bits).then_some(ones)
     };
-    let allowed = match family {
-        Family::V4 => "a mask such as 255.255.255.0, or the length of a prefix such as /24",
-        Family::V6 => "the length of a prefix such as /64",
+    let ones = match (address, netmask.parse::<IpAddr>()) {
+        (IpAddr::V4(_), Ok(IpAddr::V4(mask))) => of_mask(u128::from(mask.to_bits()), 32),
+        (IpAddr::V6(_), Ok(IpAddr::V6(mask))) => of_mask(mask.to_bits(), 128),
+        _ if is_digits => length.parse().ok().filter(|length| *length <= width(address)),
+        _ => None,
     };
-    if is_good { Ok(()) } else { Err(InvalidOption::new("netmask", allowed)) }
+    let allowed = match address {
+        IpAddr::V4(_) => "a mask such as 255.255.255.0, or the length of a prefix such as /24",
+        IpAddr::V6(_) => "the length of a prefix such as /64",
+    };
+    ones.and_then(|ones| u8::try_from(ones).ok()).ok_or_else(|| InvalidOption::new("netmask", allowed))
 }
 
 #[cfg(test)]
@@ -304,21 +435,23 @@ mod tests {
     #[test]
     fn a_mask_is_contiguous_and_of_the_addresss_family() {
         for (mask, v4, v6) in [
-            ("255.255.255.0", true, false),
-            ("0.0.0.0", true, false),
-            ("255.0.255.0", false, false),
-            ("/24", true, true),
-            ("64", false, true),
-            ("129", false, false),
-            ("/24/", false, false),
-            ("//24", false, false),
-            ("+24", false, false),
-            ("ffff:ffff::", false, true),
-            ("ffff:0:ffff::", false, false),
-            ("/", false, false),
+            ("255.255.255.0", Some(24), None),
+            ("0.0.0.0", Some(0), None),
+            ("255.255.255.255", Some(32), None),
+            ("255.0.255.0", None, None),
+            ("/24", Some(24), Some(24)),
+            ("64", None, Some(64)),
+            ("129", None, None),
+            ("/24/", None, None),
+            ("//24", None, None),
+            ("+24", None, None),
+            ("ffff:ffff::", None, Some(32)),
+            ("::", None, Some(0)),
+            ("ffff:0:ffff::", None, None),
+            ("/", None, None),
         ] {
-            let is_good = [Family::V4, Family::V6].map(|family| check_netmask(mask, family).is_ok());
-            assert_eq!(is_good, [v4, v6], "{mask}");
+            let lengths = ["10.0.0.2", "fe80::2"].map(|address| prefix(mask, address.parse().unwrap()).ok());
+            assert_eq!(lengths, [v4, v6], "{mask}");
         }
     }
 
@@ -331,5 +464,129 @@ mod tests {
     #[test]
     fn a_value_that_is_no_string_is_named() {
         assert_eq!(parse(r#","dns1":{"a":1}"#), Err("Invalid option: dns1. Allowed: a string".to_owned()));
+    }
+
+    /// The field at fault of a static set with these, or `None`.
+    fn fault(address: &str, netmask: &str, gateway: &str) -> Option<String> {
+        let members = format!(r#","ip_address":"{address}","netmask":"{netmask}","gateway":"{gateway}""#);
+        let text = format!(r#"{{"interface":"eth0","hostname":"test.host"{members}}}"#);
+        NetworkSettings::parse(&Object::parse(&text).unwrap()).err().map(|fault| fault.name)
+    }
+
+    #[test]
+    fn an_address_that_no_machine_can_have_is_refused_with_its_field() {
+        for address in [
+            "127.0.0.1",
+            "127.255.0.9",
+            "0.0.0.0",
+            "0.1.2.3",
+            "224.0.0.5",
+            "239.255.255.255",
+            "240.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "::2",
+            "::192.0.2.1",
+            "::ffff:192.0.2.1",
+            "ff02::1",
+            "FF0E::7",
+        ] {
+            let (mask, other) = if address.contains(':') { ("/64", "2001:db8::1") } else { ("/24", "192.0.2.1") };
+            assert_eq!(fault(address, mask, other).as_deref(), Some("ip_address"), "{address}");
+            let own = if address.contains(':') { "2001:db8::7" } else { "192.0.2.7" };
+            assert_eq!(fault(own, mask, address).as_deref(), Some("gateway"), "{address}");
+        }
+    }
+
+    #[test]
+    fn the_address_of_all_in_a_network_is_nobodys() {
+        for (address, netmask, gateway, wanted) in [
+            ("192.0.2.0", "/24", "192.0.2.1", Some("ip_address")),
+            ("192.0.2.255", "255.255.255.0", "192.0.2.1", Some("ip_address")),
+            ("192.0.3.0", "/23", "192.0.2.1", None),
+            ("192.0.3.255", "/23", "192.0.2.1", Some("ip_address")),
+            ("10.255.255.255", "/8", "10.0.0.1", Some("ip_address")),
+            ("192.0.2.0", "/31", "192.0.2.1", None),
+            ("192.0.2.255", "/32", "192.0.2.1", None),
+            ("192.0.2.7", "/24", "192.0.2.0", Some("gateway")),
+            ("192.0.2.7", "/24", "192.0.2.255", Some("gateway")),
+            ("192.0.2.7", "/24", "192.0.2.7", Some("gateway")),
+            ("192.0.2.7", "/32", "198.51.100.1", None),
+            ("192.0.2.7", "/24", "198.51.100.0", None),
+            ("2001:db8::", "/64", "2001:db8::1", Some("ip_address")),
+            ("2001:db8::", "/127", "2001:db8::1", None),
+            ("2001:db8::", "/128", "fe80::1", None),
+            ("2001:db8::ffff:ffff:ffff:ffff", "/64", "2001:db8::", None),
+            ("2001:0DB8:0000:0000:0000:0000:0000:0010", "64", "2001:db8::10", Some("gateway")),
+            ("10.0.0.2", "/0", "10.0.0.1", None),
+        ] {
+            assert_eq!(fault(address, netmask, gateway).as_deref(), wanted, "{address} {netmask} {gateway}");
+        }
+    }
+
+    #[test]
+    fn a_host_name_is_one_by_rfc_1123() {
+        let label = "a".repeat(63);
+        let longest = format!("{label}.b");
+        for (name, wanted) in [
+            ("box", Some("box")),
+            ("box.", Some("box")),
+            ("3com.net", Some("3com.net")),
+            ("x--y.z", Some("x--y.z")),
+            ("123", Some("123")),
+            (label.as_str(), Some(label.as_str())),
+            (&"a".repeat(64), None),
+            (".box", None),
+            ("a..b", None),
+            ("box..", None),
+            ("...", None),
+            ("a-.b", None),
+            ("a.-b", None),
+            ("1.2.3.4", None),
+            ("host.300", None),
+            (&longest, None),
+            (&longest[1..], Some(&longest[1..])),
+        ] {
+            assert_eq!(host_name("hostname", name, MAX_HOSTNAME).ok().as_deref(), wanted, "{name}");
+        }
+        let long = [label.as_str(); 4].join(".");
+        assert_eq!(server("ntpserver", &long[2..]).ok().as_deref(), Some(&long[2..]));
+        for (name, is_good) in [
+            (long.as_str(), false),
+            ("pool.ntp.org.", true),
+            ("192.0.2.1", true),
+            ("2001:db8::1", true),
+            ("127.0.0.1", true),
+            ("224.0.1.1", false),
+            ("0.0.0.0", false),
+            ("::ffff:1.2.3.4", false),
+            ("1.2.3", false),
+            ("a:b", false),
+            ("ntp:123", false),
+        ] {
+            assert_eq!(server("ntpserver", name).is_ok(), is_good, "{name}");
+        }
+        let network = Object::parse(r#"{"interface":"eth0","hostname":"box.","ntpserver":"ntp.example."}"#).unwrap();
+        let settings = NetworkSettings::parse(&network).unwrap();
+        assert_eq!(settings.to_conf(), "mode=dhcp\ninterface=eth0\nhostname=\"box\"\nntpserver=\"ntp.example\"\n");
+        assert_eq!(
+            settings.to_json(&network),
+            "{\"mode\":\"dhcp\",\"interface\":\"eth0\",\"hostname\":\"box\",\"ntpserver\":\"ntp.example\"}\n"
+        );
+    }
+
+    #[test]
+    fn a_name_server_may_be_on_the_machine_itself() {
+        for (server, is_good) in [
+            ("127.0.0.53", true),
+            ("::1", true),
+            ("8.8.8.8", true),
+            ("0.0.0.0", false),
+            ("224.0.0.251", false),
+            ("ff02::fb", false),
+        ] {
+            assert_eq!(parse(&format!(r#","dns1":"{server}""#)).is_ok(), is_good, "{server}");
+        }
     }
 }

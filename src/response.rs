@@ -103,7 +103,8 @@ impl Response {
         })
     }
 
-    /// An answer that is no success; `error.rs` alone makes these. Its members come in the order that clients know.
+    /// An answer that is no success; `error.rs` alone makes these. Its members come in the order that clients know, each
+    /// with its value as JSON.
     pub fn error(
         status: &'static str,
         message: Option<&str>,
@@ -119,7 +120,7 @@ impl Response {
             }
         }
         for (name, value) in members {
-            member(name, quote(value));
+            member(name, value.clone());
         }
         body.push('}');
         let response = Response::new(status, "application/json", Body::Bytes(body.into_bytes()));

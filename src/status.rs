@@ -137,6 +137,16 @@ fn seconds_left(text: &str) -> Option<u64> {
     (left > 0).then_some(left)
 }
 
+/// The same until the change is settled: without seconds while it is taken back. The job takes the file away when the
+/// state of before is in force.
+pub fn unsettled(appliance: &Appliance, file: &str) -> Option<u64> {
+    let left = pending(appliance, file).unwrap_or_else(|error| {
+        log::error!("cannot tell whether a change waits to be confirmed: {error}");
+        None
+    });
+    left.or_else(|| appliance.etc_file(file).exists().then_some(0))
+}
+
 /// The end of a log: its last ten lines joined by newlines, without a final one; `None` where there is no log.
 pub fn tail(path: &Path) -> Option<String> {
     let mut file = appliance::open(path).ok()?;

@@ -1,7 +1,7 @@
 //! Storage settings that are valid once they exist, and the two files that jobs read them from (behaviour, section 7).
 
 use crate::json::{self, Object};
-use crate::network;
+use crate::network::{Address, Loopback};
 use crate::rule::{ADDRESS, ALPHANUMERIC, InvalidOption, PRINTABLE, Rule};
 use crate::shell_conf::ShellConf;
 use serde_json::Value;
@@ -69,7 +69,10 @@ impl StorageSettings {
             let value = text(storage, rule.name)?.ok_or_else(|| rule.wrong_length())?;
             rule.check(&value)?;
             if *rule == ADDRESS_OF_SERVER {
-                network::address("ip", &value)?;
+                Address::parse("ip", value.clone(), Loopback::Allowed)?;
+            }
+            if rule.name == "port" && !is_port(&value) {
+                return Err(InvalidOption::new("port", "1 to 65535"));
             }
             values.push((rule.name, value));
         }
@@ -120,6 +123,10 @@ fn text(storage: &Object, name: &str) -> Result<Option<String>, InvalidOption> {
     }
 }
 
+fn is_port(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok_and(|port| port > 0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -158,6 +165,35 @@ mod tests {
             ),
         ] {
             assert_eq!(parse(text), Err(message.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_port_is_one_and_a_server_is_a_machine() {
+        for (port, is_good) in [
+            ("\"1\"", true),
+            ("\"65535\"", true),
+            ("10809", true),
+            ("\"0\"", false),
+            ("0", false),
+            ("\"65536\"", false),
+            ("99999", false),
+            ("\"-1\"", false),
+            ("-1", false),
+            ("1.5", false),
+            ("\"1/2\"", false),
+            ("\".\"", false),
+            ("1e3", false),
+        ] {
+            let fault = parse(&format!(r#"{{"type":"nbd","export_name":"a/b","ip":"10.0.0.1","port":{port}}}"#));
+            assert_eq!(fault.is_ok(), is_good, "{port}: {fault:?}");
+            assert!(is_good || fault.unwrap_err().contains("port"), "{port}");
+        }
+        for (ip, is_good) in
+            [("127.0.0.1", true), ("0.0.0.0", false), ("224.0.0.1", false), ("::", false), ("fe80::1", true)]
+        {
+            let fault = parse(&format!(r#"{{"type":"nfs","mount_options":"rw,x","ip":"{ip}","share":"/x/y"}}"#));
+            assert_eq!(fault.is_ok(), is_good, "{ip}");
         }
     }
 }

@@ -406,6 +406,53 @@ pub const CASES: &[Case] = &[
             r#"{"network":{"mode":"dhcp","interface":"eth0"},"app":{"name":"testapp"},"status":"failed","log":"[1][SYSTEM] no"}"#,
         ),
     ),
+    given(
+        &[
+            ("etc/network.json", None),
+            ("etc/status_settings.txt", Some("failed\n")),
+            ("etc/status_error_settings.txt", Some("There is no interface eth7\n")),
+            ("log/update_settings.log", Some("[1][SYSTEM] no\n")),
+        ],
+        get(
+            "no settings yet, and why the first change failed",
+            "/api/v1/admin/settings?token=yourtoken",
+            404,
+            r#"{"Status":"404 Not Found","status":"failed","log":"[1][SYSTEM] no","error-message":"There is no interface eth7"}"#,
+        ),
+    ),
+    given(
+        &[("etc/network.json", None)],
+        get("no settings yet", "/api/v1/admin/settings?token=yourtoken", 404, NOT_FOUND),
+    ),
+    given(
+        &[("etc/pending_settings.txt", Some("boot_id=another\ndeadline=1\nuntil=1\n"))],
+        get(
+            "settings that are being taken back are pending until they are back",
+            "/api/v1/admin/settings?token=yourtoken",
+            200,
+            r#"{"network":{"mode":"dhcp","interface":"eth0"},"app":{"name":"testapp"},"pending":{"seconds-left":0}}"#,
+        ),
+    ),
+    given(
+        &[("etc/status_settings.txt", Some("running\n")), ("log/update_settings.log", None)],
+        get(
+            "settings of a change that was cut off are pending until they are taken back",
+            "/api/v1/admin/settings?token=yourtoken",
+            200,
+            r#"{"network":{"mode":"dhcp","interface":"eth0"},"app":{"name":"testapp"},"pending":{"seconds-left":0},"status":"failed","log":null,"error-message":"The change was interrupted: it ended without a result"}"#,
+        ),
+    ),
+    post(
+        "no address of the machine itself",
+        "/api/v1/admin/settings?token=yourtoken",
+        Body::Form(&[(
+            "settings",
+            r#"{"network":{"interface":"eth0","hostname":"new.host","ip_address":"127.0.0.1","netmask":"/8","gateway":"127.0.0.2"}}"#,
+        )]),
+        400,
+        r#"{"Status":"400 Bad Request","Error-Message":"Invalid option: ip_address. Allowed: the address of a machine, not one that is loopback, unspecified, multicast or reserved","Field":"ip_address"}"#,
+        &[],
+    ),
     get(
         "the settings in force",
         "/api/v1/admin/settings?token=yourtoken",
@@ -495,6 +542,27 @@ pub const CASES: &[Case] = &[
         "/api/v1/admin/storage?token=yourtoken",
         200,
         r#"{"storage":{"type":"local"},"options":["local","nfs"]}"#,
+    ),
+    given(
+        &[
+            ("etc/storage.json", None),
+            ("etc/status_storage.txt", Some("failed\n")),
+            ("etc/status_error_storage.txt", Some("The storage settings could not be applied\n")),
+        ],
+        get(
+            "no storage yet, and why the first change failed",
+            "/api/v1/admin/storage?token=yourtoken",
+            404,
+            r#"{"Status":"404 Not Found","status":"failed","log":null,"error-message":"The storage settings could not be applied"}"#,
+        ),
+    ),
+    post(
+        "no server where no machine can be",
+        "/api/v1/admin/storage?token=yourtoken",
+        Body::Form(&[("settings", r#"{"storage":{"type":"nfs","mount_options":"rw,x","share":"/x/y","ip":"0.0.0.0"}}"#)]),
+        400,
+        r#"{"Status":"400 Bad Request","Error-Message":"Invalid option: ip. Allowed: the address of a machine, not one that is unspecified, multicast or reserved","Field":"ip"}"#,
+        &[],
     ),
     given(
         &[("usr/storage-options.json", Some(""))],

@@ -9,6 +9,12 @@
 # So .undo without pending is a job that was cut off, and pending without .undo a change that stays. Both are gone when
 # nothing is open.
 
+# tell_failed NAME REASON: how a change went, for GET. The reason first: it is asked for with the status.
+tell_failed() {
+	put_line "$ADMIN/etc/status_error_$1.txt" "$2"
+	put_line "$ADMIN/etc/status_$1.txt" failed
+}
+
 # keep_files NAME FILE:MODE...: before the first of them changes.
 keep_files() {
 	local undo="$STATE/$1.undo" file number=0

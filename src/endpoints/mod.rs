@@ -22,11 +22,12 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::first_run::FirstRun;
 use crate::jobs::Job;
+use crate::json;
 use crate::request::Request;
 use crate::response::{Response, Wait};
 use crate::rule::InvalidOption;
 use crate::signature::BodyProof;
-use crate::status::{self, JobStatus};
+use crate::status::{self, JobStatus, Phase};
 use crate::token::Token;
 use crate::upload::{self, Field, Form, Reading, Sender};
 use std::io;
@@ -114,24 +115,57 @@ fn check_nothing_pending(call: &Call<'_, '_>, file: &str, confirm: &str) -> Resu
     }
 }
 
-/// The member `pending` of an answer, with the comma before it; empty where nothing waits.
+/// The member `pending` of an answer, with the comma before it; empty where nothing waits. It stays, with no seconds left,
+/// while a change is taken back, so that nobody takes its values for those in force.
 fn pending_member(call: &Call<'_, '_>, file: &str) -> String {
-    let pending = status::pending(call.appliance, file).unwrap_or_else(|error| {
-        log::error!("cannot tell whether a change waits to be confirmed: {error}");
-        None
-    });
-    pending.map_or_else(String::new, |seconds| format!(",\"pending\":{{\"seconds-left\":{seconds}}}"))
+    status::unsettled(call.appliance, file)
+        .map_or_else(String::new, |seconds| format!(",\"pending\":{{\"seconds-left\":{seconds}}}"))
 }
 
-/// The members `status` and `log` of a job whose answer is something else, with the comma before them; empty where it
-/// never said how it went, as the ancestor's never does.
-fn status_members(call: &Call<'_, '_>, job: Job, file: &str, log: &str) -> String {
-    if !call.appliance.etc_file(file).exists() {
-        return String::new();
+/// What the files of a job whose answer is something else are called.
+struct Told {
+    job: Job,
+    status: &'static str,
+    message: &'static str,
+    log: &'static str,
+}
+
+impl Told {
+    /// How the last change went, as members with their values as JSON; none where the job never said, as the ancestor's
+    /// never does.
+    fn members(&self, call: &Call<'_, '_>) -> Vec<(&'static str, String)> {
+        if !call.appliance.etc_file(self.status).exists() {
+            return Vec::new();
+        }
+        let status = self.status(call);
+        let log = status::tail(&call.appliance.log_file(self.log));
+        let mut members =
+            vec![("status", status::or_null(status.word.as_deref())), ("log", status::or_null(log.as_deref()))];
+        let message = match status.phase {
+            Phase::AsSaid => call.appliance.trimmed_text(&call.appliance.etc_file(self.message)),
+            Phase::Starting => None,
+            Phase::Interrupted => Some("The change was interrupted: it ended without a result".to_owned()),
+        };
+        members.extend(message.map(|message| ("error-message", json::quote(&message))));
+        members
     }
-    let status = JobStatus::read(call.appliance, job, None, file);
-    let log = status::tail(&call.appliance.log_file(log));
-    format!(",\"status\":{},\"log\":{}", status::or_null(status.word.as_deref()), status::or_null(log.as_deref()))
+
+    fn status(&self, call: &Call<'_, '_>) -> JobStatus {
+        JobStatus::read(call.appliance, self.job, None, self.status)
+    }
+
+    /// The answer where there is nothing to tell but how the first change went.
+    fn nothing_yet(&self, call: &Call<'_, '_>) -> Error {
+        Error::NotYet(self.members(call))
+    }
+}
+
+/// Members as they stand behind others.
+fn joined(members: Vec<(&str, String)>) -> String {
+    members
+        .iter()
+        .flat_map(|(name, value)| [",".to_owned(), json::quote(name), ":".to_owned(), value.clone()])
+        .collect()
 }
 
 /// The fault of a form without a field that it must have.

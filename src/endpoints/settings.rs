@@ -1,17 +1,25 @@
 //! `/settings`: the network, and what the application needs to know.
 
 use super::turn::Turn;
-use super::{Call, check_nothing_pending, confirm_seconds, hand_over_confirm, missing, pending_member, status_members};
+use super::{Call, Told, check_nothing_pending, confirm_seconds, hand_over_confirm, joined, missing, pending_member};
 use crate::auth::Admin;
 use crate::error::Error;
 use crate::jobs::Job;
 use crate::json::{self, Object};
 use crate::network::SettingsFiles;
 use crate::response::Response;
-use crate::status;
+use crate::status::{self, Phase};
 use serde_json::value::RawValue;
 
 const PENDING: &str = "pending_settings.txt";
+/// The member `pending` of a change that is taken back.
+const NO_TIME_LEFT: &str = ",\"pending\":{\"seconds-left\":0}";
+const TOLD: Told = Told {
+    job: Job::Settings,
+    status: "status_settings.txt",
+    message: "status_error_settings.txt",
+    log: "update_settings.log",
+};
 
 /// `POST /settings`
 pub fn post(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
@@ -42,14 +50,19 @@ pub fn confirm(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
 
 /// `GET /settings`
 pub fn get(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
-    let read = |name| status::read_json(&call.appliance.etc_file(name)).ok_or(Error::NotFound);
+    let read = |name| status::read_json(&call.appliance.etc_file(name)).ok_or_else(|| TOLD.nothing_yet(call));
     let (network, app) = (read("network.json")?, read("app.json")?);
+    // What an interrupted change has left is taken back within the minute; until then it is not in force either.
+    let pending = match pending_member(call, PENDING) {
+        none if none.is_empty() && TOLD.status(call).phase == Phase::Interrupted => NO_TIME_LEFT.to_owned(),
+        pending => pending,
+    };
     Ok(Response::json(format!(
         "{{\"network\":{},\"app\":{}{}{}}}",
         json::compact(&network),
         json::compact(&app),
-        pending_member(call, PENDING),
-        status_members(call, Job::Settings, "status_settings.txt", "update_settings.log")
+        pending,
+        joined(TOLD.members(call))
     )))
 }
 

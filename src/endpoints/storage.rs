@@ -2,7 +2,7 @@
 
 use super::settings::parse_document;
 use super::turn::Turn;
-use super::{Call, missing, status_members};
+use super::{Call, Told, joined, missing};
 use crate::auth::Admin;
 use crate::error::Error;
 use crate::jobs::Job;
@@ -11,6 +11,13 @@ use crate::response::Response;
 use crate::status;
 use crate::storage::StorageSettings;
 use serde_json::value::RawValue;
+
+const TOLD: Told = Told {
+    job: Job::Storage,
+    status: "status_storage.txt",
+    message: "status_error_storage.txt",
+    log: "update_storage.log",
+};
 
 /// `POST /storage`
 pub fn post(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
@@ -33,7 +40,7 @@ pub fn undo(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
 
 /// `GET /storage`: what was stored, and the types that could be.
 pub fn get(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
-    let stored = status::read_object(&call.appliance.etc_file("storage.json")).ok_or(Error::NotFound)?;
+    let stored = status::read_object(&call.appliance.etc_file("storage.json")).ok_or_else(|| TOLD.nothing_yet(call))?;
     // An image without the file has no storage to tell of; one whose file says nothing offers what is always there.
     if !call.appliance.storage_options_file().exists() {
         return Err(Error::NotFound);
@@ -45,6 +52,5 @@ pub fn get(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
         .collect();
     let options: Vec<String> = status::storage_options(call.appliance).iter().map(|option| quote(option)).collect();
     members.push(format!("\"options\":[{}]", options.join(",")));
-    let status = status_members(call, Job::Storage, "status_storage.txt", "update_storage.log");
-    Ok(Response::json(format!("{{{}{status}}}", members.join(","))))
+    Ok(Response::json(format!("{{{}{}}}", members.join(","), joined(TOLD.members(call)))))
 }
