@@ -3,6 +3,7 @@
 //! Every build has them, with or without the command line for people. A job that runs as root asks one of them where text
 //! has to be parsed, compared or judged, so that the root side uses the same types as the web side.
 
+use crate::adapters;
 use crate::appliance::Appliance;
 use crate::derive;
 use crate::gate;
@@ -17,8 +18,13 @@ pub type Arguments<'a> = &'a mut dyn Iterator<Item = OsString>;
 type Command = fn(Arguments<'_>, &Appliance) -> Result<ExitCode, String>;
 
 /// Every command, by its name.
-const COMMANDS: &[(&str, Command)] =
-    &[(job::GATE_ASK, gate::ask), ("gate-answer", gate::answer), ("conf", derive::conf)];
+const COMMANDS: &[(&str, Command)] = &[
+    (job::GATE_ASK, gate::ask),
+    ("gate-answer", gate::answer),
+    ("conf", derive::conf),
+    ("conf-mode", derive::mode),
+    ("network", adapters::network),
+];
 
 /// Runs the command that the arguments name; `None` if they name none of these.
 pub fn run(mut arguments: impl Iterator<Item = OsString>, appliance: &Appliance) -> Option<ExitCode> {

@@ -11,6 +11,26 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
+/// Prints the word for `network.sh` of what stands in `network.conf`, which an image may have written by itself: `static`,
+/// `dhcp`, or `none` where there is no such file. For any other word of the image's own it prints nothing.
+pub fn mode(_: Arguments<'_>, appliance: &Appliance) -> Result<ExitCode, String> {
+    let content = match appliance::read(&appliance.etc().join("network.conf")) {
+        Ok(content) => content,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => b"mode=none".to_vec(),
+        Err(error) => return Err(error.to_string()),
+    };
+    let text = String::from_utf8_lossy(&content);
+    let value = text.lines().find_map(|line| line.trim().strip_prefix("mode="));
+    let mode = match value.map(|value| value.trim_matches(['"', '\''])) {
+        Some("static") => "static",
+        Some("dhcp") => "dhcp",
+        Some("none") => "none",
+        Some(_) | None => "",
+    };
+    writeln!(io::stdout(), "{mode}").map_err(|error| error.to_string())?;
+    Ok(ExitCode::SUCCESS)
+}
+
 /// Derives the files of a change in a folder of root's. Arguments: `settings` or `storage`, the folder. Where the JSON is
 /// not valid it says why on standard output, in words that a client may read, and fails.
 pub fn conf(arguments: Arguments<'_>, appliance: &Appliance) -> Result<ExitCode, String> {

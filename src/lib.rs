@@ -38,6 +38,7 @@ pub mod endpoints;
 pub mod routes;
 // For jobs and units: commands of the executable that no person types.
 pub mod derive;
+pub mod adapters;
 pub mod commands;
 // For people at a terminal.
 #[cfg(feature = "cli")]

@@ -260,6 +260,37 @@ impl NetworkSettings {
         }
     }
 
+    /// The interface to configure.
+    pub fn interface(&self) -> &str {
+        match self {
+            NetworkSettings::Dhcp { interface, .. } | NetworkSettings::Static { interface, .. } => interface,
+        }
+    }
+
+    /// The appliance's own name.
+    pub fn hostname(&self) -> &str {
+        match self {
+            NetworkSettings::Dhcp { hostname, .. } | NetworkSettings::Static { hostname, .. } => hostname,
+        }
+    }
+
+    /// Where it takes the time from; empty for its default.
+    pub fn ntpserver(&self) -> &str {
+        match self {
+            NetworkSettings::Dhcp { ntpserver, .. } | NetworkSettings::Static { ntpserver, .. } => ntpserver,
+        }
+    }
+
+    /// Whether the way out is not in the appliance's own network, so that it must be told to be on the same wire.
+    pub fn is_gateway_outside(&self) -> bool {
+        match self {
+            NetworkSettings::Dhcp { .. } => false,
+            NetworkSettings::Static { address, prefix, gateway, .. } => {
+                !is_same_network(address.value, gateway.value, *prefix)
+            }
+        }
+    }
+
     /// The job's word for these settings.
     pub fn mode(&self) -> &'static str {
         match self {
@@ -298,8 +329,7 @@ impl NetworkSettings {
     /// `network.json`: the client's own object with our `mode` first.
     pub fn to_json(&self, network: &Object) -> String {
         let mut text = format!("{{\"mode\":\"{}\"", self.mode());
-        let (NetworkSettings::Dhcp { hostname, ntpserver, .. } | NetworkSettings::Static { hostname, ntpserver, .. }) =
-            self;
+        let (hostname, ntpserver) = (self.hostname(), self.ntpserver());
         for (name, value) in network.members().filter(|(name, _)| *name != "mode") {
             text.push(',');
             text.push_str(&json::quote(name));

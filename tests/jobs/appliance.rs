@@ -51,6 +51,7 @@ pub struct Appliance {
 pub struct Outcome {
     pub code: Option<i32>,
     pub stdout: String,
+    #[allow(dead_code, reason = "shown where a test fails")]
     pub stderr: String,
 }
 

@@ -1,119 +1,240 @@
-//! `network.sh`: what it makes of network.conf for systemd-networkd and for ifupdown, and that `none`
-//! takes all of it back. The tools themselves are fakes that record; a booted machine has the real ones.
+//! `network.sh`: what it makes of network.json for each manager of a network, in a network namespace of its own with two
+//! interfaces. The managers are stand-ins that read our files as the real ones do; a booted machine has the real ones.
 
-use super::appliance::{Appliance, Outcome, repository, under_each_shell};
+use super::appliance::{Appliance, is_root, under_each_shell};
 use std::fs;
+use std::thread;
 
-const STATIC: &str = "mode=static\ninterface=eth0\nip=192.0.2.7\nsubnet=255.255.240.0\nrouter=192.0.2.1\n\
-                      dns=\"192.0.2.2 192.0.2.3\"\nhostname=\"new.host\"\nntpserver=\"ntp.example\"\n";
-const STATIC_6: &str =
-    "mode=static\ninterface=eth0\nip=2001:DB8::7\nsubnet_ipv6=/64\nrouter=2001:db8::1\nhostname=\"new.host\"\n";
-const DHCP: &str = "mode=dhcp\ninterface=eth0\nhostname=\"new.host\"\n";
+const STATIC: &str = r#"{"mode":"static","interface":"eth0","hostname":"new.host","ip_address":"192.0.2.7","netmask":"255.255.240.0","gateway":"192.0.2.1","dns1":"192.0.2.2","dns2":"192.0.2.3","ntpserver":"ntp.example"}"#;
+const BARE: &str = r#"{"mode":"static","interface":"eth0","hostname":"new.host","ip_address":"192.0.2.8","netmask":"/20","gateway":"192.0.2.1"}"#;
+const MOVED: &str = r#"{"mode":"static","interface":"eth1","hostname":"new.host","ip_address":"192.0.2.7","netmask":"/20","gateway":"192.0.2.1"}"#;
+const LONG_6: &str = r#"{"mode":"static","interface":"eth0","hostname":"new.host","ip_address":"2001:0DB8:0000:0000:0001:0000:0000:0010","netmask":"64","gateway":"2001:db8:0:0:1::1"}"#;
+const OUTSIDE: &str = r#"{"mode":"static","interface":"eth0","hostname":"new.host","ip_address":"192.0.2.7","netmask":"/32","gateway":"198.51.100.1"}"#;
+const OUTSIDE_6: &str = r#"{"mode":"static","interface":"eth0","hostname":"new.host","ip_address":"2001:db8::7","netmask":"/128","gateway":"fe80::1"}"#;
+const DHCP: &str = r#"{"mode":"dhcp","interface":"eth0","hostname":"new.host"}"#;
 
-const INTERFACES: &str = "auto lo\niface lo inet loopback\n\n# The first.\nallow-hotplug eth0 eth1\niface eth0 inet dhcp\n\
-                          \tmetric 5\n\niface eth1 inet manual\nsource /etc/network/interfaces.d/*\n";
+const INTERFACES: &str = "auto lo\niface lo inet loopback\n\n# The first.\nauto eth0\nallow-hotplug eth1\n\
+                          iface eth0 inet static\n\taddress 192.0.2.77/20\n\tgateway 192.0.2.1\n\n\
+                          iface eth1 inet manual\nsource /etc/network/interfaces.d/*\n";
+
+/// What stands in for systemd-networkd: our file in force, or the machine's own where there is none.
+const NETWORKCTL: &str = r#"
+[ "$1" = reconfigure ] || exit 0
+cd "$JIDO_ROOT_PATH/etc/systemd/network"
+for file in 05-jidoteki-down.network 05-jidoteki.network 50-own.network; do
+	[ -f "$file" ] && sed -n 's/^Name=//p' "$file" | grep -qw "$2" && break
+	file=
+done
+ip addr flush dev "$2" scope global
+[ -n "$file" ] || exit 0
+if grep -q ActivationPolicy=down "$file"; then ip link set "$2" down; exit 0; fi
+ip link set "$2" up
+value() { sed -n "s/^$1=//p" "$file"; }
+[ -z "$(value DHCP)" ] || ip addr add 192.0.2.99/20 dev "$2"
+[ -z "$(value Address)" ] || ip addr add "$(value Address)" dev "$2" nodad
+onlink=
+[ -z "$(value GatewayOnLink)" ] || onlink=onlink
+[ -z "$(value Gateway)" ] || ip route replace default via "$(value Gateway)" dev "$2" $onlink
+"#;
+
+/// What stands in for ifup: a stanza of static or dhcp, in any of the files.
+const IFUP: &str = r#"
+shift
+cat "$JIDO_ROOT_PATH/etc/network/interfaces" "$JIDO_ROOT_PATH"/etc/network/interfaces.d/* 2>/dev/null |
+	awk -v name="$1" '$1 == "iface" { on = $2 == name; if (on) print "method", $4 } on && NF == 2 { print $1, $2 }' >"$JIDO_ROOT_PATH/stanza"
+ip link set "$1" up
+while read -r word value; do
+	case $word in
+	method) [ "$value" != dhcp ] || ip addr add 192.0.2.99/20 dev "$1" ;;
+	address) ip addr add "$value" dev "$1" nodad || exit 1 ;;
+	gateway) ip route add default via "$value" dev "$1" onlink || exit 1 ;;
+	esac
+done <"$JIDO_ROOT_PATH/stanza"
+"#;
+const IFDOWN: &str = "shift; ip addr flush dev \"$1\" scope global; ip link set \"$1\" down";
+
+/// What stands in for NetworkManager, which has its own state in a file.
+const NMCLI: &str = r#"
+file=$JIDO_ROOT_PATH/etc/NetworkManager/system-connections/jidoteki.nmconnection
+value() { sed -n "s/^$1=//p" "$file"; }
+case "$*" in
+*GENERAL.STATE*) echo '100 (connected)' ;;
+'connection up'*)
+	name=$(value interface-name)
+	ip addr flush dev "$name" scope global
+	ip link set "$name" up
+	own=$(value address1)
+	if [ -z "$own" ]; then ip addr add 192.0.2.99/20 dev "$name"; exit; fi
+	ip addr add "${own%,*}" dev "$name" nodad
+	ip route replace default via "${own#*,}" dev "$name" onlink
+	for server in $(value dns | tr ';' ' '); do echo "nameserver $server"; done >"$JIDO_ROOT_PATH/etc/resolv.conf"
+	;;
+'device connect'*)
+	ip link set "$3" up
+	[ "$3" != eth0 ] || { ip addr add 192.0.2.77/20 dev eth0; ip route add default via 192.0.2.1 dev eth0; }
+	;;
+'device disconnect'*) ip addr flush dev "$3"; ip link set "$3" down ;;
+esac
+"#;
+
+const MANAGERS: [&str; 3] = ["networkd", "ifupdown", "NetworkManager"];
 
 fn prepare(appliance: &Appliance, manager: &str) {
     let script = appliance.path("admin/bin/network.sh");
-    fs::copy(repository().join("cgi-bin/network.sh"), script).unwrap();
+    fs::copy(super::appliance::repository().join("cgi-bin/network.sh"), script).unwrap();
     appliance.write("machine/etc/hostname", "old\n");
     appliance.write("machine/etc/hosts", "127.0.0.1\tlocalhost\n127.0.1.1\told\n");
-    appliance.write("machine/etc/resolv.conf", "nameserver 192.0.2.99\n");
-    fs::create_dir_all(appliance.path("machine/etc/systemd")).unwrap();
-    if manager == "ifupdown" {
-        appliance.write("machine/etc/network/interfaces", INTERFACES);
-        appliance.write("machine/run/network/ifstate", "eth0=eth0\n");
+    appliance.write("machine/etc/resolv.conf", "search own.example\nnameserver 192.0.2.99\noptions rotate\n");
+    fs::create_dir_all(appliance.path("machine/etc/systemd/timesyncd.conf.d")).unwrap();
+    match manager {
+        "networkd" => appliance.write(
+            "machine/etc/systemd/network/50-own.network",
+            "[Match]\nName=eth0\n\n[Network]\nAddress=192.0.2.77/20\nGateway=192.0.2.1\n",
+        ),
+        "ifupdown" => {
+            appliance.write("machine/etc/network/interfaces", INTERFACES);
+            appliance.write("machine/etc/network/interfaces.d/50-cloud-init", "auto eth2\niface eth2 inet dhcp\n");
+            appliance.write("machine/run/network/ifstate", "eth0=eth0\n");
+        }
+        _ => {
+            fs::create_dir_all(appliance.path("machine/etc/NetworkManager/system-connections")).unwrap();
+            fs::create_dir_all(appliance.path("machine/etc/NetworkManager/conf.d")).unwrap();
+        }
     }
-    appliance.answer("systemctl", &format!("[ {manager} = networkd ]"));
-    appliance.hook("fakes/ip", "case \"$*\" in '-o addr'*) echo '2: eth0 inet 192.0.2.7/20 scope global'; echo '2: eth0 inet6 2001:db8::7/64' ;; esac");
+    appliance.answer("systemctl", &format!("case \"$*\" in *timesyncd*|*{manager}*) ;; *) exit 1 ;; esac"));
+    appliance.answer("networkctl", NETWORKCTL);
+    appliance.answer("ifup", IFUP);
+    appliance.answer("ifdown", IFDOWN);
+    fs::copy(appliance.path("fakes/ifup"), appliance.path("fakes/nmcli")).unwrap();
+    appliance.answer("nmcli", NMCLI);
 }
 
-fn network(appliance: &Appliance, mode: &str) -> Outcome {
-    let output = appliance
-        .command(&appliance.path("admin/bin/network.sh"))
-        .arg(mode)
-        .env("JIDO_ROOT_PATH", appliance.path("machine"))
-        .output()
-        .unwrap();
-    Outcome {
-        code: output.status.code(),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+/// Runs steps in a namespace, in which eth0 is as the machine's own files say. `change JSON` in a step puts settings in
+/// force as the job does.
+fn machine(appliance: &Appliance, steps: &str) -> String {
+    let script = format!(
+        r#"
+        set -eu
+        ip link set lo up
+        for n in 0 1; do ip link add "eth$n" type veth peer name "peer$n"; ip link set "peer$n" up; done
+        ip link set eth0 up
+        ip addr add 192.0.2.77/20 dev eth0
+        ip route add default via 192.0.2.1 dev eth0
+        hostname old 2>/dev/null || echo old >/proc/sys/kernel/hostname
+        change() {{
+            printf '%s\n' "$2" >"$JIDO_ADMIN_PATH/etc/network.json"
+            "$JIDO_ADMIN_PATH/bin/network.sh" "$1" || echo "exit $?"
+        }}
+        addresses() {{ ip -o addr show scope global | awk '{{ print $2, $4 }}' | tr '\n' ';'; ip route show default | awk '{{ print "by", $3, $5 }}'; ip -6 route show default | awk '{{ print "by", $3, $5 }}'; }}
+        {steps}"#
+    );
+    let mut command = appliance.command("/usr/bin/unshare".as_ref());
+    if !is_root() {
+        command.arg("--map-root-user");
     }
+    command.args(["--net", "--uts", "/bin/sh", "-c", &script]).env("JIDO_ROOT_PATH", appliance.path("machine"));
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{:?}: {text}{errors}\n{}", appliance.shell, appliance.record());
+    text
 }
 
+/// What the machine has after these settings.
 #[track_caller]
-fn apply(appliance: &Appliance, mode: &str, conf: &str) {
-    appliance.write("etc/network.conf", conf);
-    let outcome = network(appliance, mode);
-    assert_eq!(outcome.code, Some(0), "{:?}: {outcome:?}", appliance.shell);
+fn check(appliance: &Appliance, mode: &str, json: &str, wanted: &str) {
+    let text = machine(appliance, &format!("change {mode} '{json}'; addresses"));
+    assert_eq!(text, wanted, "{:?}\n{}", appliance.shell, appliance.record());
+}
+
+fn with_each_manager(test: impl Fn(&Appliance, &str)) {
+    for manager in MANAGERS {
+        under_each_shell(|appliance| {
+            prepare(appliance, manager);
+            test(appliance, manager);
+        });
+    }
+}
+
+/// The machine's files with what is in them, but for the stand-ins' own.
+fn files(appliance: &Appliance) -> Vec<(String, String)> {
+    let names = appliance.files("machine").into_iter().filter(|name| !name.ends_with('/') && name != "stanza");
+    names.map(|name| (appliance.read(&format!("machine/{name}")), name)).collect()
 }
 
 #[test]
-fn networkd_gets_a_file_and_is_told() {
-    for (mode, conf, body) in [
-        ("static", STATIC, "Address=192.0.2.7/20\nGateway=192.0.2.1\nDNS=192.0.2.2\nDNS=192.0.2.3\nNTP=ntp.example\n"),
-        ("static", STATIC_6, "Address=2001:db8::7/64\nGateway=2001:db8::1\n"),
-        ("dhcp", DHCP, "DHCP=yes\n"),
-    ] {
+fn each_manager_gives_the_address_that_was_asked_for() {
+    with_each_manager(|appliance, manager| {
+        check(appliance, "static", STATIC, "eth0 192.0.2.7/20;by 192.0.2.1 eth0\n");
+        assert_eq!(appliance.read("machine/etc/hostname"), "new.host\n");
+        assert_eq!(appliance.read("machine/etc/hosts"), "127.0.0.1\tlocalhost\n127.0.1.1\tnew.host new\n");
+        let resolv_conf = appliance.read("machine/etc/resolv.conf");
+        assert!(resolv_conf.contains("nameserver 192.0.2.2\nnameserver 192.0.2.3\n"), "{manager}: {resolv_conf}");
+        assert!(!resolv_conf.contains("192.0.2.99"), "{manager}: {resolv_conf}");
+        check(appliance, "dhcp", DHCP, "eth0 192.0.2.99/20;");
+    });
+}
+
+#[test]
+fn an_address_as_people_paste_it_is_the_same_address() {
+    with_each_manager(|appliance, _| {
+        check(appliance, "static", LONG_6, "eth0 2001:db8::1:0:0:10/64;by 2001:db8::1:0:0:1 eth0\n");
+    });
+}
+
+#[test]
+fn a_gateway_outside_the_network_is_a_way_out() {
+    with_each_manager(|appliance, _| {
+        check(appliance, "static", OUTSIDE, "eth0 192.0.2.7/32;by 198.51.100.1 eth0\n");
+        check(appliance, "static", OUTSIDE_6, "eth0 2001:db8::7/128;by fe80::1 eth0\n");
+    });
+}
+
+#[test]
+fn what_is_left_out_is_as_it_was_before_the_first_change() {
+    for manager in ["networkd", "ifupdown"] {
         under_each_shell(|appliance| {
-            prepare(appliance, "networkd");
-            apply(appliance, mode, conf);
-            assert_eq!(
-                appliance.read("machine/etc/systemd/network/05-jidoteki.network"),
-                format!(
-                    "# Made by jidoteki-admin-api from network.conf; a change here is overwritten.\n\
-                     [Match]\nName=eth0\n\n[Network]\n{body}"
-                )
-            );
-            assert!(
-                appliance.record().contains("networkctl reload\nnetworkctl reconfigure eth0\n"),
-                "{}",
-                appliance.record()
-            );
-            assert!(appliance.record().contains("hostname new.host\n"));
-            assert_eq!(appliance.read("machine/etc/hostname"), "new.host\n");
-            assert_eq!(appliance.read("machine/etc/hosts"), "127.0.0.1\tlocalhost\n127.0.1.1\tnew.host new\n");
+            prepare(appliance, manager);
+            let before = appliance.read("machine/etc/resolv.conf");
+            machine(appliance, &format!("change static '{STATIC}'"));
+            let text = appliance.read("machine/etc/resolv.conf");
+            assert!(text.contains("search own.example\noptions rotate\n"), "{text}");
+            assert!(appliance.exists("machine/etc/systemd/timesyncd.conf.d/jidoteki.conf"));
+            machine(appliance, &format!("change static '{BARE}'"));
+            assert_eq!(appliance.read("machine/etc/resolv.conf"), before);
+            assert!(!appliance.exists("machine/etc/systemd/timesyncd.conf.d/jidoteki.conf"));
+            machine(appliance, &format!("change static '{STATIC}'; change dhcp '{DHCP}'"));
+            assert_eq!(appliance.read("machine/etc/resolv.conf"), before);
         });
     }
 }
 
 #[test]
-fn ifupdown_gets_a_file_and_the_old_stanza_goes() {
-    for (mode, conf, stanza) in [
-        (
-            "static",
-            STATIC,
-            "iface eth0 inet static\n\taddress 192.0.2.7/20\n\tgateway 192.0.2.1\n\tdns-nameservers 192.0.2.2 192.0.2.3\n",
-        ),
-        (
-            "static",
-            STATIC_6,
-            "iface eth0 inet6 static\n\taddress 2001:db8::7/64\n\tgateway 2001:db8::1\n\tdad-attempts 0\n\taccept_ra 1\n",
-        ),
-        ("dhcp", DHCP, "iface eth0 inet dhcp\n"),
-    ] {
-        under_each_shell(|appliance| {
-            prepare(appliance, "ifupdown");
-            apply(appliance, mode, conf);
-            // A second time changes nothing more: the original is read, not what we made of it.
-            apply(appliance, mode, conf);
-            assert_eq!(
-                appliance.read("machine/etc/network/interfaces.d/jidoteki"),
-                format!(
-                    "# Made by jidoteki-admin-api from network.conf; a change here is overwritten.\nauto eth0\n{stanza}"
-                )
-            );
-            assert_eq!(
-                appliance.read("machine/etc/network/interfaces"),
-                "auto lo\niface lo inet loopback\n\n# The first.\nallow-hotplug eth1\niface eth1 inet manual\n\
-                 source /etc/network/interfaces.d/*\n"
-            );
-            let record = appliance.record();
-            let down = record.find("ifdown --force eth0\n").unwrap();
-            assert!(down < record.find("ifup --force eth0\n").unwrap(), "{record}");
-        });
-    }
+fn a_move_takes_the_first_interface_down_and_back_again() {
+    with_each_manager(|appliance, manager| {
+        let before = files(appliance);
+        let text = machine(
+            appliance,
+            &format!(
+                "change static '{MOVED}'; addresses
+                 change static '{STATIC}'; addresses
+                 change static '{MOVED}'; addresses
+                 rm \"$JIDO_ADMIN_PATH/etc/network.json\"; \"$JIDO_ADMIN_PATH/bin/network.sh\" none; addresses"
+            ),
+        );
+        assert_eq!(
+            text,
+            "eth1 192.0.2.7/20;by 192.0.2.1 eth1\neth0 192.0.2.7/20;by 192.0.2.1 eth0\n\
+             eth1 192.0.2.7/20;by 192.0.2.1 eth1\neth0 192.0.2.77/20;by 192.0.2.1 eth0\n",
+            "{manager} {:?}\n{}",
+            appliance.shell,
+            appliance.record()
+        );
+        if manager != "NetworkManager" {
+            assert_eq!(files(appliance), before, "{manager}");
+        }
+        assert!(!appliance.exists("admin/lib/network.before"));
+    });
 }
 
 #[test]
@@ -121,46 +242,64 @@ fn none_takes_everything_back() {
     for manager in ["networkd", "ifupdown"] {
         under_each_shell(|appliance| {
             prepare(appliance, manager);
-            let before: Vec<_> = appliance
-                .files("machine")
-                .into_iter()
-                .filter(|name| !name.ends_with('/'))
-                .map(|name| (appliance.read(&format!("machine/{name}")), name))
-                .collect();
-            apply(appliance, "static", STATIC);
-            apply(appliance, "dhcp", DHCP);
-            assert_eq!(network(appliance, "none").code, Some(0));
-            let after: Vec<_> = appliance
-                .files("machine")
-                .into_iter()
-                .filter(|name| !name.ends_with('/'))
-                .map(|name| (appliance.read(&format!("machine/{name}")), name))
-                .collect();
-            assert_eq!(after, before);
+            let before = files(appliance);
+            machine(
+                appliance,
+                &format!("change static '{STATIC}'; change dhcp '{DHCP}'; \"$JIDO_ADMIN_PATH/bin/network.sh\" none"),
+            );
+            assert_eq!(files(appliance), before, "{manager}");
         });
     }
 }
 
 #[test]
-fn an_address_that_does_not_appear_is_a_failure() {
-    let appliance = Appliance::new(super::appliance::Shell::Dash);
-    prepare(&appliance, "networkd");
-    appliance.write("etc/network.conf", STATIC.replace("192.0.2.7", "192.0.2.8"));
-    // Waiting is what takes the time here, so it does not.
-    appliance.hook("fakes/sleep", "exit 0");
-    let outcome = network(&appliance, "static");
-    assert_eq!(outcome.stderr, "network.sh: eth0 did not get its address\n");
-    assert_eq!(outcome.code, Some(1));
+fn each_failure_has_its_own_reason() {
+    // A manager that does nothing, or not all. Waiting is what takes the time, so they wait together.
+    let cases = [
+        ("no interface", "exit 0", STATIC.replace("eth0", "eth7"), "There is no interface eth7"),
+        ("a manager that fails", "exit 1", STATIC.to_owned(), "networkctl failed"),
+        ("no address", "exit 0", STATIC.to_owned(), "eth0 did not get the address 192.0.2.7/20"),
+        (
+            "another prefix",
+            "ip addr add 192.0.2.7/24 dev eth0 2>/dev/null; exit 0",
+            STATIC.to_owned(),
+            "eth0 did not get the address 192.0.2.7/20",
+        ),
+        (
+            "no way out",
+            "ip addr add 192.0.2.7/20 dev eth0 2>/dev/null; ip route del default 2>/dev/null; exit 0",
+            STATIC.to_owned(),
+            "eth0 has no default route by 192.0.2.1",
+        ),
+        (
+            "no name server",
+            "ip addr add 192.0.2.7/20 dev eth0 2>/dev/null; echo >\"$JIDO_ROOT_PATH/etc/resolv.conf\"; exit 0",
+            STATIC.to_owned(),
+            "The name server 192.0.2.2 is not in force",
+        ),
+    ];
+    thread::scope(|scope| {
+        for (what, networkctl, json, reason) in &cases {
+            scope.spawn(move || {
+                let appliance = Appliance::new(super::appliance::Shell::Dash);
+                prepare(&appliance, "networkd");
+                appliance.answer("networkctl", networkctl);
+                let text = machine(&appliance, &format!("change static '{json}'"));
+                assert_eq!(text, format!("Reason: {reason}\nexit 1\n"), "{what}");
+            });
+        }
+    });
 }
 
 #[test]
-fn without_a_manager_that_we_know_only_the_file_counts() {
+fn without_a_manager_that_we_know_the_settings_are_stored_and_not_applied() {
     under_each_shell(|appliance| {
         prepare(appliance, "none");
-        appliance.write("etc/network.conf", STATIC);
-        let outcome = network(appliance, "static");
-        assert_eq!(outcome.code, Some(0), "{outcome:?}");
-        assert_eq!(appliance.read("machine/etc/hostname"), "old\n");
+        let before = files(appliance);
+        let text = machine(appliance, &format!("change static '{STATIC}'; addresses"));
+        assert!(text.starts_with("Nothing that we know manages this network"), "{text}");
+        assert!(text.ends_with("exit 3\neth0 192.0.2.77/20;by 192.0.2.1 eth0\n"), "{text}");
+        assert_eq!(files(appliance), before);
     });
 }
 
@@ -169,9 +308,41 @@ fn on_the_way_up_only_files_are_written() {
     under_each_shell(|appliance| {
         prepare(appliance, "ifupdown");
         fs::remove_file(appliance.path("machine/run/network/ifstate")).unwrap();
-        appliance.hook("fakes/ip", "exit 1");
-        apply(appliance, "static", STATIC);
+        let text = machine(appliance, &format!("ip link del eth0; change static '{STATIC}'"));
+        assert_eq!(text, "");
         assert!(appliance.exists("machine/etc/network/interfaces.d/jidoteki"));
         assert!(!appliance.record().contains("ifup "), "{}", appliance.record());
     });
+}
+
+#[test]
+fn another_file_of_interfaces_does_not_set_ours_up_too() {
+    let appliance = Appliance::new(super::appliance::Shell::Dash);
+    prepare(&appliance, "ifupdown");
+    let cloud = "auto eth0\niface eth0 inet dhcp\n";
+    appliance.write("machine/etc/network/interfaces.d/50-cloud-init", cloud);
+    machine(&appliance, &format!("change static '{STATIC}'"));
+    assert_eq!(appliance.read("machine/etc/network/interfaces.d/50-cloud-init"), "");
+    // Nor does what is kept of it, which ifupdown would read there.
+    assert_eq!(appliance.files("machine/etc/network/interfaces.d"), ["50-cloud-init", "jidoteki"]);
+    machine(&appliance, "\"$JIDO_ADMIN_PATH/bin/network.sh\" none");
+    assert_eq!(appliance.read("machine/etc/network/interfaces.d/50-cloud-init"), cloud);
+}
+
+#[test]
+fn a_network_json_that_somebody_wrote_by_hand_is_judged_again() {
+    let appliance = Appliance::new(super::appliance::Shell::Dash);
+    prepare(&appliance, "ifupdown");
+    let before = files(&appliance);
+    for json in [
+        r#"{"interface":"eth0","hostname":"a.b","ip_address":"192.0.2.7","netmask":"/20","gateway":"\tup id >/root/x"}"#,
+        r#"{"interface":"eth0\n\tup id","hostname":"a.b","ip_address":"192.0.2.7","netmask":"/20","gateway":"192.0.2.1"}"#,
+        r#"{"interface":"eth0","hostname":"-F","ip_address":"192.0.2.7","netmask":"/20","gateway":"192.0.2.1"}"#,
+        "no json",
+        "",
+    ] {
+        let text = machine(&appliance, &format!("change static '{json}'"));
+        assert!(text.starts_with("Reason: ") && text.ends_with("exit 1\n"), "{json}: {text}");
+        assert_eq!(files(&appliance), before, "{json}");
+    }
 }

@@ -213,3 +213,41 @@ fn a_second_change_is_refused_while_one_waits() {
         assert_eq!(appliance.read("etc/network.conf"), STATIC);
     });
 }
+
+#[test]
+fn what_nothing_here_applies_is_stored_and_not_called_a_success() {
+    for hook in [None, Some("exit 3")] {
+        under_each_shell(|appliance| {
+            if let Some(hook) = hook {
+                appliance.hook("admin/bin/network.sh", hook);
+            }
+            upload(appliance, DHCP_JSON);
+            appliance.succeed("settings dhcp");
+            assert_eq!(appliance.read("admin/etc/status_settings.txt"), "stored\n");
+            assert_eq!(appliance.read("etc/network.conf"), DHCP);
+            let log = appliance.read("admin/log/update_settings.log");
+            assert!(log.contains("The settings are stored.") && !log.contains("successful"), "{log}");
+            check_nothing_open(appliance);
+        });
+    }
+}
+
+#[test]
+fn the_reason_of_a_failure_can_be_read() {
+    under_each_shell(|appliance| {
+        appliance.hook(
+            "admin/bin/network.sh",
+            "[ \"$1\" = none ] || { echo 'Reason: There is no interface eth7'; exit 1; }",
+        );
+        upload(appliance, DHCP_JSON);
+        let reason = "The network settings could not be applied: There is no interface eth7";
+        appliance.refuse("settings dhcp", reason);
+        assert_eq!(appliance.read("admin/etc/status_error_settings.txt"), format!("{reason}\n"));
+        assert_eq!(appliance.read("admin/etc/status_settings.txt"), "failed\n");
+        assert_eq!(in_force(appliance), [None, None, None]);
+        appliance.hook("admin/bin/network.sh", NETWORK);
+        upload(appliance, DHCP_JSON);
+        appliance.succeed("settings dhcp");
+        assert!(!appliance.exists("admin/etc/status_error_settings.txt"));
+    });
+}

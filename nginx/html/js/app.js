@@ -115,7 +115,9 @@ export function onTrial(kind, answer) {
 		delete ends[kind];
 		fill(trial, notice(tone, name, what, row(button('close', () => fill(trial)))));
 	};
-	if (left >= 0) {
+	// It is being taken back: what was told stays until that is over.
+	if (left === 0) return;
+	if (left > 0) {
 		ends[kind] = Date.now() + left * 1000;
 		if (!was) fill(trial, notice('warn', 'trialBegun', what, h('p', {'data-kind': kind}), row(button('keep', async () => {
 			await api.post(`/${kind}/confirm`, {});

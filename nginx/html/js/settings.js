@@ -71,10 +71,12 @@ export async function network(view) {
 				const answer = await find('/settings', {seconds: 4});
 				onTrial('settings', answer);
 				const isSame = ORDER.every(name => (answer?.network[name] || '') === (after[name] || ''));
-				if (answer?.pending) {
+				if (answer?.pending?.['seconds-left'] > 0) {
 					tried = true;
 					tell('good', 'onTrial');
-				} else if (isSame && (tried || ms > 4000)) return tell('good', 'inForce');
+				} else if (answer?.pending) tell('info', 'applying');
+				else if (isSame && answer.status === 'stored') return tell('warn', 'stored');
+				else if (isSame && (tried || ms > 4000)) return tell('good', 'inForce');
 				// The ancestor's job has no status.
 				else if (tried || answer?.status === 'failed' || ms > 45000) return tell('bad', 'notInForce', answer?.log);
 			} catch (error) {

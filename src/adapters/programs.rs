@@ -1,0 +1,42 @@
+//! The programs that make a network, which we only tell to look at their files. They get words of ours and names of
+//! interfaces, which are letters and digits.
+
+use std::process::{Command, Stdio};
+
+/// Runs a program to its end, its output in the log of the job.
+pub fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
+    let status = Command::new(program).args(arguments).stdin(Stdio::null()).status();
+    if status.is_ok_and(|status| status.success()) { Ok(()) } else { Err(format!("{program} failed")) }
+}
+
+/// The same where it does not matter how it ends: what should not be there may not be there already.
+pub fn try_run(program: &str, arguments: &[&str]) {
+    drop(run(program, arguments));
+}
+
+/// What a program prints for programs; `None` where it fails.
+pub fn ask(program: &str, arguments: &[&str]) -> Option<String> {
+    let output = Command::new(program).args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Whether a program is installed.
+pub fn is_installed(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+/// Whether a unit of systemd runs.
+pub fn is_active(unit: &str) -> bool {
+    ask("systemctl", &["is-active", "--quiet", unit]).is_some()
+}
+
+/// Whether a unit of systemd is started at boot.
+pub fn is_enabled(unit: &str) -> bool {
+    ask("systemctl", &["is-enabled", "--quiet", unit]).is_some()
+}
+
+/// Takes every address from an interface that others could reach.
+pub fn flush(interface: &str) {
+    try_run("ip", &["addr", "flush", "dev", interface, "scope", "global"]);
+}
