@@ -24,7 +24,7 @@ pub fn run() -> ExitCode {
     let folder =
         |name: &str, variable: &str| matches.get_one::<OsString>(name).cloned().or_else(|| std::env::var_os(variable));
     let appliance = Appliance::new(folder("admin", "JIDO_ADMIN_PATH"), folder("etc", "JIDO_ETC_PATH"));
-    let mut out = io::stdout().lock();
+    let mut out = Pipe { inner: io::stdout().lock(), is_closed: false };
     let result = match matches.subcommand() {
         Some(("hash", matches)) => hash(matches, &mut out),
         Some(("routes", _)) => routes(&mut out),
@@ -44,6 +44,32 @@ pub fn run() -> ExitCode {
             log::error!("{error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Standard output, which a reader such as `head` may close before we are through: that is no failure, and no reason to
+/// end with another status.
+struct Pipe<W> {
+    inner: W,
+    is_closed: bool,
+}
+
+impl<W: Write> Write for Pipe<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.is_closed {
+            return Ok(bytes.len());
+        }
+        match self.inner.write(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                self.is_closed = true;
+                Ok(bytes.len())
+            }
+            result => result,
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.is_closed { Ok(()) } else { self.inner.flush() }
     }
 }
 
@@ -311,8 +337,7 @@ fn check(appliance: &Appliance, out: &mut dyn Write) -> ExitCode {
             Severity::Error => "error",
             Severity::Warning => "warning",
         };
-        // A closed pipe is no reason to hide the exit status.
-        drop(writeln!(out, "{word}: {}\n  mend: {}", finding.problem, finding.remedy));
+        drop(writeln!(out, "{word}: {}\n  fix: {}", finding.problem, finding.remedy));
     }
     if findings.is_empty() {
         drop(writeln!(out, "nothing is wrong"));

@@ -4,9 +4,12 @@ use crate::appliance;
 use crate::clock;
 use std::ffi::OsString;
 use std::fs;
+use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 /// The user that the API runs as, and its group.
 pub const USER: &str = "jidoteki-admin-api";
@@ -25,7 +28,12 @@ pub struct Machine {
     pub is_root: bool,
     /// Bytes that can still be written into a folder.
     pub free: fn(&Path) -> Option<u64>,
+    /// Where the appliance answers; `None` where nobody is to be asked.
+    pub port: Option<u16>,
 }
+
+/// The port that `install.sh` lets the web server listen on.
+const PORT: u16 = 8443;
 
 /// What a program said.
 pub struct Said {
@@ -45,6 +53,7 @@ impl Machine {
             owner: 0,
             is_root: fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0),
             free: appliance::free_bytes,
+            port: Some(PORT),
         }
     }
 
@@ -69,9 +78,7 @@ impl Machine {
 
     /// Runs a program that only looks; `None` where there is none of that name.
     pub fn ask(&self, program: &str, arguments: &[&str]) -> Option<Said> {
-        let program =
-            std::env::split_paths(&self.path).map(|folder| folder.join(program)).find(|file| file.is_file())?;
-        let output = Command::new(program)
+        let output = Command::new(self.program(program)?)
             .args(arguments)
             .env_clear()
             .env("PATH", &self.path)
@@ -81,6 +88,76 @@ impl Machine {
             .ok()?;
         let text = [output.stdout, output.stderr].concat();
         Some(Said { is_good: output.status.success(), text: String::from_utf8_lossy(&text).into_owned() })
+    }
+
+    /// Sends bytes to a program and reads what it says, until it ends, says enough, or takes too long; then it is ended.
+    pub fn converse(
+        &self,
+        program: &str,
+        arguments: &[&str],
+        input: &[u8],
+        patience: Duration,
+        is_enough: impl Fn(&[u8]) -> bool,
+    ) -> Vec<u8> {
+        let mut said = Vec::new();
+        let Some(program) = self.program(program) else { return said };
+        let started = Command::new(program)
+            .args(arguments)
+            .env_clear()
+            .env("PATH", &self.path)
+            .env("LC_ALL", "C")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn();
+        let Ok(mut child) = started else { return said };
+        // Its input stays open: a program that reads the end of it may end before the answer has come.
+        let mut to = child.stdin.take();
+        drop(to.as_mut().map(|to| to.write_all(input).and_then(|()| to.flush())));
+        let (sender, receiver) = mpsc::channel::<Vec<u8>>();
+        if let Some(mut from) = child.stdout.take() {
+            std::thread::spawn(move || {
+                let mut piece = [0; 4096];
+                while let Ok(n @ 1..) = from.read(&mut piece) {
+                    if sender.send(piece[..n].to_vec()).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        let deadline = Instant::now() + patience;
+        while let Ok(piece) = receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            said.extend(piece);
+            if is_enough(&said) {
+                break;
+            }
+        }
+        drop(child.kill());
+        drop(child.wait());
+        said
+    }
+
+    /// The name of the program that listens on a port of IPv4 or IPv6; `None` where nobody does or nobody may know.
+    pub fn listener(&self, port: u16) -> Option<String> {
+        let tables = self.text("/proc/net/tcp") + &self.text("/proc/net/tcp6");
+        // "sl local_address rem_address st tx:rx tr:when retrnsmt uid timeout inode": state 0A is LISTEN.
+        let socket = tables.lines().find_map(|line| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let local = fields.get(1)?.rsplit_once(':')?.1;
+            let is_it = u16::from_str_radix(local, 16) == Ok(port) && *fields.get(3)? == "0A";
+            is_it.then(|| format!("socket:[{}]", fields.get(9).copied().unwrap_or_default()))
+        })?;
+        let processes = fs::read_dir(self.file("/proc")).ok()?.flatten();
+        let holds = |process: &Path| {
+            let files = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
+            files.into_iter().any(|file| fs::read_link(file.path()).is_ok_and(|to| to.as_os_str() == socket.as_str()))
+        };
+        let holder = processes.map(|entry| entry.path()).find(|process| holds(process))?;
+        Some(fs::read_to_string(holder.join("comm")).ok()?.trim().to_owned())
+    }
+
+    fn program(&self, name: &str) -> Option<PathBuf> {
+        std::env::split_paths(&self.path).map(|folder| folder.join(name)).find(|file| file.is_file())
     }
 
     /// Whether one of these programs runs.

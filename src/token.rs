@@ -75,6 +75,11 @@ impl Verifier {
         hex::encode(self.mac(&[method, path]).finalize().into_bytes())
     }
 
+    /// The tag that signs a text.
+    pub fn tag_of_text(&self, text: &str) -> [u8; 32] {
+        self.mac(&[text]).finalize().into_bytes().into()
+    }
+
     /// Whether `tag` signs `method` and `path`. Only lower-case hexadecimal is a tag, as with the ancestor.
     pub fn signs(&self, method: &str, path: &str, tag: &str) -> bool {
         let mut bytes = [0; 32];

@@ -18,4 +18,5 @@ mod http;
 mod jobs;
 mod jobs_table;
 mod manual;
+mod outside;
 mod signed;

@@ -4,6 +4,7 @@ use super::{AGAIN, Findings, Severity};
 use crate::appliance::Appliance;
 use crate::keys;
 use crate::machine::{Machine, USER};
+use sha2::{Digest, Sha256};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
@@ -62,6 +63,59 @@ impl Findings {
                 );
             }
             Ok(_) => {}
+        }
+    }
+
+    /// Lists that root's jobs read: they take none that others than root can change, and no path that is not whole.
+    pub(super) fn lists(&mut self, appliance: &Appliance, machine: &Machine) {
+        for name in ["backup.txt", "logs.txt", "debug.txt"] {
+            let path = appliance.etc_file(name);
+            let (Ok(metadata), Ok(text)) = (fs::metadata(&path), fs::read(&path)) else { continue };
+            let shown = path.display();
+            if metadata.uid() != machine.owner || metadata.mode() & 0o022 != 0 {
+                self.add(
+                    Severity::Error,
+                    format_args!("others than root may change {shown}, so jobs do not read it"),
+                    format_args!("chown root {shown} && chmod go-w {shown}"),
+                );
+            }
+            // The other two have words and commands in a line.
+            if name != "backup.txt" {
+                continue;
+            }
+            for (at, line) in text.split(|byte| *byte == b'\n').enumerate() {
+                let is_path = line.is_empty() || line[0] == b'#' || (line[0] == b'/' && line.len() > 1);
+                let has_dots = line.split(|byte| *byte == b'/').any(|part| part == b".." || part == b".");
+                if !is_path || has_dots || line.contains(&b'\t') {
+                    self.add(
+                        Severity::Warning,
+                        format_args!("line {} of {shown} is no absolute path, so no backup has it", at + 1),
+                        format_args!("correct it: a path a line, from / on, without . and .."),
+                    );
+                }
+            }
+        }
+    }
+
+    /// Scripts that `install.sh` found to be somebody else's, and left alone.
+    pub(super) fn kept(&mut self, appliance: &Appliance, machine: &Machine) {
+        for line in machine.text("/etc/jidoteki-admin-api/kept").lines() {
+            self.add(
+                Severity::Warning,
+                format_args!("{line} is not ours, or was changed: ./install.sh has kept it"),
+                format_args!("nothing, if that is meant; otherwise remove it and run ./install.sh again"),
+            );
+        }
+        for line in machine.text("/etc/jidoteki-admin-api/installed").lines() {
+            let Some((digest, path)) = line.split_once("  ") else { continue };
+            let is_script = Path::new(path).starts_with(appliance.admin().join("bin"));
+            if is_script && fs::read(path).is_ok_and(|text| hex::encode(Sha256::digest(&text)) != digest) {
+                self.add(
+                    Severity::Warning,
+                    format_args!("{path} was changed since it was installed"),
+                    format_args!("nothing, if that is meant; otherwise remove it and run ./install.sh again"),
+                );
+            }
         }
     }
 

@@ -2,7 +2,6 @@
 
 use super::{AGAIN, Findings, Severity};
 use crate::appliance::Appliance;
-use crate::job;
 use crate::jobs::Job;
 use crate::machine::{Machine, USER};
 use crate::status::{self, JobStatus, Phase};
@@ -38,13 +37,6 @@ impl Findings {
                     format_args!("send it again: POST /{name} is not blocked by it"),
                 );
             }
-        }
-        if job::is_running(appliance, Job::Update) {
-            self.add(
-                Severity::Warning,
-                format_args!("an update is running"),
-                format_args!("wait for it; GET /update tells how it goes"),
-            );
         }
         for (name, file) in [("settings", "pending_settings.txt"), ("certs", "pending_certs.txt")] {
             match status::pending(appliance, file) {

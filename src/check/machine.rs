@@ -1,9 +1,11 @@
 //! Disk, memory and clock of the machine.
 
+use super::certificate::DAY;
 use super::{Findings, Severity};
 use crate::appliance::Appliance;
 use crate::audit;
 use crate::machine::Machine;
+use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 /// Bytes that should be free for an update of usual size: 64 MiB.
@@ -16,6 +18,23 @@ const MIN_MEMORY: u64 = 64 << 20;
 const EARLIEST: u64 = 1_704_067_200;
 
 impl Findings {
+    /// What `network.sh` can make the network of a machine with.
+    pub(super) fn network(&mut self, machine: &Machine) {
+        let has_ifupdown = ["/sbin/ifup", "/usr/sbin/ifup"].iter().any(|path| machine.file(path).exists())
+            && machine.file("/etc/network/interfaces").exists();
+        // An image whose boot scripts read network.conf has a script of its own.
+        let is_ours = machine.text("/etc/jidoteki-admin-api/installed").contains("/bin/network.sh\n");
+        if is_ours && !has_ifupdown && !machine.runs(&["systemd-network"]) {
+            self.add(
+                Severity::Warning,
+                format_args!(
+                    "nothing manages the network that POST /settings could tell: no systemd-networkd, no ifupdown"
+                ),
+                format_args!("systemctl enable --now systemd-networkd, or put a network.sh of the image's own there"),
+            );
+        }
+    }
+
     pub(super) fn space(&mut self, appliance: &Appliance, machine: &Machine) {
         let places = [(appliance.uploads(), MIN_FREE, "uploads"), (appliance.log_file(""), MIN_FREE_LOG, "logs")];
         for (path, wanted, what) in places {
@@ -53,6 +72,15 @@ impl Findings {
                     "the clock says {}: certificates are not valid yet, and the logs have wrong times",
                     &shown[..10]
                 ),
+                format_args!("date -s 'YYYY-MM-DD HH:MM:SS', then hwclock -w"),
+            );
+        }
+        let executable = machine.file("/usr/local/bin/jidoteki-admin-api");
+        let installed = std::fs::metadata(&executable).ok().and_then(|metadata| u64::try_from(metadata.mtime()).ok());
+        if machine.now >= EARLIEST && installed.is_some_and(|installed| machine.now + DAY < installed) {
+            self.add(
+                Severity::Error,
+                format_args!("the clock says {}, which is before the day of the installation", &shown[..10]),
                 format_args!("date -s 'YYYY-MM-DD HH:MM:SS', then hwclock -w"),
             );
         }

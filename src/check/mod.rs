@@ -2,6 +2,7 @@
 
 mod certificate;
 mod configuration;
+mod door;
 mod files;
 mod jobs;
 mod logs;
@@ -42,6 +43,7 @@ pub fn findings(appliance: &Appliance, machine: &Machine) -> Vec<Finding> {
     findings.configuration(appliance);
     findings.folders(appliance);
     findings.scripts(appliance);
+    findings.lists(appliance, machine);
     findings.secrets(appliance);
     findings.space(appliance, machine);
     findings.clock(machine);
@@ -54,6 +56,9 @@ pub fn findings(appliance: &Appliance, machine: &Machine) -> Vec<Finding> {
         findings.sudo(appliance, machine);
         findings.web_server(appliance, machine);
         findings.unit(machine);
+        findings.kept(appliance, machine);
+        findings.network(machine);
+        findings.door(appliance, machine);
         findings.rotation(appliance, machine);
         findings.minute(appliance, machine);
         if !machine.is_root {

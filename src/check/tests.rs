@@ -30,7 +30,7 @@ impl Installation {
         let own = fs::metadata(&root).unwrap();
         let path = OsString::from(format!("{}/programs:/usr/bin:/bin", root.display()));
         let (owner, free) = (own.uid(), |_: &Path| Some(1 << 30));
-        let machine = Machine { root: root.clone(), path, now: NOW, owner, is_root: true, free };
+        let machine = Machine { root: root.clone(), path, now: NOW, owner, is_root: true, free, port: None };
         let installation = Installation { root, machine };
         for (folder, mode) in [
             ("admin/bin/jobs", 0o755),
@@ -174,6 +174,57 @@ fn a_good_installation_has_no_findings() {
 fn each_thing_that_is_wrong_is_named() {
     type Spoil = fn(&mut Installation);
     let cases: Vec<(&str, Spoil, &str)> = vec![
+        (
+            "taken",
+            |i| {
+                i.machine.port = Some(8443);
+                i.write("proc/net/tcp6", "  sl local\n 0: 0000:20FB 0:0 0A 0:0 00:0 0 0 0 4711 1\n", 0o444);
+                fs::create_dir_all(i.root.join("proc/1/fd")).unwrap();
+                std::os::unix::fs::symlink("socket:[4711]", i.root.join("proc/1/fd/3")).unwrap();
+            },
+            "port 8443 is taken by another program, chronyd",
+        ),
+        (
+            "list",
+            |i| i.write("admin/etc/logs.txt", "/var/log/x\n", 0o664),
+            "others than root may change /admin/etc/logs.txt, so jobs do not read it",
+        ),
+        (
+            "line",
+            |i| i.write("admin/etc/backup.txt", "# data\n\n/data/a b\ndata\n", 0o640),
+            "line 4 of /admin/etc/backup.txt is no absolute path, so no backup has it",
+        ),
+        (
+            "dots",
+            |i| i.write("admin/etc/backup.txt", "/data/../etc\n", 0o640),
+            "line 1 of /admin/etc/backup.txt is no absolute path, so no backup has it",
+        ),
+        (
+            "kept",
+            |i| i.write("etc/jidoteki-admin-api/kept", "/admin/bin/license.sh\n", 0o644),
+            "/admin/bin/license.sh is not ours, or was changed: ./install.sh has kept it",
+        ),
+        (
+            "changed",
+            |i| {
+                let path = i.root.join("admin/bin/wrapper.sh");
+                i.write("etc/jidoteki-admin-api/installed", &format!("{:064}  {}\n", 0, path.display()), 0o644);
+            },
+            "/admin/bin/wrapper.sh was changed since it was installed",
+        ),
+        (
+            "network",
+            |i| i.write("etc/jidoteki-admin-api/installed", "0  /opt/x/bin/network.sh\n", 0o644),
+            "nothing manages the network that POST /settings could tell: no systemd-networkd, no ifupdown",
+        ),
+        (
+            "past",
+            |i| {
+                i.write("usr/local/bin/jidoteki-admin-api", "x", 0o755);
+                i.written("usr/local/bin/jidoteki-admin-api", NOW + 2 * DAY);
+            },
+            "the clock says 2026-11-23, which is before the day of the installation",
+        ),
         (
             "nojson",
             |i| i.write("usr/jidoteki-admin-api.json", "{", 0o644),
