@@ -40,6 +40,8 @@ SITE_LINK=/etc/nginx/sites-enabled/jidoteki-admin-api
 # One line for each file of ours, "sha256  path": what --uninstall takes away, and how we tell a file of ours from
 # one that the image's vendor has put in its place.
 RECORD=$CONF/installed
+# One line for each directory that was not there before us: what --uninstall takes away again once it is empty.
+DIRECTORIES=$CONF/directories
 
 # shellcheck source=nginx/takeover.sh
 . "$SOURCE/nginx/takeover.sh"
@@ -229,11 +231,15 @@ install_packages() {
 	if [ "$SERVER" = lighttpd ] && [ ! -e /usr/lib/lighttpd/mod_openssl.so ]; then
 		missing="$missing lighttpd-mod-openssl"
 	fi
+	# A compiler comes without these where recommendations are not followed, and then links nothing.
+	if [ -z "$GIVEN_BINARY" ] && [ ! -e /usr/include/stdio.h ]; then
+		missing="$missing libc6-dev"
+	fi
 	[ -n "$missing" ] || return 0
 	missing=" $(printf '%s\n' "$missing" | tr ' ' '\n' | sort -u | sed '/^$/d' | tr '\n' ' ')"
 	command -v apt-get >/dev/null ||
 		fail "missing:${missing}(Debian's names). This machine has no apt-get: install them with its own package manager, and run this again"
-	say "Installing Debian packages:$missing"
+	say "Installing Debian packages (about a minute):$missing"
 	ensure "Is the machine's package source reachable?" env DEBIAN_FRONTEND=noninteractive \
 		apt-get -q -y -o DPkg::Lock::Timeout=600 update
 	# shellcheck disable=SC2086  # a list of names
@@ -392,8 +398,7 @@ has_std() { # has_std TARGET
 }
 
 run_cargo() {
-	local sysroot home name musl=""
-	say "Building the executable: $KIND"
+	local sysroot home name musl="" kept began
 	sysroot=$(as_owner "${RUST}rustc" --print sysroot)
 	home=$(as_owner printenv HOME)
 	name=$(printf '%s' "$TRIPLE" | tr '[:lower:]-' '[:upper:]_')
@@ -415,13 +420,41 @@ run_cargo() {
 	# shellcheck disable=SC2086  # a list of words
 	FLAGS=$(printf '%s\037' ${RUSTFLAGS:-} "$@")
 	FLAGS=${FLAGS%?}
-	set -- build --quiet --release --locked --manifest-path "$SOURCE/Cargo.toml" --target "$TRIPLE" --bin jidoteki-admin-api
+	kept=$TARGET_DIR/built/$TRIPLE-$CLI/$(build_digest "$FLAGS")
+	if [ -x "$kept" ]; then
+		BUILT=$kept
+		say "Executable: found again, built before from the same sources in the same way ($kept)"
+		return 0
+	fi
+	say "Building the executable: $KIND"
+	say "  This takes one to five minutes; cargo tells below what it is at."
+	began=$(date +%s)
+	set -- build --release --locked --manifest-path "$SOURCE/Cargo.toml" --target "$TRIPLE" --bin jidoteki-admin-api
 	[ "$CLI" = yes ] || set -- "$@" --no-default-features
 	# shellcheck disable=SC2086  # a list of words
 	as_owner env CARGO_ENCODED_RUSTFLAGS="$FLAGS" RUSTC="${RUST}rustc" "CARGO_TARGET_${name}_LINKER=$LINKER" \
 		${STD:+RUSTC_BOOTSTRAP=1} "${RUST}cargo" "$@" $STD || fail "the build failed; its messages are above"
 	BUILT=$TARGET_DIR/$TRIPLE/release/jidoteki-admin-api
 	[ -x "$BUILT" ] || fail "the build has left no executable at $BUILT"
+	say "  Built in $(($(date +%s) - began)) s."
+	# The last one is kept, and whole: a copy that was cut off has another name.
+	as_owner mkdir -p "${kept%/*}"
+	as_owner cp "$BUILT" "$kept.$$"
+	as_owner mv -f "$kept.$$" "$kept"
+	as_owner find "${kept%/*}" -type f ! -name "${kept##*/}*" -delete
+	BUILT=$kept
+}
+
+# Names a build by everything that it is made of: sources, the compiler, its flags, and what is asked of cargo.
+build_digest() { # build_digest FLAGS
+	local file
+	{
+		(cd "$SOURCE" && find Cargo.toml Cargo.lock src -type f | LC_ALL=C sort | while IFS= read -r file; do
+			printf '%s  %s\n' "$(digest "$file")" "$file"
+		done)
+		as_owner "${RUST}rustc" -vV
+		printf '%s\n' "$1" "$STD" "$TRIPLE" "$LINKER" "$CLI"
+	} | sha256sum | cut -d ' ' -f 1
 }
 
 # Runs one of Rust's programs as whoever the checkout belongs to: he would find files of root's in it afterwards, and
@@ -444,7 +477,7 @@ unpack_debian() { # unpack_debian DIRECTORY
 	esac
 	contained=$rust/usr/lib/rustlib/$TRIPLE/lib/self-contained
 	[ ! -e "$contained/libunwind.a" ] || return 0
-	say "Fetching Debian's Rust and musl into $1 (150 MB, once)"
+	say "Fetching Debian's Rust and musl into $1 (150 MB, once; a minute or more)"
 	if [ ! -x "$rust/usr/bin/ld.lld" ]; then
 		# What apt would install now, and these in any case.
 		packages=$(apt-get -s -y --no-install-recommends install rustc-web cargo-web rust-web-src lld 2>/dev/null |
@@ -567,14 +600,27 @@ own() { # own MODE OWNER:GROUP PATH
 	chmod "$1" "$3"
 }
 
+# Makes a directory and those above it, and notes which of them were not there.
+make_directory() { # make_directory PATH
+	[ ! -d "$ROOT$1" ] || return 0
+	case $1 in
+	/*/*) make_directory "${1%/*}" ;;
+	esac
+	mkdir "$ROOT$1"
+	# Before our own directory is there, only those above it can have been made: the system's.
+	[ ! -d "$ROOT$CONF" ] || printf '%s\n' "$1" >>"$ROOT$DIRECTORIES"
+}
+
 directory() { # directory MODE UID:GID PATH
 	! is_of_ancestor "$3" || return 0
 	remember "$3"
-	mkdir -p "$ROOT$3"
+	make_directory "$3"
 	own "$1" "$2" "$ROOT$3"
 }
 
 make_directories() {
+	# The first, because the others are noted in it.
+	directory 755 0:0 "$CONF"
 	directory 755 0:0 "$ETC"
 	directory 755 0:0 "${ADMIN%/*}"
 	directory 755 0:0 "$ADMIN"
@@ -588,7 +634,6 @@ make_directories() {
 	directory 700 0:0 "$ADMIN/lib"
 	# What the program remembers between requests: nonces, refusals, the head of the audit log.
 	directory 700 "$API_UID:$API_GID" "$ADMIN/state"
-	directory 755 0:0 "$CONF"
 	directory 755 0:0 "$LIB"
 	directory 755 0:0 "$TLS"
 	directory 2750 "0:$API_GID" "$LOG"
@@ -599,7 +644,7 @@ make_directories() {
 
 # Puts a file in place whole: a request or a job that comes meanwhile finds the old one or the new one.
 put() { # put MODE FROM TO
-	mkdir -p "$ROOT${3%/*}"
+	make_directory "${3%/*}"
 	put_aside "$3"
 	cp "$2" "$ROOT$3.new"
 	own "$1" 0:0 "$ROOT$3.new"
@@ -817,6 +862,8 @@ finish_record() {
 			fi
 		done <"$ROOT$RECORD"
 	fi
+	cp "$WORK/kept" "$ROOT$CONF/kept"
+	own 644 0:0 "$ROOT$CONF/kept"
 	cp "$RECORD_NEW" "$ROOT$RECORD.new"
 	own 644 0:0 "$ROOT$RECORD.new"
 	mv -f "$ROOT$RECORD.new" "$ROOT$RECORD"
@@ -873,7 +920,7 @@ check_port() {
 start_everything() {
 	case $SERVER in
 	nginx)
-		mkdir -p "${SITE_LINK%/*}"
+		make_directory "${SITE_LINK%/*}"
 		ln -sfn "$SITE" "$SITE_LINK"
 		;;
 	lighttpd) leave_nginx ;;
@@ -1071,14 +1118,29 @@ enable_in_image() {
 }
 
 image_link() { # image_link TARGET LINK
-	mkdir -p "$ROOT${2%/*}"
+	make_directory "${2%/*}"
 	ln -sfn "$1" "$ROOT$2"
 }
 
 # --- away ---
 
+# What --uninstall tries to take away: what we have made. An installation of before these were noted has made these.
+made_directories() {
+	local path
+	printf '%s\n' "$ADMIN/bin/jobs" "$ADMIN/bin/lib" "$ADMIN/bin/kept" "$ADMIN/bin" "$LIB"
+	[ ! -d "${HTML%/*}" ] || find "${HTML%/*}" -type d
+	[ ! -r "$DIRECTORIES" ] || while IFS= read -r path; do
+		case $path in
+		# Data, and where it lies.
+		"$ADMIN"/bin | "$ADMIN"/bin/*) printf '%s\n' "$path" ;;
+		"${ADMIN%/*}" | "$ADMIN" | "$ADMIN"/* | "$ETC" | "$ETC"/* | "$LOG" | "$LOG"/*) ;;
+		*) printf '%s\n' "$path" ;;
+		esac
+	done <"$DIRECTORIES"
+}
+
 uninstall() {
-	local line path
+	local line path directories
 	[ -z "$ROOT" ] || fail "--uninstall is for the running machine; throw the image away instead"
 	if [ ! -r "$RECORD" ]; then
 		fail "nothing is installed here ($RECORD is missing)"
@@ -1100,13 +1162,13 @@ uninstall() {
 		path=${line#*  }
 		remove_file "$path"
 	done <"$RECORD"
+	directories=$(made_directories)
 	give_back
 	rm -rf "$RUN" "${SPOOL%/*}"
-	# Only what is empty goes: what is not is somebody's.
-	for path in "$ADMIN/bin/jobs" "$ADMIN/bin/lib" "$ADMIN/bin/kept" "$ADMIN/bin" "$LIB"; do
+	# The deepest first, and only what is empty: what is not is somebody's.
+	printf '%s\n' "$directories" | LC_ALL=C sort -r -u | while IFS= read -r path; do
 		rmdir "$path" 2>/dev/null || :
 	done
-	[ ! -d "${HTML%/*}" ] || find "${HTML%/*}" -depth -type d -exec rmdir {} + 2>/dev/null || :
 	if has_systemd; then
 		systemctl daemon-reload
 	fi
