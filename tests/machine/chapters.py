@@ -6,8 +6,9 @@ import cuts
 import interruptions
 import lost
 import plain
+import session
 import whole
-from machine import Disk
+from machine import RELEASES, Disk
 from report import Report
 from stage import Stage
 from vendor import Vendor
@@ -16,6 +17,8 @@ from vendor import Vendor
 ALL = [
     ("nginx", "Install, and the whole API through nginx", whole.nginx),
     ("lighttpd", "install.sh --server lighttpd, and the whole API again", whole.lighttpd),
+    ("session-nginx", "A new machine, the README's session and the conformance cases through nginx", session.nginx),
+    ("session-lighttpd", "A new machine, the README's session and the conformance cases through lighttpd", session.lighttpd),
     ("servers", "Web servers are restarted, stopped and killed while an update runs", interruptions.servers),
     ("reboot", "A reboot in the middle of an update", interruptions.reboot),
     ("confined", "The unit of the executable is confined, and its jobs are not", confined.confined),
@@ -29,10 +32,14 @@ ALL = [
     ("plain", "A machine without systemd, from an image filled by DESTDIR", plain.plain),
 ]
 NAMES = [name for name, _, _ in ALL]
-# What runs side by side where no chapter is named. lighttpd goes on with the machine that nginx leaves.
-LANES = [["nginx", "lighttpd", "servers", "reboot", "confined", "attacks", "uninstall"], ["cuts"],
-         ["networkd", "ifupdown", "disk", "certs", "plain"]]
-assert sorted(sum(LANES, [])) == sorted(NAMES)
+# What runs side by side where no chapter is named, and on which release: everything on the first, and on each other one
+# what meets its servers and its systemd. lighttpd goes on with the machine that nginx leaves.
+LANES = [("bookworm", ["nginx", "lighttpd", "servers", "reboot", "confined", "attacks", "uninstall"]),
+         ("bookworm", ["cuts", "session-nginx", "session-lighttpd"]),
+         ("bookworm", ["networkd", "ifupdown", "disk", "certs", "plain"]),
+         ("trixie", ["session-nginx", "session-lighttpd", "nginx", "lighttpd", "uninstall"])]
+assert sorted(name for release, names in LANES if release == "bookworm" for name in names) == sorted(NAMES)
+assert {release for release, _ in LANES} == set(RELEASES)
 
 STAGES = []
 
@@ -47,7 +54,7 @@ def run_all(options, repository, work, cgroup):
         STAGES.append(stage)
         for name, title, chapter in ALL:
             if name in wanted:
-                report.run(title, chapter, stage)
+                report.run(f"{RELEASES[options.release]}: {title}", chapter, stage)
                 stage.tidy()
     except KeyboardInterrupt:
         report.fails("interrupted from the keyboard")

@@ -1,4 +1,4 @@
-"""A Debian 12 that is really booted: its image, its disk, power on, power cut, and commands run in it.
+"""A Debian that is really booted: its image, its disk, power on, power cut, and commands run in it.
 
 The disk is an ext4 filesystem in a file. A power cut ends every process of the machine at one moment and then takes
 the disk as it was written so far: what a job had not flushed is lost, as it is when somebody pulls the plug.
@@ -18,7 +18,8 @@ from report import Failed, poll
 # in the machine. What install.sh would fetch comes to these.
 PACKAGES = ("systemd systemd-sysv dbus nginx-light lighttpd-mod-openssl ifupdown isc-dhcp-client dnsmasq-base busybox "
             "python3-minimal").split()
-RELEASE = "bookworm"
+# The releases that are supported, the first of them where none is named.
+RELEASES = {"bookworm": "Debian 12", "trixie": "Debian 13"}
 DISK_BYTES = 3 << 30
 HOST_LINK = "jaa0"
 LINK = "eth0"
@@ -54,20 +55,20 @@ def needed_packages(installer):
     return sorted((found | set(PACKAGES)) - {"gcc", "nginx"})
 
 
-def base(cache, installer, say):
+def base(cache, installer, say, release="bookworm"):
     """The directory with the unpacked Debian, made when it is not there yet. Its name says what is in it."""
     packages = needed_packages(installer)
-    mark = hashlib.sha256(" ".join([RELEASE, "2", *packages]).encode()).hexdigest()[:12]
-    path = pathlib.Path(cache, f"debian-{mark}")
+    mark = hashlib.sha256(" ".join([release, "2", *packages]).encode()).hexdigest()[:12]
+    path = pathlib.Path(cache, f"debian-{release}-{mark}")
     if path.is_dir():
         return path
     cache.mkdir(parents=True, exist_ok=True)
     building = pathlib.Path(f"{path}.new")
     shutil.rmtree(building, ignore_errors=True)
-    say(f"Making a Debian 12 in {path} (once)")
+    say(f"Making a {RELEASES[release]} in {path} (once)")
     # What it mounts for the packages' scripts ends with it, however that is.
     run("unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc",
-        "debootstrap", "--variant=minbase", f"--include={','.join(packages)}", RELEASE, building, *mirror())
+        "debootstrap", "--variant=minbase", f"--include={','.join(packages)}", release, building, *mirror(release))
     for unit in NOT_OURS:
         run("systemctl", f"--root={building}", "disable", unit, check=False)
     shutil.rmtree(building / "var/cache/apt/archives", ignore_errors=True)
@@ -76,19 +77,19 @@ def base(cache, installer, say):
     # The journal of a machine that was cut off would be lost, and with it why something failed.
     (building / "etc/systemd/journald.conf").write_text("[Journal]\nStorage=persistent\nSyncIntervalSec=1\n")
     building.rename(path)
-    for old in cache.glob("debian-*"):
+    for old in cache.glob(f"debian-{release}-*"):
         if old != path:
             shutil.rmtree(old)
     return path
 
 
-def mirror():
-    """Where this machine itself gets the release from; debootstrap's own choice where it does not."""
+def mirror(wanted):
+    """Where this machine itself gets the release from, or its own release; debootstrap's choice where it has neither."""
     targets = run("apt-get", "indextargets", "--format", "$(RELEASE) $(REPO_URI)", "Created-By: Packages", check=False)
-    for line in targets.splitlines():
-        release, _, address = line.partition(" ")
-        if release == RELEASE:
-            return [address]
+    addresses = dict(line.split(" ", 1) for line in reversed(targets.splitlines()) if " " in line)
+    for release in (wanted, *RELEASES):
+        if release in addresses:
+            return [addresses[release]]
     return []
 
 

@@ -68,6 +68,18 @@ class Stage:
 
     def furnish(self, machine, flavour="networkd"):
         """Files of an appliance on a Debian that is still switched off."""
+        self.connect(machine, flavour)
+        self.fill_admin(machine.path(f"{ADMIN}/etc"), machine.path(ETC))
+        data = machine.path("/data")
+        data.mkdir()
+        (data / "documents").mkdir()
+        (data / "documents/letter").write_text("one\n")
+        (data / "app-version").write_text("1.0.0\n")
+        machine.path("/srv/settings").mkdir(parents=True)
+        machine.path("/srv/settings/app.conf").write_text("colour=one\n")
+
+    def connect(self, machine, flavour="networkd"):
+        """A Debian that is still switched off gets our sources, a name and an address, and nothing of an appliance."""
         machine.plug()
         self.sources(machine.path("/root/src"))
         machine.path("/etc/hostname").write_text("appliance\n")
@@ -80,20 +92,14 @@ class Stage:
         else:
             machine.path("/etc/network/interfaces").write_text(INTERFACES)
             mask(machine, "systemd-networkd.service", "systemd-networkd.socket")
-        self.fill_admin(machine.path(f"{ADMIN}/etc"), machine.path(ETC))
-        data = machine.path("/data")
-        data.mkdir()
-        (data / "documents").mkdir()
-        (data / "documents/letter").write_text("one\n")
-        (data / "app-version").write_text("1.0.0\n")
-        machine.path("/srv/settings").mkdir(parents=True)
-        machine.path("/srv/settings/app.conf").write_text("colour=one\n")
 
     def sources(self, target):
         target.mkdir()
         for name in ("cgi-bin", "nginx", "docs"):
             shutil.copytree(self.repository / name, target / name, symlinks=True)
-        shutil.copy2(self.repository / "install.sh", target)
+        (target / "tests").mkdir()
+        for name in ("install.sh", "README.md", "tests/console.sh"):
+            shutil.copy2(self.repository / name, target / name)
         shutil.copy2(self.options.binary, target / "jidoteki-admin-api")
 
     def fill_admin(self, etc, local):
