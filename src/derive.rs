@@ -72,12 +72,16 @@ fn settings(folder: &Path) -> Derived {
 }
 
 fn storage(folder: &Path, appliance: &Appliance) -> Derived {
+    let (settings, object) = storage_settings(folder, appliance)?;
+    Ok(vec![("storage.conf", settings.to_conf()), ("storage.json", settings.to_json(&object))])
+}
+
+/// The storage settings in `storage.json` of a folder, with the object that they are of.
+pub fn storage_settings(folder: &Path, appliance: &Appliance) -> Result<(StorageSettings, Object), String> {
     let text = text(folder, "storage.json")?.ok_or("Missing storage settings")?;
     let root = Object::parse(&text).map_err(|reason| format!("Invalid settings file: {reason}"))?;
     let storage = root.get("storage").ok_or("Missing storage settings")?;
-    let (settings, object) =
-        StorageSettings::read(storage.get(), &status::storage_options(appliance)).map_err(|fault| fault.to_string())?;
-    Ok(vec![("storage.conf", settings.to_conf()), ("storage.json", settings.to_json(&object))])
+    StorageSettings::read(storage.get(), &status::storage_options(appliance)).map_err(|fault| fault.to_string())
 }
 
 /// A file that says something; `None` where there is none.

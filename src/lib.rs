@@ -37,7 +37,9 @@ pub mod first_run;
 pub mod endpoints;
 pub mod routes;
 // For jobs and units: commands of the executable that no person types.
+pub mod programs;
 pub mod derive;
+pub mod preflight;
 pub mod adapters;
 pub mod commands;
 // For people at a terminal.

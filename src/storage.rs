@@ -92,6 +92,16 @@ impl StorageSettings {
         Ok((StorageSettings::parse(&object, options)?, object))
     }
 
+    /// The type.
+    pub fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    /// The value of one of its keys; empty where the type has none of that name.
+    pub fn value(&self, key: &str) -> &str {
+        self.values.iter().find(|(name, _)| *name == key).map_or("", |(_, value)| value)
+    }
+
     /// `storage.conf`, which the image's boot scripts source.
     pub fn to_conf(&self) -> String {
         let mut conf = ShellConf::default();

@@ -1,10 +1,10 @@
 //! ifupdown: a file of ours in `interfaces.d`, and the other files without what they say of the interfaces that are ours
 //! or stay down.
 
-use super::programs::{flush, run, try_run};
 use super::root::Root;
-use super::{Change, HEADER};
+use super::{Change, HEADER, flush};
 use crate::network::NetworkSettings;
+use crate::programs::{run, try_run};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 

@@ -1,8 +1,9 @@
 //! Whether the machine is as the settings say: asked of the kernel, and compared as values.
 
+use super::names;
 use super::root::Root;
-use super::{names, programs};
 use crate::network::NetworkSettings;
+use crate::programs;
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

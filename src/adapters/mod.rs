@@ -10,14 +10,13 @@ mod look;
 mod names;
 mod network_manager;
 mod networkd;
-mod programs;
 mod root;
 
 use crate::appliance::{self, Appliance};
 use crate::commands::Arguments;
 use crate::json::Object;
 use crate::network::NetworkSettings;
-use programs::{is_active, is_enabled};
+use crate::programs::{self, is_active, is_enabled, try_run};
 use root::Root;
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -144,6 +143,11 @@ fn find_manager(root: &Root, interface: &str) -> Option<Adapter> {
     } else {
         None
     }
+}
+
+/// Takes every address from an interface that others could reach.
+fn flush(interface: &str) {
+    try_run("ip", &["addr", "flush", "dev", interface, "scope", "global"]);
 }
 
 /// A line for the log of the job.

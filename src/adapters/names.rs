@@ -1,9 +1,9 @@
 //! What does not depend on who makes the network: the machine's name, its name servers, its time server.
 
-use super::programs::{is_active, try_run};
 use super::root::{Root, lines};
 use super::{Adapter, HEADER, say};
 use crate::network::NetworkSettings;
+use crate::programs::{is_active, try_run};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 

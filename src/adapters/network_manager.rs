@@ -1,9 +1,10 @@
 //! `NetworkManager`: a connection of ours, which it prefers to any other of the interface.
 
-use super::programs::{ask, flush, is_active, run, try_run};
 use super::root::Root;
-use super::{Change, HEADER};
+use super::{Change, HEADER, flush};
 use crate::network::NetworkSettings;
+use crate::programs::{ask, is_active, run, try_run};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
@@ -12,6 +13,9 @@ const DOWN: &str = "etc/NetworkManager/conf.d/05-jidoteki.conf";
 /// What our connection is called, and the number that it has for good.
 const NAME: &str = "jidoteki";
 const UUID: &str = "6a69646f-7465-4b69-8d61-646d696e0001";
+
+/// How long to wait for an interface that is not ours any more: it may ask for a lease that nobody gives.
+const CONNECT_SECONDS: &str = "15";
 
 /// Whether it would do anything for that interface: one that `/etc/network/interfaces` has is not its own.
 pub fn manages(interface: &str) -> bool {
@@ -39,7 +43,7 @@ pub fn apply(change: &Change<'_>, is_running: bool) -> Result<(), String> {
     if !is_running {
         return Ok(());
     }
-    for other in change.left.iter().chain(&change.down) {
+    for other in change.left.iter().chain(&change.down).collect::<BTreeSet<_>>() {
         try_run("nmcli", &["device", "disconnect", other]);
         flush(other);
     }
@@ -48,7 +52,7 @@ pub fn apply(change: &Change<'_>, is_running: bool) -> Result<(), String> {
     run("nmcli", &["connection", "up", "uuid", UUID])?;
     for other in change.left.iter().chain(&were_down).filter(|other| !change.down.contains(*other)) {
         if other != change.settings.interface() {
-            try_run("nmcli", &["device", "connect", other]);
+            try_run("nmcli", &["-w", CONNECT_SECONDS, "device", "connect", other]);
         }
     }
     Ok(())
@@ -69,7 +73,7 @@ pub fn take_back(root: &Root) -> Result<(), String> {
             flush(interface);
         }
         for interface in &touched {
-            try_run("nmcli", &["device", "connect", interface]);
+            try_run("nmcli", &["-w", CONNECT_SECONDS, "device", "connect", interface]);
         }
     }
     Ok(())

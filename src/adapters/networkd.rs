@@ -1,9 +1,9 @@
 //! systemd-networkd. Our file comes before any other, those of netplan included, and the first that matches counts.
 
-use super::programs::{flush, is_active, run, try_run};
 use super::root::Root;
-use super::{Change, HEADER};
+use super::{Change, HEADER, flush};
 use crate::network::NetworkSettings;
+use crate::programs::{is_active, run, try_run};
 use std::fmt::Write as _;
 
 const OURS: &str = "etc/systemd/network/05-jidoteki.network";

@@ -55,6 +55,7 @@ const IFDOWN: &str = "shift; ip addr flush dev \"$1\" scope global; ip link set 
 
 /// What stands in for NetworkManager, which has its own state in a file.
 const NMCLI: &str = r#"
+[ "$1" != -w ] || shift 2
 file=$JIDO_ROOT_PATH/etc/NetworkManager/system-connections/jidoteki.nmconnection
 value() { sed -n "s/^$1=//p" "$file"; }
 case "$*" in

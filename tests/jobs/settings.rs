@@ -166,7 +166,12 @@ fn a_change_whose_time_is_over_is_taken_back_by_the_minute_and_cannot_be_confirm
         change_with_confirmation(appliance, "3600");
         set_pending(appliance, &boot_id(), -1);
         appliance.refuse("settings confirm", "No change of settings is waiting for confirmation");
+        // It is pending until the network is told, and the last settings are not called a success until then.
+        let look =
+            "[ -f \"$JIDO_ADMIN_PATH/etc/pending_settings.txt\" ] && cat \"$JIDO_ADMIN_PATH/etc/status_settings.txt\"";
+        appliance.hook("admin/bin/network.sh", &format!("{NETWORK}; {look} >\"$JIDO_ETC_PATH/pending\""));
         appliance.recover();
+        assert_eq!(appliance.read("etc/pending"), "failed\n");
         assert_eq!(in_force(appliance), before);
         assert_eq!(appliance.read("etc/told"), "dhcp 4\nstatic 2\n");
         check_nothing_open(appliance);

@@ -1,5 +1,5 @@
-//! The programs that make a network, which we only tell to look at their files. They get words of ours and names of
-//! interfaces, which are letters and digits.
+//! The programs of the machine that root's side runs: what makes a network is told to look at its files, and others are
+//! asked. They get words of ours and values that were parsed.
 
 use std::process::{Command, Stdio};
 
@@ -34,9 +34,4 @@ pub fn is_active(unit: &str) -> bool {
 /// Whether a unit of systemd is started at boot.
 pub fn is_enabled(unit: &str) -> bool {
     ask("systemctl", &["is-enabled", "--quiet", unit]).is_some()
-}
-
-/// Takes every address from an interface that others could reach.
-pub fn flush(interface: &str) {
-    try_run("ip", &["addr", "flush", "dev", interface, "scope", "global"]);
 }
