@@ -53,6 +53,8 @@ pub enum Error {
         /// Bytes that are free.
         free: u64,
     },
+    /// The `Idempotency-Key` was sent before, with another request.
+    KeyReused,
     /// A job did not do what it was asked to; the text begins the message.
     Job(&'static str, JobError),
     /// A file or a disk failed: what was tried, for the client, and why, for the log.
@@ -96,6 +98,7 @@ impl fmt::Display for Error {
             | Error::Bad(_)
             | Error::Invalid(_)
             | Error::TooLarge(_)
+            | Error::KeyReused
             | Error::NoSpace { .. } => Ok(()),
         }
     }
@@ -126,6 +129,7 @@ impl Error {
             | Error::Bad(_)
             | Error::Invalid(_)
             | Error::TooLarge(_)
+            | Error::KeyReused
             | Error::NoSpace { .. }
             | Error::Job(..)
             | Error::Disk(..)
@@ -164,6 +168,9 @@ impl Error {
                 "413 Request Entity Too Large",
                 Some(format!("Upload too large: it has {needed} bytes, and {free} bytes are free")),
             ),
+            Error::KeyReused => {
+                ("422 Unprocessable Content", Some("The Idempotency-Key was used for another request".to_owned()))
+            }
             Error::Job(what, error) => ("400 Bad Request", Some(job_message(what, error))),
             Error::Disk(what, error) => ("400 Bad Request", Some(disk_message(what, error))),
             Error::Internal(_) => ("500 Internal Server Error", None),

@@ -6,6 +6,7 @@
 
 use crate::appliance::Appliance;
 use crate::jobs::{Beside, Job, Order, Trace};
+use crate::record;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -103,11 +104,9 @@ impl Lock {
         self.job
     }
 
-    /// Declares whatever a status file says now to be of an earlier job: one that is started takes a moment until it
-    /// speaks, and a client that asks meanwhile would take the old result for the new one.
-    pub fn begin_status(&self) {
-        // On a file system without times the old words only stand a moment longer.
-        let _ = self.file.set_modified(SystemTime::now());
+    /// The file of the lock, which says what its job is.
+    pub fn file(&self) -> &File {
+        &self.file
     }
 
     /// Starts the job and leaves it to itself: it outlives the request, the web server and a restart of it.
@@ -222,15 +221,31 @@ pub fn is_running(appliance: &Appliance, job: Job) -> bool {
 
 /// When the job began that is at work now; `None` where none is.
 pub fn running_since(appliance: &Appliance, job: Job) -> Option<SystemTime> {
-    let path = appliance.uploads().join(job.row().lock);
-    let file = File::open(path).ok()?;
+    let (file, is_running) = look(appliance, job)?;
+    let since = || record::read(&file).map_or_else(|| modified(&file), |(record, _)| record.started_at());
+    is_running.then(since)
+}
+
+/// When the job began that is at work now and tells of itself in its status files. Until it does, they speak of the job
+/// before, and a client that asks meanwhile would take the old result for the new one.
+pub fn status_since(appliance: &Appliance, job: Job) -> Option<SystemTime> {
+    let (file, is_running) = look(appliance, job)?;
+    let (record, _) = record::read(&file)?;
+    let order = job.row().order(&record.argument)?;
+    (is_running && order.trace == Trace::Status).then(|| record.started_at())
+}
+
+/// The file of a lock, and whether a job has it.
+pub fn look(appliance: &Appliance, job: Job) -> Option<(File, bool)> {
+    let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(appliance.uploads().join(job.row().lock)).ok()?;
     // Shared, so that two who look do not see each other.
-    match file.try_lock_shared() {
-        Err(TryLockError::WouldBlock) => {
-            Some(file.metadata().and_then(|metadata| metadata.modified()).unwrap_or(UNIX_EPOCH))
-        }
-        Ok(()) | Err(TryLockError::Error(_)) => None,
-    }
+    let is_running = matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
+    Some((file, is_running))
+}
+
+fn modified(file: &File) -> SystemTime {
+    file.metadata().and_then(|metadata| metadata.modified()).unwrap_or(UNIX_EPOCH)
 }
 
 /// Runs the vendor's licence script; its output, if it ended well and printed something.

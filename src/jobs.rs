@@ -1,7 +1,9 @@
 //! `JOBS`, the one table of what root does for the API: every job with its orders, its files, and what must not run at
 //! the same time. `wrapper.sh`, `sudoers`, `sweep` and docs/JOBS.md are compared with it by tests.
 
+use crate::appliance::Appliance;
 use crate::audit::Action;
+use std::path::PathBuf;
 
 /// The scripts that do the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +86,7 @@ pub struct Order {
     pub failure: &'static str,
 }
 
-/// Where a job says how it goes. Names in `etc`, but for a backup, whose status lies beside its archive.
+/// Where a job says how it goes: names in `etc`, but for `json` of a backup, which lies beside its archive.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Files {
     /// A JSON object with `status`, and further members.
@@ -241,7 +243,7 @@ pub const JOBS: &[Row] = &[
         word: "backup",
         lock: ".backup.lock",
         location: "/api/v1/admin/backup",
-        files: log("update_backup.log"),
+        files: Files { json: Some("backup.json"), ..log("update_backup.log") },
         orders: &[
             leaves("START", &[], Action::BackupPost, "Backup failed"),
             free(leaves("STOP", &[], Action::BackupPost, "Backup failed")),
@@ -354,6 +356,17 @@ impl Order {
 }
 
 impl Row {
+    /// The status file with JSON, where the job has one.
+    pub fn json_file(&self, appliance: &Appliance) -> Option<PathBuf> {
+        let name = self.files.json?;
+        Some(if self.job == Job::Backup { appliance.uploads().join(name) } else { appliance.etc_file(name) })
+    }
+
+    /// The status file with one word, where the job has one.
+    pub fn word_file(&self, appliance: &Appliance) -> Option<PathBuf> {
+        Some(appliance.etc_file(self.files.word?))
+    }
+
     /// The order with this argument; empty for none.
     pub fn order(&self, argument: &str) -> Option<&'static Order> {
         self.orders.iter().find(|order| order.argument == argument)

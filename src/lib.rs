@@ -18,9 +18,11 @@ pub mod appliance;
 pub mod chain;
 pub mod audit;
 pub mod jobs;
+pub mod record;
 pub mod job;
 pub mod gate;
 pub mod status;
+pub mod history;
 pub mod slots;
 pub mod keys;
 pub mod signature;
@@ -65,7 +67,7 @@ use error::Error;
 use first_run::FirstRun;
 use request::{Method, Path, Request};
 use response::{Response, Wait};
-use routes::{Handler, Resource, Route};
+use routes::{Handler, Resource, Route, Success, Verb};
 use upload::Sender;
 
 /// Answers one request.
@@ -112,8 +114,20 @@ fn answer(
     };
     let target = path.canonical()[1..].to_owned();
     let changes_state = route.as_ref().is_ok_and(|route| route.changes_state());
-    let mut call =
-        Call { appliance, config, request, fields, reading, first_run, token, target, key, proof, wait: Wait::No };
+    let mut call = Call {
+        appliance,
+        config,
+        request,
+        fields,
+        reading,
+        first_run,
+        token,
+        target,
+        key,
+        proof,
+        wait: Wait::No,
+        idempotency: None,
+    };
     let response = handle(&mut call, route, &caller).unwrap_or_else(|error| {
         // What was refused is written down where it was.
         if changes_state && !call.key.is_empty() && !error.is_refusal() {
@@ -155,6 +169,12 @@ fn handle(call: &mut Call<'_, '_>, route: Result<&Route, Error>, caller: &Caller
     if route.fields.is_empty() && call.proof.is_some() {
         // A handler that reads no form would not notice a body that nobody signed.
         call.form()?;
+    }
+    if route.method == Verb::Post
+        && route.success == Success::Accepted
+        && let Some(response) = endpoints::jobs::repeated(call)?
+    {
+        return Ok(response);
     }
     match route.handler {
         Handler::Admin(handler) => handler(call, admin),

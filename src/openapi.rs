@@ -44,7 +44,8 @@ const FRAME: &str = r#"{
                 "required": ["Status", "Location"],
                 "properties": {
                     "Status": { "type": "string", "example": "202 Accepted" },
-                    "Location": { "type": "string", "description": "Where to ask how it goes" }
+                    "Location": { "type": "string", "description": "Where to ask how it goes" },
+                    "Job": { "type": "string", "description": "The id of the job, for `GET /jobs/{id}`" }
                 }
             }
         }
@@ -69,6 +70,8 @@ fn read(text: &str) -> Value {
 }
 
 const STRING: &str = r#"{ "type": "string" }"#;
+const ID: &str =
+    r#"{ "in": "path", "name": "id", "required": true, "schema": { "type": "string", "pattern": "^[0-9a-f]{16}$" } }"#;
 const BINARY: &str = r#"{ "type": "string", "format": "binary" }"#;
 
 fn operation(route: &Route) -> Value {
@@ -79,14 +82,16 @@ fn operation(route: &Route) -> Value {
         Access::Open => r#"[{ "signature": [] }, { "bearer": [] }, { "hash": [] }, { "token": [] }, {}]"#,
         Access::Admin => r#"[{ "signature": [] }, { "bearer": [] }, { "hash": [] }, { "token": [] }]"#,
     });
-    if !route.parameters.is_empty() {
+    let is_of_one = route.path.ends_with("{id}");
+    if !route.parameters.is_empty() || is_of_one {
+        let id = is_of_one.then(|| read(ID));
         let parameters = route.parameters.iter().map(|parameter| {
             let mut value = read(r#"{ "in": "query", "required": false, "schema": { "type": "string" } }"#);
             value["name"] = parameter.name.into();
             value["description"] = parameter.summary.into();
             value
         });
-        operation["parameters"] = parameters.collect();
+        operation["parameters"] = id.into_iter().chain(parameters).collect();
     }
     if !route.fields.is_empty() {
         operation["requestBody"] = request_body(route);

@@ -99,12 +99,13 @@ pub struct Headers {
 }
 
 impl Headers {
-    const NAMES: [(&'static str, &'static str); 10] = [
+    const NAMES: [(&'static str, &'static str); 11] = [
         ("authorization", "HTTP_AUTHORIZATION"),
         ("content-digest", "HTTP_CONTENT_DIGEST"),
         ("content-length", "CONTENT_LENGTH"),
         ("content-type", "CONTENT_TYPE"),
         ("host", "HTTP_HOST"),
+        ("idempotency-key", "HTTP_IDEMPOTENCY_KEY"),
         ("origin", "HTTP_ORIGIN"),
         ("part-digest", "HTTP_PART_DIGEST"),
         ("sec-fetch-site", "HTTP_SEC_FETCH_SITE"),
@@ -234,6 +235,11 @@ impl<'a> Request<'a> {
     /// The query as it was sent, without its `?`.
     pub fn raw_query(&self) -> &str {
         &self.raw_query
+    }
+
+    /// Every parameter of the query, decoded.
+    pub fn parameters(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.query.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// The last value of a query parameter; an empty one counts as absent.

@@ -67,8 +67,9 @@ impl Response {
     }
 
     /// 202: the work goes on, and `location` tells about it.
-    pub fn accepted(location: &str) -> Response {
-        let body = format!("{{\"Status\":\"202 Accepted\",\"Location\":{}}}", quote(location));
+    pub fn accepted(location: &str, job: &str) -> Response {
+        let (place, job) = (quote(location), quote(job));
+        let body = format!("{{\"Status\":\"202 Accepted\",\"Location\":{place},\"Job\":{job}}}");
         Response::new("202 Accepted", "application/json", Body::Bytes(body.into_bytes()))
             .header("Location", location.to_owned())
     }
@@ -249,7 +250,7 @@ mod tests {
     fn every_answer_has_the_fixed_headers_and_its_length_once() {
         for response in [
             Response::done(),
-            Response::accepted("/x"),
+            Response::accepted("/x", "8a1c6f0b2d3e4f50"),
             Response::page("x".to_owned()),
             Response::done().without_body(),
         ] {

@@ -109,6 +109,15 @@ pub struct Route {
 }
 
 impl Route {
+    /// Whether it is at this path. `{id}` stands for the 16 hexadecimal digits of a job.
+    pub fn is_at(&self, path: &str) -> bool {
+        let is_id = |id: &str| id.len() == 16 && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        match self.path.strip_suffix("{id}") {
+            Some(folder) => path.strip_prefix(folder).is_some_and(is_id),
+            None => self.path == path,
+        }
+    }
+
     /// Whether a page of another site must not be able to cause it.
     pub fn changes_state(&self) -> bool {
         self.method == Verb::Post || self.feature == Some(Feature::RebootByGet)
@@ -340,6 +349,37 @@ pub const ROUTES: &[Route] = &[
         ),
         can_be_absent: true,
         summary: "Use of processor, memory, disk and network over time",
+    },
+    Route {
+        method: Verb::Get,
+        path: path!("/jobs"),
+        feature: None,
+        scope: Scope::Read,
+        handler: Handler::Admin(to::jobs::list),
+        fields: NONE,
+        parameters: NO_PARAMETERS,
+        success: Success::Json(
+            r#"{"jobs":[{"id":"8a1c6f0b2d3e4f50","job":"update","key":"ops","status":"running","started":"2026-11-23T12:00:00Z","step":"Starting update to 1.0.1","heartbeat":"2026-11-23T12:01:00Z","percentage":70},{"id":"0b2d3e4f508a1c6f","job":"backup","argument":"START","key":"admin","status":"success","started":"2026-11-23T11:00:00Z","ended":"2026-11-23T11:00:09Z"}]}"#,
+        ),
+        can_be_absent: false,
+        summary: "The jobs that run, then the last hundred that have ended",
+    },
+    Route {
+        method: Verb::Get,
+        path: path!("/jobs/{id}"),
+        feature: None,
+        scope: Scope::Read,
+        handler: Handler::Admin(to::jobs::get),
+        fields: NONE,
+        parameters: &[Parameter {
+            name: "wait",
+            summary: "seconds, 0 to 25: answer when something has changed, or after so long",
+        }],
+        success: Success::Json(
+            r#"{"id":"8a1c6f0b2d3e4f50","job":"update","key":"ops","status":"failed","started":"2026-11-23T12:00:00Z","ended":"2026-11-23T12:03:00Z","error-message":"Error running update","error-code":"E1002"}"#,
+        ),
+        can_be_absent: true,
+        summary: "One job, by the id that a 202 has as `Job`",
     },
     Route {
         method: Verb::Get,
@@ -579,7 +619,7 @@ pub struct Resource(Vec<&'static Route>);
 /// Finds what is at a path. A disabled endpoint is not there.
 pub fn find(path: &Path, config: &Config) -> Option<Resource> {
     let rows: Vec<_> =
-        ROUTES.iter().filter(|route| route.path == path.canonical() && config.is_enabled(route.feature)).collect();
+        ROUTES.iter().filter(|route| route.is_at(path.canonical()) && config.is_enabled(route.feature)).collect();
     (!rows.is_empty()).then_some(Resource(rows))
 }
 

@@ -76,12 +76,11 @@ pub fn phase_of_file(appliance: &Appliance, job: Job, path: &Path, says_running:
 fn phase(appliance: &Appliance, job: Job, at: Option<SystemTime>, is_running: bool, again: impl Fn() -> bool) -> Phase {
     // A clock of files ticks more coarsely than the one that a start is measured by: a tick is forgiven.
     let is_older = |started| at.is_none_or(|at| at + Duration::from_millis(10) < started);
-    match job::running_since(appliance, job) {
-        Some(started) if is_older(started) => Phase::Starting,
-        // Once more: a job that ended after the first look has written its last word.
-        None if is_running && again() => Phase::Interrupted,
-        Some(_) | None => Phase::AsSaid,
+    if job::status_since(appliance, job).is_some_and(is_older) {
+        return Phase::Starting;
     }
+    // Once more: a job that ended after the first look has written its last word.
+    if is_running && !job::is_running(appliance, job) && again() { Phase::Interrupted } else { Phase::AsSaid }
 }
 
 /// What the status files of a job say.

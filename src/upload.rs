@@ -60,6 +60,8 @@ pub struct Field {
 pub struct Form {
     values: Vec<(&'static str, Vec<u8>)>,
     files: Vec<(&'static str, Received)>,
+    /// The SHA-256 over names and digests of its fields, where somebody wants to know.
+    digest: Option<String>,
 }
 
 impl Form {
@@ -72,6 +74,12 @@ impl Form {
     /// The value of a field; bytes that are no text become `U+FFFD`, which no rule allows.
     pub fn text(&mut self, name: &str) -> Option<String> {
         self.document(name).map(|value| String::from_utf8_lossy(&value).into_owned())
+    }
+
+    /// The SHA-256 of all its fields in hexadecimal, whatever their order and framing; `None` where the request has no
+    /// `Idempotency-Key`.
+    pub fn digest(&self) -> Option<&str> {
+        self.digest.as_deref()
     }
 
     /// The file of a field.
@@ -112,13 +120,26 @@ pub fn receive(
         Sender::Known | Sender::Signed(_) => config.max_upload,
         Sender::Unknown => config.max_upload.min(MAX_UNIDENTIFIED),
     };
+    let wants_digest = !request.headers.get("idempotency-key").is_empty();
+    let digests = wants_digest.then(Vec::new);
     let mut receiver =
-        Receiver { fields, config, appliance, limit, credentials: Vec::new(), form: Form::default(), digests: None };
+        Receiver { fields, config, appliance, limit, credentials: Vec::new(), form: Form::default(), digests };
     let form = match sender {
         Sender::Known | Sender::Unknown => receiver.receive(&request.content_type, &mut request.body),
         Sender::Signed(proof) => receiver.receive_signed(&request.content_type, &mut request.body, &proof),
     };
+    if wants_digest {
+        receiver.form.digest = receiver.digests.take().map(digest_of_all);
+    }
     Reading { credential: Credential::from_fields(&receiver.credentials), form: form.map(|()| receiver.form) }
+}
+
+/// The same for a form with the same fields in another order. Credentials may differ.
+fn digest_of_all(mut digests: Vec<(String, String)>) -> String {
+    digests.retain(|(name, _)| !matches!(name.as_str(), "hash" | "token"));
+    digests.sort();
+    let text: Vec<String> = digests.into_iter().map(|(name, digest)| format!("{name}:{digest}\n")).collect();
+    hex::encode(Sha256::digest(text.concat()))
 }
 
 struct Receiver<'a> {
@@ -151,7 +172,7 @@ impl Receiver<'_> {
             BodyProof::Whole(digest) => body.take_digest().is_some_and(|own| base64(&own) == *digest),
             BodyProof::Fields(fields) => {
                 let mut wanted = fields.clone();
-                let mut own = self.digests.take().unwrap_or_default();
+                let mut own = self.digests.clone().unwrap_or_default();
                 wanted.sort();
                 own.sort();
                 wanted == own
@@ -214,6 +235,9 @@ impl Receiver<'_> {
         for (name, value) in form_urlencoded::parse(&text) {
             match self.field(&name)? {
                 Some(Field { name, kind: Kind::Text, .. }) => {
+                    if let Some(digests) = &mut self.digests {
+                        digests.push((name.to_owned(), base64(&Sha256::digest(value.as_bytes()))));
+                    }
                     self.form.values.push((name, value.into_owned().into_bytes()));
                 }
                 Some(Field { name, .. }) => {

@@ -211,6 +211,15 @@ fn send(fixture: &Fixture, example: &Example) -> (String, String) {
     (head.to_owned(), body.to_owned())
 }
 
+/// A body whose job has the id that all examples have: a real one is another each time.
+fn with_job_of_example(body: &str) -> String {
+    const MARK: &str = "\"Job\":\"";
+    match body.split_once(MARK) {
+        Some((before, rest)) if rest.len() > 16 => format!("{before}{MARK}8a1c6f0b2d3e4f50{}", &rest[16..]),
+        _ => body.to_owned(),
+    }
+}
+
 /// What is wrong with the answer, if anything.
 fn fault(example: &Example, head: &str, body: &str) -> Option<String> {
     let mut lines = head.split("\r\n");
@@ -226,7 +235,7 @@ fn fault(example: &Example, head: &str, body: &str) -> Option<String> {
     }
     let is_json = headers.contains(&"Content-Type: application/json");
     let (wanted, got) = if is_json {
-        (json::compact(&example.body), json::compact(body))
+        (json::compact(&example.body), with_job_of_example(&json::compact(body)))
     } else {
         (example.body.clone(), body.trim_end_matches('\n').to_owned())
     };
@@ -268,7 +277,7 @@ fn every_route_has_a_chapter_and_an_example_of_its_success() {
         }
         let is_shown = examples.iter().any(|example| {
             let path = example.target.split('?').next().unwrap_or_default();
-            path == route.path && example.method == method && example.status.starts_with(wanted)
+            route.is_at(path) && example.method == method && example.status.starts_with(wanted)
         });
         if !is_shown {
             faults.push(format!("{method} {} has no example with {wanted}", route.path));

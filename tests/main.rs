@@ -16,6 +16,7 @@ mod form;
 mod gate;
 mod http;
 mod jobs;
+mod jobs_api;
 mod jobs_table;
 mod manual;
 mod outside;

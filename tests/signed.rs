@@ -439,11 +439,17 @@ fn the_clients_in_the_documents_work_through_both_servers() {
             "{server}"
         );
         let accepted = run("signed-request.sh", &["POST", &url("/backup"), "action=START"]);
-        assert_eq!(accepted, r#"{"Status":"202 Accepted","Location":"/api/v1/admin/backup"}"#, "{server}");
+        assert!(
+            accepted.starts_with(r#"{"Status":"202 Accepted","Location":"/api/v1/admin/backup","Job":""#),
+            "{server}: {accepted}"
+        );
         let package = fixture.path("package");
         fs::write(&package, vec![b'x'; 300_000]).unwrap();
         let accepted = run("signed_upload.py", &[&url("/update"), "update", package.to_str().unwrap()]);
-        assert_eq!(accepted, r#"{"Status":"202 Accepted","Location":"/api/v1/admin/update"}"#, "{server}");
+        assert!(
+            accepted.starts_with(r#"{"Status":"202 Accepted","Location":"/api/v1/admin/update","Job":""#),
+            "{server}: {accepted}"
+        );
         assert_eq!(fs::read(fixture.path("home/sftp/uploads/software_package-zzz.enc")).unwrap().len(), 300_000);
     }
 }

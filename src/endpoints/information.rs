@@ -55,7 +55,9 @@ pub fn history(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
 /// `GET /endpoints`: the first-level endpoints that are enabled, and `/docs`, sorted.
 pub fn endpoints(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     let enabled = ROUTES.iter().filter(|route| call.config.is_enabled(route.feature)).map(|route| route.path);
-    let is_first_level = |path: &&str| path.strip_prefix(PREFIX).is_none_or(|rest| !rest[1..].contains('/'));
+    // Clients compare this list: what came after the API document and cannot be switched off is not in it.
+    let is_first_level =
+        |path: &&str| path.strip_prefix(PREFIX).is_none_or(|rest| !rest[1..].contains('/') && rest != "/jobs");
     let mut paths: Vec<String> = enabled.filter(is_first_level).map(quote).collect();
     paths.sort();
     paths.dedup();

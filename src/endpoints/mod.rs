@@ -5,6 +5,7 @@ pub mod backup;
 pub mod certs;
 pub mod docs;
 pub mod information;
+pub mod jobs;
 pub mod license;
 pub mod reboot;
 pub mod services;
@@ -23,6 +24,7 @@ use crate::error::Error;
 use crate::first_run::FirstRun;
 use crate::jobs::Job;
 use crate::json;
+use crate::record::Idempotency;
 use crate::request::Request;
 use crate::response::{Response, Wait};
 use crate::rule::InvalidOption;
@@ -58,6 +60,8 @@ pub struct Call<'a, 'b> {
     pub proof: Option<BodyProof>,
     /// Whether a refusal waits before it is given.
     pub wait: Wait,
+    /// What tells this request from another one with the same `Idempotency-Key`, where it has one.
+    pub idempotency: Option<Idempotency>,
 }
 
 impl Call<'_, '_> {

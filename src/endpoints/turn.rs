@@ -1,10 +1,13 @@
-//! The one way in which an endpoint has a job done. Its order is fixed: take the lock, hand over the inputs, begin the
-//! status, start, audit. A turn that is dropped before it is started leaves nothing behind.
+//! The one way in which an endpoint has a job done. Its order is fixed: take the lock, hand over the inputs, write the
+//! record, start, audit. A turn that is dropped before it is started leaves nothing behind.
 
 use super::Call;
+use crate::clock;
 use crate::error::Error;
+use crate::history;
 use crate::job::{JobError, Lock};
 use crate::jobs::{Job, Order, Row, Trace};
+use crate::record::{Ending, Record};
 use crate::response::Response;
 use crate::upload::{Handover, Received};
 
@@ -23,7 +26,7 @@ impl Turn {
         let row = job.row();
         let order = order(row, argument)?;
         let lock = Lock::take_for(call.appliance, job, order).map_err(|error| Error::Job(order.failure, error))?;
-        Ok(Turn { lock, row, handover: Handover::new(call.appliance), handed: Vec::new() })
+        Turn::new(call, row, order, lock)
     }
 
     /// The same, whatever runs beside it: the caller has insisted.
@@ -31,6 +34,14 @@ impl Turn {
         let row = job.row();
         let order = order(row, argument)?;
         let lock = Lock::take(call.appliance, job).map_err(|error| Error::Job(order.failure, error))?;
+        Turn::new(call, row, order, lock)
+    }
+
+    fn new(call: &Call<'_, '_>, row: &'static Row, order: &'static Order, lock: Lock) -> Result<Turn, Error> {
+        if order.trace != Trace::None {
+            let turned = history::turn_page(call.appliance, row, lock.file());
+            turned.map_err(|error| Error::Disk("Cannot remember the job before", error))?;
+        }
         Ok(Turn { lock, row, handover: Handover::new(call.appliance), handed: Vec::new() })
     }
 
@@ -53,40 +64,71 @@ impl Turn {
 
     /// Starts the job and leaves it to itself. The answer is 202.
     pub fn start(mut self, call: &Call<'_, '_>, argument: &'static str) -> Result<Response, Error> {
-        let order = self.prepare(argument)?;
-        self.lock.start(call.appliance, order.argument()).map_err(|error| Error::Job(order.failure, error))?;
+        let (order, id) = self.prepare(call, argument)?;
+        self.lock.start(call.appliance, order.argument()).map_err(|error| self.failed(order, error))?;
         self.done(call, order);
-        Ok(Response::accepted(self.row.location))
+        Ok(Response::accepted(self.row.location, &id))
     }
 
     /// Runs the job to its end. Returns what it printed.
-    pub fn wait(mut self, call: &Call<'_, '_>, argument: &'static str) -> Result<Vec<u8>, Error> {
-        let order = self.prepare(argument)?;
-        let output = self.output(call, order).map_err(|error| Error::Job(order.failure, error))?;
-        self.done(call, order);
-        Ok(output)
+    pub fn wait(self, call: &Call<'_, '_>, argument: &'static str) -> Result<Vec<u8>, Error> {
+        let failure = order(self.row, argument)?.failure;
+        self.try_wait(call, argument)?.map_err(|error| Error::Job(failure, error))
     }
 
     /// The same, where a failure can be an answer.
     pub fn try_wait(mut self, call: &Call<'_, '_>, argument: &'static str) -> Result<Result<Vec<u8>, JobError>, Error> {
-        let order = self.prepare(argument)?;
-        Ok(self.output(call, order))
+        let (order, _) = self.prepare(call, argument)?;
+        let result = self.lock.wait(call.appliance, order.argument());
+        match &result {
+            Ok(_) => {
+                self.end(order, Ending::default());
+                self.done(call, order);
+            }
+            Err(error) => self.end_badly(order, error),
+        }
+        Ok(result)
     }
 
-    fn output(&self, call: &Call<'_, '_>, order: &'static Order) -> Result<Vec<u8>, JobError> {
-        self.lock.wait(call.appliance, order.argument())
-    }
-
-    fn prepare(&mut self, argument: &str) -> Result<&'static Order, Error> {
+    /// Hands over and writes the record: from here on a client that asks is told of this job and no other.
+    fn prepare(&mut self, call: &Call<'_, '_>, argument: &str) -> Result<(&'static Order, String), Error> {
+        const WHAT: &str = "Cannot write the record of the job";
         let order = order(self.row, argument)?;
         // What a client did not send must not be there from an earlier request.
         for name in order.inputs.iter().filter(|name| !self.handed.contains(name)) {
             self.handover.absent(name)?;
         }
-        if order.trace == Trace::Status {
-            self.lock.begin_status();
+        if order.trace == Trace::None {
+            return Ok((order, String::new()));
         }
-        Ok(order)
+        let record = Record::new(argument, &call.key, call.idempotency.clone());
+        let written = record.and_then(|record| record.write(self.lock.file()).map(|()| record.id));
+        Ok((order, written.map_err(|error| Error::Disk(WHAT, error))?))
+    }
+
+    fn failed(&self, order: &'static Order, error: JobError) -> Error {
+        self.end_badly(order, &error);
+        Error::Job(order.failure, error)
+    }
+
+    fn end_badly(&self, order: &Order, error: &JobError) {
+        let reason = match error {
+            JobError::Failed(_, Some(reason)) => reason.clone(),
+            JobError::Failed(_, None) => "The job failed".to_owned(),
+            JobError::NotStarted(..) | JobError::NoLock(..) | JobError::Running(_) | JobError::Excluded { .. } => {
+                "The job could not be started".to_owned()
+            }
+        };
+        self.end(order, Ending { reason: Some(reason), ..Ending::default() });
+    }
+
+    /// Writes the end of a job that the client waited for: one of the ancestor's does not do so itself.
+    fn end(&self, order: &Order, ending: Ending) {
+        if order.trace != Trace::None
+            && let Err(error) = (Ending { ended: clock::now(), ..ending }).write(self.lock.file())
+        {
+            log::error!("job {}: its end cannot be written down: {error}", self.row.word);
+        }
     }
 
     fn done(&mut self, call: &Call<'_, '_>, order: &Order) {

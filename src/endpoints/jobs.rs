@@ -1,0 +1,100 @@
+//! `/jobs`: what runs and what ran. Also the only place that notices a request which is sent again.
+
+use super::Call;
+use crate::auth::Admin;
+use crate::error::Error;
+use crate::history::{self, Entry, Stage};
+use crate::jobs::JOBS;
+use crate::record::Idempotency;
+use crate::response::Response;
+use crate::rule::InvalidOption;
+use crate::upload::Reading;
+use nix::fcntl::OFlag;
+use sha2::{Digest, Sha256};
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::time::{Duration, Instant};
+
+/// Seconds that a client can wait for a change at most: less than any proxy's patience.
+const MAX_WAIT: u64 = 25;
+/// Requests that wait at once at most; one that finds no place is answered at once. They hold workers of the web server.
+const MAX_WAITING: usize = 4;
+/// How often a waiting request looks.
+const STEP: Duration = Duration::from_millis(250);
+
+/// `GET /jobs`: those that run, then the last hundred.
+pub fn list(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
+    let entries: Vec<String> =
+        history::list(call.appliance).iter().map(|entry| entry.to_json(call.appliance)).collect();
+    Ok(Response::json(format!("{{\"jobs\":[{}]}}", entries.join(","))))
+}
+
+/// `GET /jobs/ID`; with `wait=25` the answer comes when something has changed, or after so many seconds.
+pub fn get(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
+    let seconds = match call.request.query("wait").map(str::parse::<u64>) {
+        None => 0,
+        Some(Ok(seconds)) if seconds <= MAX_WAIT => seconds,
+        Some(_) => return Err(InvalidOption::new("wait", "0 to 25 seconds").into()),
+    };
+    let id = call.target.rsplit('/').next().unwrap_or_default().to_owned();
+    let find = || history::find(call.appliance, &id).ok_or(Error::NotFound);
+    let mut entry = find()?;
+    if seconds > 0
+        && entry.stage == Stage::Running
+        && let Some(_place) = waiting_place(call)
+    {
+        let deadline = Instant::now() + Duration::from_secs(seconds);
+        let seen = entry.progress(call.appliance);
+        while entry.stage == Stage::Running && entry.progress(call.appliance) == seen && Instant::now() < deadline {
+            std::thread::sleep(STEP);
+            entry = find()?;
+        }
+    }
+    Ok(Response::json(entry.to_json(call.appliance)))
+}
+
+/// One of the places for those who wait; free again when it is dropped, also by a kill.
+fn waiting_place(call: &Call<'_, '_>) -> Option<File> {
+    (0..MAX_WAITING).find_map(|n| {
+        let path = call.appliance.state_file(&format!("jobs.wait.{n}"));
+        let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
+        let place =
+            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).custom_flags(flags).open(path);
+        place.ok().filter(|place| place.try_lock().is_ok())
+    })
+}
+
+/// The answer of a request that was carried out before, by its `Idempotency-Key`. Otherwise the call remembers the key for
+/// the job that it starts.
+pub fn repeated(call: &mut Call<'_, '_>) -> Result<Option<Response>, Error> {
+    let value = call.request.headers.get("idempotency-key").to_owned();
+    if value.is_empty() {
+        return Ok(None);
+    }
+    if value.len() > 255 || !value.bytes().all(|byte| (32..=126).contains(&byte)) {
+        return Err(Error::Bad("Idempotency-Key must have 1 to 255 printable characters".to_owned()));
+    }
+    let form = call.form()?;
+    let mut body = Sha256::new().chain_update(form.digest().unwrap_or_default());
+    for (name, value) in call.request.parameters().filter(|(name, _)| !matches!(*name, "hash" | "token")) {
+        body = body.chain_update([name, "=", value, "&"].concat());
+    }
+    call.reading = Some(Reading { form: Ok(form), credential: None });
+    let key = [call.key.as_str(), call.target.as_str(), value.as_str()].join("\0");
+    let idempotency = Idempotency { key: hex::encode(Sha256::digest(key)), body: hex::encode(body.finalize()) };
+    match history::started_by(call.appliance, &idempotency.key) {
+        None => {
+            call.idempotency = Some(idempotency);
+            Ok(None)
+        }
+        Some(entry) if entry.record.idempotency.as_ref().is_some_and(|own| own.body == idempotency.body) => {
+            Ok(Some(accepted(&entry)))
+        }
+        Some(_) => Err(Error::KeyReused),
+    }
+}
+
+fn accepted(entry: &Entry) -> Response {
+    let location = JOBS.iter().find(|row| row.word == entry.job).map_or("/api/v1/admin/jobs", |row| row.location);
+    Response::accepted(location, &entry.record.id)
+}
