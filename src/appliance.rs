@@ -1,6 +1,7 @@
 //! The machine that is administered: every path, once (behaviour, section 1), and how its small files are read.
 
 use crate::config::Config;
+use crate::random;
 use crate::token::Token;
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 use rustix::fs::{Mode, OFlags};
@@ -208,7 +209,17 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
 
 /// Opens a regular file. To read anything else might take for ever.
 pub fn open(path: &Path) -> io::Result<File> {
-    let file = open_now(path)?;
+    regular(open_now(path)?)
+}
+
+/// Opens a regular file in a directory where others can plant a link to something that is not theirs.
+pub fn open_unlinked(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    regular(rustix::fs::open(path, flags, Mode::empty())?.into())
+}
+
+/// The file, if it is a regular one.
+pub fn regular(file: File) -> io::Result<File> {
     if !file.metadata()?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
     }
@@ -223,11 +234,60 @@ pub fn open_own(path: &Path, made_with: Option<u32>) -> io::Result<File> {
         Some(mode) => (flags | OFlags::CREATE, Mode::from_raw_mode(mode)),
         None => (flags, Mode::empty()),
     };
-    let file = File::from(rustix::fs::open(path, flags, mode)?);
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    regular(rustix::fs::open(path, flags, mode)?.into())
+}
+
+/// The same in a directory where others can plant something at our names: that is put aside, and we go on.
+pub fn open_own_making_way(path: &Path, mode: u32) -> io::Result<File> {
+    match open_own(path, Some(mode)) {
+        Err(error) if is_planted(&error) => {
+            put_aside(path)?;
+            log::warn!("{} was no file of ours ({error}), and was put aside", path.display());
+            open_own(path, Some(mode))
+        }
+        file => file,
     }
-    Ok(file)
+}
+
+/// Whether a file of ours could not be opened because something else has its name.
+pub fn is_planted(error: &io::Error) -> bool {
+    // A link; a socket, or a device without its driver.
+    matches!(error.raw_os_error(), Some(nix::libc::ELOOP | nix::libc::ENXIO | nix::libc::ENODEV))
+        || matches!(
+            error.kind(),
+            io::ErrorKind::IsADirectory | io::ErrorKind::InvalidInput | io::ErrorKind::PermissionDenied
+        )
+}
+
+/// What the names begin with of what was put aside; `check` looks for them.
+pub const ASIDE: &str = ".aside-";
+
+/// Takes what has a name of ours out of the way, without deleting it: somebody may want to know what it was.
+fn put_aside(path: &Path) -> io::Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let aside =
+        path.with_file_name(format!("{ASIDE}{}-{}", name.trim_start_matches('.'), hex::encode(random::bytes::<4>()?)));
+    std::fs::rename(path, aside)
+}
+
+/// Takes away a file of ours, or puts aside a directory that somebody made there. It is no error if nothing is there.
+pub fn make_way(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::IsADirectory => put_aside(path),
+        result => result,
+    }
+}
+
+/// Gives a file its name, whatever has that now.
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    match std::fs::rename(from, to) {
+        Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
+            put_aside(to)?;
+            std::fs::rename(from, to)
+        }
+        result => result,
+    }
 }
 
 /// Opens what is there without waiting for anybody, as a named pipe in the exchange directory would.
@@ -241,18 +301,12 @@ pub fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let beside = path.with_file_name(format!(".{name}.new"));
     // What a killed predecessor left is in the way of `create_new`, which follows no link and gives the mode at once.
-    if let Err(error) = std::fs::remove_file(&beside)
-        && error.kind() != io::ErrorKind::NotFound
-    {
-        return Err(error);
-    }
+    make_way(&beside)?;
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside)?;
-    file.write_all(content).and_then(|()| file.sync_all()).and_then(|()| std::fs::rename(&beside, path)).inspect_err(
-        |_| {
-            // The reason that matters is the one returned; a file that cannot be removed is removed next time.
-            let _ = std::fs::remove_file(&beside);
-        },
-    )?;
+    file.write_all(content).and_then(|()| file.sync_all()).and_then(|()| rename(&beside, path)).inspect_err(|_| {
+        // The reason that matters is the one returned; a file that cannot be removed is removed next time.
+        let _ = std::fs::remove_file(&beside);
+    })?;
     // The file is in force whatever becomes of this: who may write in a folder may not be allowed to open it.
     if let Ok(folder) = File::open(path.with_file_name(".")) {
         let _ = folder.sync_all();

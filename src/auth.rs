@@ -130,12 +130,12 @@ impl Guard<'_> {
         let proof = match credential {
             Credential::Signed(Err(fault)) => return Caller::Anonymous(Some(Fault(fault))),
             Credential::Signed(Ok(signature)) => {
-                if key.is_none() {
+                let Some(key) = &key else {
                     return Caller::Anonymous(Some(Fault(
                         "The signature is not that of a known key over this request",
                     )));
-                }
-                if let Err(fault) = self.check_once(signature, request, now()) {
+                };
+                if let Err(fault) = self.check_once(key, signature, request, now()) {
                     return Caller::Anonymous(Some(fault));
                 }
                 Some(signature.proof.clone())
@@ -149,22 +149,34 @@ impl Guard<'_> {
     }
 
     /// Checks what makes a good signature good for once: its time, its nonce, and that it vouches for the body.
-    fn check_once(&self, signature: &Signature, request: &Request<'_>, now: u64) -> Result<(), Fault> {
-        if signature.proof == BodyProof::Nothing && request.body.expected() != Some(0) {
-            return Err(Fault("The signature must cover the body, by content-digest or part-digest"));
+    fn check_once(&self, key: &Key, signature: &Signature, request: &Request<'_>, now: u64) -> Result<(), Fault> {
+        if request.body.expected() != Some(0) {
+            match signature.proof {
+                BodyProof::Nothing => {
+                    return Err(Fault("The signature must cover the body, by content-digest or part-digest"));
+                }
+                // With another boundary the same bytes are another form.
+                BodyProof::Whole(_) if !signature.covers_type => {
+                    return Err(Fault("The signature must cover content-type beside content-digest"));
+                }
+                // Each field by its name and content: however they are put together, it is the same form.
+                BodyProof::Whole(_) | BodyProof::Fields(_) => {}
+            }
+        }
+        if signature.expires.is_some_and(|expires| expires < now) {
+            return Err(Fault("The signature has expired"));
         }
         if signature.created.abs_diff(now) > MAX_SKEW {
             return Err(Fault("The signature was not made within 300 seconds of Server-Time"));
         }
-        let digest = Sha256::digest(
-            [signature.nonce.as_bytes(), b" ", signature.key.as_deref().unwrap_or_default().as_bytes()].concat(),
-        );
-        let key = u64::from_be_bytes(digest[..8].try_into().expect("a digest has more than eight bytes")).max(1);
+        let nonce = slot_key(signature.nonce.as_bytes());
         let created = u32::try_from(signature.created).unwrap_or(u32::MAX);
-        let remembered = slots::update(self.appliance, Table::Nonces, key, |slots| {
-            slots::remember_once(slots, key, created, 2 * MAX_SKEW, now).map_err(|reason| match reason {
+        let remembered = slots::update(self.appliance, nonces(key), nonce, |slots| {
+            slots::remember_once(slots, nonce, created, 2 * MAX_SKEW, now).map_err(|reason| match reason {
                 NotRemembered::Known => Fault("The nonce was used before"),
-                NotRemembered::NoRoom => Fault("Too many signed requests: try again later"),
+                NotRemembered::NoRoom => {
+                    Fault("Too many requests were signed with this token: try again in ten minutes")
+                }
             })
         });
         remembered.unwrap_or_else(|error| {
@@ -172,6 +184,16 @@ impl Guard<'_> {
             Err(Fault("Signed requests are not available on this appliance"))
         })
     }
+}
+
+/// Where the nonces are remembered that were used with a key, whatever name it has now. The place tells nothing of the key.
+pub fn nonces(key: &Key) -> Table {
+    Table::Nonces(slot_key(key.verifier.tag("nonces of", "").as_bytes()))
+}
+
+fn slot_key(bytes: &[u8]) -> u64 {
+    let digest = Sha256::digest(bytes);
+    u64::from_be_bytes(digest[..8].try_into().expect("a digest has more than eight bytes")).max(1)
 }
 
 fn opens(key: &Key, credential: &Credential, method: &Method, path: &Path) -> bool {
@@ -269,6 +291,5 @@ fn source(client: &str) -> u64 {
         Ok(IpAddr::V6(address)) => format!("{:x}", address.to_bits() >> 64),
         _ => client.to_owned(),
     };
-    let digest = Sha256::digest(source.as_bytes());
-    u64::from_be_bytes(digest[..8].try_into().expect("a digest has more than eight bytes")).max(1)
+    slot_key(source.as_bytes())
 }

@@ -4,7 +4,7 @@
 //! How far the log has come, its head, stands in `state/audit`. So a rotated log goes on where the last one ended, and one
 //! that was cut short is noticed. Where the appliance has no folders `audit` and `state`, nothing is chained.
 
-use crate::appliance::Appliance;
+use crate::appliance::{self, Appliance};
 use crate::json;
 use sha2::{Digest, Sha256};
 use std::fs::{self, File, OpenOptions, Permissions};
@@ -139,7 +139,7 @@ fn open_head(appliance: &Appliance) -> io::Result<File> {
     let open = |is_new: bool| {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(is_new).mode(0o600);
-        options.custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK).open(&path)
+        options.custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK).open(&path).and_then(appliance::regular)
     };
     match open(false) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -165,7 +165,8 @@ fn open_head(appliance: &Appliance) -> io::Result<File> {
 pub fn open_log(path: &Path) -> io::Result<File> {
     let open = |is_new: bool| {
         let mut options = OpenOptions::new();
-        options.read(true).append(true).create_new(is_new).mode(0o660).custom_flags(nix::libc::O_NOFOLLOW).open(path)
+        options.read(true).append(true).create_new(is_new).mode(0o660);
+        options.custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK).open(path).and_then(appliance::regular)
     };
     let mut n_tries = 0;
     loop {
@@ -195,8 +196,7 @@ fn read_head(file: &File) -> io::Result<Option<Link>> {
 
 /// The head as it stands now, for who only looks.
 pub fn head(appliance: &Appliance) -> io::Result<Option<Link>> {
-    let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
-    match OpenOptions::new().read(true).custom_flags(flags).open(appliance.state_file("audit")) {
+    match appliance::open_unlinked(&appliance.state_file("audit")) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         file => read_head(&file?),
     }
@@ -240,7 +240,7 @@ pub struct Page {
 /// The newest lines before a number, at most `limit`. `None` where no log is kept. It costs the same however long the log
 /// is: lines are numbered in order, so the place is found by halving. What rotation has packed is not looked into.
 pub fn page(appliance: &Appliance, before: Option<u64>, limit: usize) -> io::Result<Option<Page>> {
-    let current = match File::open(appliance.audit_file(LOG)) {
+    let current = match appliance::open(&appliance.audit_file(LOG)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file?,
     };
@@ -281,7 +281,7 @@ fn rotated(appliance: &Appliance) -> io::Result<Vec<File>> {
         name.len() > LOG.len() && name[LOG.len()..].bytes().all(|byte| byte.is_ascii_digit() || b".-".contains(&byte))
     };
     for path in files(appliance)?.into_iter().filter(|path| is_plain(path)) {
-        let file = File::open(path)?;
+        let file = appliance::open(&path)?;
         if let Some((_, link, _)) = line_from(&file, 0)? {
             rotated.push((link.map_or(0, |link| link.seq), file));
         }

@@ -15,8 +15,10 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
-/// Named tokens that an appliance may have: each is compared with every guess.
+/// Tokens that an appliance may have beside the first one: each is compared with every guess.
 const MAX_KEYS: usize = 32;
+/// Previous first tokens among these; the oldest one ends when another comes.
+const MAX_PREVIOUS: usize = 3;
 const DAY: u64 = 86400;
 const HOUR: u64 = 3600;
 
@@ -81,13 +83,13 @@ pub fn remove_token(appliance: &Appliance, name: &str) -> Result<(), String> {
         return Err("the first token cannot be removed: `token rotate` replaces it".to_owned());
     }
     let _lock = lock(appliance)?;
-    let mut all = load(appliance)?;
-    let n_before = all.len();
-    all.retain(|key| key.name != name);
-    if all.len() == n_before {
+    let all = load(appliance)?;
+    let (removed, all): (Vec<Key>, Vec<Key>) = all.into_iter().partition(|key| key.name == name);
+    if removed.is_empty() {
         return Err(format!("there is no token {name}: `token list` shows those that are there"));
     }
     keep(appliance, all)?;
+    forget_nonces(appliance, &removed);
     record(appliance, Action::TokenRemoved, name);
     Ok(())
 }
@@ -101,12 +103,28 @@ pub fn rotate_token(appliance: &Appliance, overlap: u64, out: &mut dyn Write) ->
     let mut all = load(appliance)?;
     if overlap > 0 {
         // What expired makes room.
-        all.retain(|key| key.expires.is_none_or(|expires| expires > now));
+        let (kept, mut ended): (Vec<Key>, Vec<Key>) =
+            all.into_iter().partition(|key| key.expires.is_none_or(|expires| expires > now));
+        all = kept;
+        // They were added in the order of their time.
+        while all.iter().filter(|key| keys::is_previous(key)).count() >= MAX_PREVIOUS
+            && let Some(oldest) = all.iter().position(keys::is_previous)
+        {
+            log::warn!("the token {} has ended: {MAX_PREVIOUS} previous ones are the limit", all[oldest].name);
+            ended.push(all.remove(oldest));
+        }
+        if all.len() >= MAX_KEYS {
+            return Err(format!(
+                "there are {MAX_KEYS} named tokens already, so the old one has no place: `token remove` takes one away, and \
+                 --overlap 0 needs none"
+            ));
+        }
         let expires = Some(now + overlap * HOUR);
         let verifier = Verifier::of(old.reveal());
         all.push(Key { name: keys::previous(now), scope: Scope::Admin, expires, verifier });
         // First: were the other half not to happen, the old token would be valid twice, and not at all the other way round.
         keep(appliance, all)?;
+        forget_nonces(appliance, &ended);
     }
     let path = appliance.token_file();
     appliance::replace(&path, format!("{}\n", token.reveal()).as_bytes(), 0o660)
@@ -114,6 +132,15 @@ pub fn rotate_token(appliance: &Appliance, overlap: u64, out: &mut dyn Write) ->
         .map_err(|error| cannot("write", &path, &error))?;
     record(appliance, Action::TokenRotated, keys::FIRST);
     print_token(&token, out)
+}
+
+/// What was signed with a key that opens nothing any more need not be remembered.
+fn forget_nonces(appliance: &Appliance, keys: &[Key]) {
+    for key in keys {
+        if let Err(error) = slots::remove(appliance, auth::nonces(key)) {
+            log::warn!("the nonces of the token {} cannot be removed: {error}", key.name);
+        }
+    }
 }
 
 /// `unlock`: forgets the refusals of an address, or of all.

@@ -207,6 +207,7 @@ fn job_message(what: &str, error: &JobError) -> String {
             let since = &timestamp(since)[..19];
             format!("{what}: {} is running since {since}Z, and {reason}", by.word())
         }
+        JobError::Unfinished(..) => format!("{what}: the job did not end in time, and may still be running"),
         JobError::NoLock(..) | JobError::NotStarted(..) => format!("{what}: the job could not be started"),
         JobError::Failed(_, None) => what.to_owned(),
         JobError::Failed(_, Some(reason)) => format!("{what}: {reason}"),

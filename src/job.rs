@@ -4,17 +4,22 @@
 //! The lock is an open file under `flock`. The job gets it as its standard input, so the kernel frees it with the last
 //! process of the job, however that ends, and no file can ever say "running" of something dead.
 
-use crate::appliance::Appliance;
+use crate::appliance::{self, Appliance};
 use crate::jobs::{Beside, Job, Order, Trace};
 use crate::record;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, kill_process_group};
 use std::fmt;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, Permissions, TryLockError};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Where the jobs find their programs.
@@ -27,6 +32,15 @@ pub const GATE_ASK: &str = "gate-ask";
 const PATIENCE: Duration = Duration::from_millis(200);
 /// The same for a job that only reads: two pages that ask at once both get their answer.
 const READING_PATIENCE: Duration = Duration::from_millis(1500);
+
+/// How long an answer waits for a job that is not expected to take long.
+const WAITING: Duration = Duration::from_secs(300);
+/// The same for one that collects logs; the web servers give up after an hour.
+const COLLECTING: Duration = Duration::from_secs(3000);
+/// How long an answer waits for the vendor's license script.
+const LICENSE_PATIENCE: Duration = Duration::from_secs(20);
+/// Bytes that a program may print into an answer.
+const MAX_OUTPUT: usize = 8 << 20;
 
 /// Why a job did not do what it was asked to.
 #[derive(Debug)]
@@ -48,6 +62,8 @@ pub enum JobError {
     NoLock(Job, io::Error),
     /// It could not be started.
     NotStarted(Job, io::Error),
+    /// It was started, but its end was not seen.
+    Unfinished(Job, io::Error),
     /// It ended with a failure, and perhaps said why in words for the client.
     Failed(Job, Option<String>),
 }
@@ -61,6 +77,7 @@ impl fmt::Display for JobError {
                 write!(f, "job {}: cannot open its lock {}: {error}", job.word(), job.row().lock)
             }
             JobError::NotStarted(job, error) => write!(f, "job {}: cannot start bin/wrapper.sh: {error}", job.word()),
+            JobError::Unfinished(job, error) => write!(f, "job {}: {error}", job.word()),
             JobError::Failed(job, None) => write!(f, "job {}: failed", job.word()),
             JobError::Failed(job, Some(reason)) => write!(f, "job {}: failed: {reason}", job.word()),
         }
@@ -91,7 +108,10 @@ impl Lock {
         // Of two that exclude each other and start at once, one must win: only one at a time looks and takes.
         let turn = open_named(appliance, STARTING).map_err(|error| JobError::NoLock(job, error))?;
         wait_until(deadline(job), || {
-            turn.lock().map_err(|error| JobError::NoLock(job, error))?;
+            // Not for ever: somebody else could hold it.
+            if !try_lock(&turn, job)? {
+                return Err(JobError::Running(job));
+            }
             let result = excluded(appliance, job).and_then(|()| try_lock(&file, job));
             turn.unlock().map_err(|error| JobError::NoLock(job, error))?;
             if result? { Ok(()) } else { Err(JobError::Running(job)) }
@@ -116,11 +136,16 @@ impl Lock {
         spawned.map(drop).map_err(|error| JobError::NotStarted(self.job, error))
     }
 
-    /// Runs the job to its end; returns what it printed.
+    /// Runs the job to its end; returns what it printed. One that takes too long is left to itself, with its lock: only root
+    /// could end it.
     pub fn wait(&self, appliance: &Appliance, argument: Option<&'static str>) -> Result<Vec<u8>, JobError> {
         let job = self.job;
-        let mut command = self.command(appliance, argument)?;
-        let output = command.output().map_err(|error| JobError::NotStarted(job, error))?;
+        let limit = if matches!(job, Job::Logs | Job::Debug) { COLLECTING } else { WAITING };
+        let output = match run(self.command(appliance, argument)?, limit) {
+            Ok(output) => output,
+            Err(RunError::NotStarted(error)) => return Err(JobError::NotStarted(job, error)),
+            Err(RunError::Unfinished(_, error)) => return Err(JobError::Unfinished(job, error)),
+        };
         log_lines(job.word(), &output.stderr);
         if output.status.success() {
             return Ok(output.stdout);
@@ -162,18 +187,16 @@ pub fn run_as_asked(appliance: &Appliance, words: &str) -> io::Result<u8> {
 }
 
 /// The name of the lock that is held for a moment by a request that looks which jobs are running before it starts one.
-const STARTING: &str = ".starting.lock";
+pub const STARTING: &str = ".starting.lock";
 
 /// Opens a file of the exchange directory to lock it, and makes it where it is not there yet.
 fn open_named(appliance: &Appliance, name: &str) -> io::Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK)
-        .open(appliance.uploads().join(name))
+    let file = appliance::open_own_making_way(&appliance.uploads().join(name), 0o660)?;
+    // One that root made at the console is for the API's user too, whatever umask root has.
+    if file.metadata()?.mode() & 0o660 != 0o660 {
+        let _ = file.set_permissions(Permissions::from_mode(0o660));
+    }
+    Ok(file)
 }
 
 fn open(appliance: &Appliance, job: Job) -> Result<File, JobError> {
@@ -237,8 +260,7 @@ pub fn status_since(appliance: &Appliance, job: Job) -> Option<SystemTime> {
 
 /// The file of a lock, and whether a job has it.
 pub fn look(appliance: &Appliance, job: Job) -> Option<(File, bool)> {
-    let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(appliance.uploads().join(job.row().lock)).ok()?;
+    let file = appliance::open_unlinked(&appliance.uploads().join(job.row().lock)).ok()?;
     // Shared, so that two who look do not see each other.
     let is_running = matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
     Some((file, is_running))
@@ -248,18 +270,112 @@ fn modified(file: &File) -> SystemTime {
     file.metadata().and_then(|metadata| metadata.modified()).unwrap_or(UNIX_EPOCH)
 }
 
-/// Runs the vendor's licence script; its output, if it ended well and printed something.
+/// Runs the vendor's license script; its output, if it ended well and printed something. One that does not end in time is
+/// ended, with what it has started: a worker of the web server waits for it.
 pub fn license(appliance: &Appliance) -> Option<Vec<u8>> {
+    license_within(appliance, LICENSE_PATIENCE)
+}
+
+fn license_within(appliance: &Appliance, limit: Duration) -> Option<Vec<u8>> {
     close_on_exec_above_two();
-    let output = match clean_command(appliance, &appliance.license_script()).stdin(Stdio::null()).output() {
+    let mut command = clean_command(appliance, &appliance.license_script());
+    command.stdin(Stdio::null()).process_group(0);
+    let output = match run(command, limit) {
         Ok(output) => output,
-        Err(error) => {
+        Err(RunError::NotStarted(error)) => {
             log::warn!("cannot run bin/license.sh: {error}");
+            return None;
+        }
+        Err(RunError::Unfinished(child, error)) => {
+            log::error!("bin/license.sh: {error}, so it was ended");
+            if let Err(error) = kill_process_group(Pid::from_child(&child), Signal::KILL) {
+                log::error!("bin/license.sh: cannot end it: {error}");
+            }
             return None;
         }
     };
     log_lines("license.sh", &output.stderr);
     (output.status.success() && !output.stdout.is_empty()).then_some(output.stdout)
+}
+
+/// Why a program gave no result.
+enum RunError {
+    NotStarted(io::Error),
+    /// It may still run.
+    Unfinished(Child, io::Error),
+}
+
+/// Runs a program until it has ended and closed both its outputs, but not longer than a limit, and takes only so much of
+/// what it prints.
+fn run(mut command: Command, limit: Duration) -> Result<Output, RunError> {
+    let deadline = Instant::now() + limit;
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(RunError::NotStarted)?;
+    match output(&mut child, deadline) {
+        Ok(output) => Ok(output),
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+            let reason = format!("it did not end within {} seconds", limit.as_secs());
+            Err(RunError::Unfinished(child, io::Error::new(io::ErrorKind::TimedOut, reason)))
+        }
+        Err(error) => Err(RunError::Unfinished(child, error)),
+    }
+}
+
+fn output(child: &mut Child, deadline: Instant) -> io::Result<Output> {
+    let (mut out, mut err) = (child.stdout.take(), child.stderr.take());
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    while out.is_some() || err.is_some() {
+        let (has_out, has_err) = readable(out.as_ref().map(AsFd::as_fd), err.as_ref().map(AsFd::as_fd), deadline)?;
+        if has_out && !read_some(out.as_mut(), &mut stdout)? {
+            out = None;
+        }
+        if has_err && !read_some(err.as_mut(), &mut stderr)? {
+            err = None;
+        }
+    }
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Output { status, stdout, stderr });
+        }
+        if Instant::now() >= deadline {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Waits until one of two descriptors has something to read, or its end.
+fn readable(out: Option<BorrowedFd<'_>>, err: Option<BorrowedFd<'_>>, deadline: Instant) -> io::Result<(bool, bool)> {
+    let (n_out, n_all) = (usize::from(out.is_some()), usize::from(out.is_some()) + usize::from(err.is_some()));
+    let mut fds: Vec<PollFd<'_>> =
+        out.into_iter().chain(err).map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        let left = Timespec {
+            tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: i64::from(left.subsec_nanos()),
+        };
+        match poll(&mut fds, Some(&left)) {
+            Ok(_) => break,
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let is_ready = |at: usize| fds.get(at).is_some_and(|fd| !fd.revents().is_empty());
+    Ok((n_out == 1 && is_ready(0), n_all > n_out && is_ready(n_out)))
+}
+
+/// Adds what is there to read; `false` at the end.
+fn read_some(pipe: Option<&mut impl Read>, bytes: &mut Vec<u8>) -> io::Result<bool> {
+    let mut buffer = [0; 8 << 10];
+    let n = pipe.map_or(Ok(0), |pipe| pipe.read(&mut buffer))?;
+    if bytes.len() + n > MAX_OUTPUT {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it printed more than 8 MiB"));
+    }
+    bytes.extend_from_slice(&buffer[..n]);
+    Ok(n > 0)
 }
 
 /// A program with an environment made from nothing, not filtered: there is no variable of a client to forget.
@@ -299,6 +415,44 @@ fn log_lines(who: &str, stderr: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_license_script_that_does_not_end_is_ended_with_all_that_it_started() {
+        let root = std::env::temp_dir().join(format!("license-{}", std::process::id()));
+        std::fs::create_dir_all(root.join("bin")).unwrap();
+        let script = root.join("bin/license.sh");
+        let appliance = Appliance::new(Some(root.clone().into()), None);
+        for (text, seconds, wanted) in [
+            ("echo '{}'", 60, Some(b"{}\n".to_vec())),
+            ("echo '{}'; exit 1", 60, None),
+            ("head -c 9000000 /dev/zero", 60, None),
+            // It holds its output, and would for ever.
+            ("sleep 1000 & echo $! >\"$0.pid\"; echo '{}'", 1, None),
+            ("exec >&- 2>&-; echo $$ >\"$0.pid\"; sleep 1000", 1, None),
+        ] {
+            std::fs::write(&script, format!("#!/bin/sh\n{text}\n")).unwrap();
+            appliance::set_mode(&script, 0o755).unwrap();
+            // A process of another test may have had it open for writing when it was started.
+            let got = loop {
+                let got = license_within(&appliance, Duration::from_secs(seconds));
+                let is_started = got.is_some() || seconds == 60 || root.join("bin/license.sh.pid").exists();
+                if is_started {
+                    break got;
+                }
+            };
+            assert_eq!(got, wanted, "{text}");
+            let Ok(pid) = std::fs::read_to_string(root.join("bin/license.sh.pid")) else { continue };
+            std::fs::remove_file(root.join("bin/license.sh.pid")).unwrap();
+            let status = std::path::PathBuf::from(format!("/proc/{}/stat", pid.trim()));
+            let deadline = Instant::now() + Duration::from_secs(60);
+            // Gone, or dead and not yet collected by whoever adopted it.
+            while std::fs::read_to_string(&status).is_ok_and(|text| !text.contains(") Z ")) {
+                assert!(Instant::now() < deadline, "{text}: it still runs");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+        std::fs::remove_dir_all(root).unwrap();
+    }
 
     #[test]
     fn only_a_line_meant_for_the_client_is_a_reason() {

@@ -88,6 +88,11 @@ pub fn keep(appliance: &Appliance, keys: Vec<Key>) -> io::Result<()> {
     appliance::set_mode(&path, 0o640)
 }
 
+/// Whether a key was the first one once.
+pub fn is_previous(key: &Key) -> bool {
+    key.name.starts_with(PREVIOUS)
+}
+
 /// The name of what was the first key, while it stays valid beside its successor.
 pub fn previous(now: u64) -> String {
     format!("{PREVIOUS}{now}")
@@ -98,7 +103,7 @@ pub fn previous(now: u64) -> String {
 pub fn is_meant(key: &Key, named: Option<&str>) -> bool {
     match named {
         None => true,
-        Some(FIRST) => key.name == FIRST || key.name.starts_with(PREVIOUS),
+        Some(FIRST) => key.name == FIRST || is_previous(key),
         Some(name) => key.name == name,
     }
 }

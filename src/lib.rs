@@ -16,6 +16,7 @@ pub mod storage;
 // The machine: its files, its jobs, what is remembered of its callers.
 pub mod appliance;
 pub mod chain;
+pub mod slots;
 pub mod audit;
 pub mod jobs;
 pub mod record;
@@ -23,7 +24,6 @@ pub mod job;
 pub mod gate;
 pub mod status;
 pub mod history;
-pub mod slots;
 pub mod keys;
 pub mod signature;
 // The way in and the way out.

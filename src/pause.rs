@@ -3,11 +3,10 @@
 //! Under nginx the programs run by a fixed number of workers, so nginx itself waits, in a location for that. lighttpd starts
 //! a program for each request, and a sleeping one is in nobody's way. The server's configuration says which it is.
 
-use crate::appliance::Appliance;
+use crate::appliance::{self, Appliance};
 use crate::random;
 use crate::request::WaitingRoom;
 use crate::response::{Response, Wait};
-use std::fs::OpenOptions;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -26,8 +25,8 @@ pub fn pause(response: Response, appliance: &Appliance, room: Option<WaitingRoom
         (Wait::Always, Some(WaitingRoom::Program)) => sleep(PAUSE),
         (Wait::Always, None) => {
             for slot in 0..MAX_UNKNOWN {
-                let path = appliance.uploads().join(format!(".pause-{slot}.lock"));
-                let file = OpenOptions::new().write(true).create(true).truncate(false).open(path);
+                let path = appliance.uploads().join(place(slot));
+                let file = appliance::open_own(&path, Some(0o600));
                 if file.is_ok_and(|file| file.try_lock().inspect(|()| sleep(PAUSE)).is_ok()) {
                     break;
                 }
@@ -35,6 +34,15 @@ pub fn pause(response: Response, appliance: &Appliance, room: Option<WaitingRoom
         }
     }
     response
+}
+
+/// The names of the places in the exchange directory.
+pub fn places() -> impl Iterator<Item = String> {
+    (0..MAX_UNKNOWN).map(place)
+}
+
+fn place(slot: usize) -> String {
+    format!(".pause-{slot}.lock")
 }
 
 /// Up to a second, at random. Those who guess and are refused at one moment would come back at one moment, and lighttpd

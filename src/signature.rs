@@ -46,6 +46,8 @@ pub struct Signature {
     pub key: Option<String>,
     /// When it was made, in seconds since 1970.
     pub created: u64,
+    /// When it ends, if it says so.
+    pub expires: Option<u64>,
     /// What makes it different from every other.
     pub nonce: String,
     /// The text that is signed.
@@ -54,6 +56,8 @@ pub struct Signature {
     pub tag: String,
     /// How the body is covered.
     pub proof: BodyProof,
+    /// Whether the type of the body is covered.
+    pub covers_type: bool,
 }
 
 impl Signature {
@@ -86,10 +90,12 @@ impl Signature {
         let mut signature = Signature {
             key: None,
             created: 0,
+            expires: None,
             nonce: String::new(),
             base,
             tag: tag(&(message.header)("signature"), label).ok_or("Signature has no value of that label")?,
             proof: proof(message, &covered)?,
+            covers_type: covered.contains(&"content-type"),
         };
         for parameter in rest.split(';').filter(|parameter| !parameter.is_empty()) {
             let (name, value) = parameter.split_once('=').ok_or("A parameter of Signature-Input has no value")?;
@@ -98,12 +104,17 @@ impl Signature {
                 ("created", None) => {
                     signature.created = value.parse().map_err(|_| "created is not a number of seconds")?;
                 }
+                ("expires", None) => {
+                    signature.expires = Some(value.parse().map_err(|_| "expires is not a number of seconds")?);
+                }
                 ("nonce", Some(nonce)) => nonce.clone_into(&mut signature.nonce),
                 ("keyid", Some(key)) => signature.key = Some(key.to_owned()),
                 ("alg", Some("hmac-sha256")) => {}
                 ("alg", _) => return Err("alg must be hmac-sha256"),
-                ("created" | "nonce" | "keyid", _) => return Err("A parameter of Signature-Input has the wrong type"),
-                // `expires` and `tag` say less than we demand anyway.
+                ("created" | "expires" | "nonce" | "keyid", _) => {
+                    return Err("A parameter of Signature-Input has the wrong type");
+                }
+                // `tag` says less than we demand anyway.
                 _ => {}
             }
         }
@@ -219,6 +230,11 @@ mod tests {
             (
                 r#"sig=("@method" "@path" "@query");created=1;nonce="1234567""#,
                 "Signature-Input needs created, and a nonce of 8 to 128 characters",
+            ),
+            (&format!(r#"sig=("@method" "@path" "@query"){WELL};expires=-1"#), "expires is not a number of seconds"),
+            (
+                &format!(r#"sig=("@method" "@path" "@query"){WELL};expires="1""#),
+                "A parameter of Signature-Input has the wrong type",
             ),
             (r#"sig=("@method" "@path" "@query");created=x;nonce="12345678""#, "created is not a number of seconds"),
             (&format!(r#"sig=("@method" "@path" "@query"){WELL};alg="none""#), "alg must be hmac-sha256"),

@@ -1,18 +1,14 @@
 //! Small facts about many callers in files of a fixed size: what is remembered is bounded, whatever is sent.
 //!
-//! A file is a table of slots, eight to a bucket. A fact is looked for in the one bucket that its key falls into, so that
-//! finding it costs the same however full the table is.
+//! A file is a table of slots in buckets. A fact is looked for in the one bucket that its key falls into, so that finding it
+//! costs the same however full the table is.
 
-use crate::appliance::Appliance;
-use std::fs::OpenOptions;
+use crate::appliance::{self, Appliance};
+use std::fs;
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-/// Slots in a bucket.
-const BUCKET: usize = 8;
-/// Buckets in a table: 2048, so that a table has 16384 slots in 256 KiB.
-const N_BUCKETS: u64 = 2048;
 /// Bytes of a slot.
 const SLOT: usize = 16;
 
@@ -30,10 +26,32 @@ pub struct Slot {
 /// What can be remembered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Table {
-    /// Nonces of signed requests.
-    Nonces,
+    /// Nonces of signed requests, of one key: no other can fill its table.
+    Nonces(u64),
     /// Refusals, by where they came from.
     Refusals,
+    /// Lines of the audit log, by who caused them.
+    Lines,
+}
+
+impl Table {
+    /// Buckets, and slots in each. 20 signed requests a second are 12,000 nonces that are remembered at a time, 23 a bucket: a
+    /// full one is a matter of ten thousand years. Refusals may forget, and need less.
+    fn shape(self) -> (u64, usize) {
+        match self {
+            Table::Nonces(_) => (512, 64),
+            Table::Refusals => (2048, 8),
+            Table::Lines => (64, 8),
+        }
+    }
+
+    fn path(self, appliance: &Appliance) -> PathBuf {
+        appliance.state_file(&match self {
+            Table::Nonces(key) => format!("nonces-{key:016x}"),
+            Table::Refusals => "refusals".to_owned(),
+            Table::Lines => "lines".to_owned(),
+        })
+    }
 }
 
 /// Changes the bucket of a key while nobody else does. Fails where the appliance has no folder `state`.
@@ -41,19 +59,13 @@ pub fn update<R>(
     appliance: &Appliance,
     table: Table,
     key: u64,
-    change: impl FnOnce(&mut [Slot; BUCKET]) -> R,
+    change: impl FnOnce(&mut [Slot]) -> R,
 ) -> io::Result<R> {
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .custom_flags(nix::libc::O_NOFOLLOW)
-        .open(path(appliance, table))?;
+    let (n_buckets, n_slots) = table.shape();
+    let file = appliance::open_own(&table.path(appliance), Some(0o600))?;
     file.lock()?;
-    let offset = key % N_BUCKETS * (BUCKET * SLOT) as u64;
-    let mut bytes = [0; BUCKET * SLOT];
+    let mut bytes = vec![0; n_slots * SLOT];
+    let offset = key % n_buckets * bytes.len() as u64;
     // Behind the end of the file all slots are empty.
     let mut n_read = 0;
     while n_read < bytes.len() {
@@ -62,18 +74,16 @@ pub fn update<R>(
             n => n_read += n,
         }
     }
-    let mut slots = [Slot::default(); BUCKET];
-    for (slot, bytes) in slots.iter_mut().zip(bytes.chunks_exact(SLOT)) {
-        *slot = Slot { key: number(&bytes[..8]), time: short(&bytes[8..12]), count: short(&bytes[12..]) };
-    }
-    let before = slots;
+    let read = |bytes: &[u8]| Slot { key: number(&bytes[..8]), time: short(&bytes[8..12]), count: short(&bytes[12..]) };
+    let mut slots: Vec<Slot> = bytes.chunks_exact(SLOT).map(read).collect();
     let result = change(&mut slots);
-    if slots != before {
-        for (slot, bytes) in slots.iter().zip(bytes.chunks_exact_mut(SLOT)) {
-            bytes[..8].copy_from_slice(&slot.key.to_le_bytes());
-            bytes[8..12].copy_from_slice(&slot.time.to_le_bytes());
-            bytes[12..].copy_from_slice(&slot.count.to_le_bytes());
-        }
+    let before = bytes.clone();
+    for (slot, bytes) in slots.iter().zip(bytes.chunks_exact_mut(SLOT)) {
+        bytes[..8].copy_from_slice(&slot.key.to_le_bytes());
+        bytes[8..12].copy_from_slice(&slot.time.to_le_bytes());
+        bytes[12..].copy_from_slice(&slot.count.to_le_bytes());
+    }
+    if bytes != before {
         file.write_all_at(&bytes, offset)?;
     }
     Ok(result)
@@ -91,13 +101,7 @@ pub enum NotRemembered {
 /// Remembers a key with its time, once. What is within `span` seconds of now stays. The rest gives way only where there is
 /// no room: first what was written first, and last what lies in the future. A clock that starts again in 1970, or that was
 /// there before, comes back to a time that it had, and must find again what was remembered then.
-pub fn remember_once(
-    slots: &mut [Slot; BUCKET],
-    key: u64,
-    time: u32,
-    span: u64,
-    now: u64,
-) -> Result<(), NotRemembered> {
+pub fn remember_once(slots: &mut [Slot], key: u64, time: u32, span: u64, now: u64) -> Result<(), NotRemembered> {
     if slots.iter().any(|slot| slot.key == key && slot.time == time) {
         return Err(NotRemembered::Known);
     }
@@ -113,7 +117,7 @@ pub fn remember_once(
 
 /// Forgets everything in a table.
 pub fn clear(appliance: &Appliance, table: Table) -> io::Result<()> {
-    match OpenOptions::new().write(true).custom_flags(nix::libc::O_NOFOLLOW).open(path(appliance, table)) {
+    match appliance::open_own(&table.path(appliance), None) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         file => {
             let file = file?;
@@ -123,16 +127,17 @@ pub fn clear(appliance: &Appliance, table: Table) -> io::Result<()> {
     }
 }
 
-/// Whether anything was ever remembered in a table.
-pub fn is_there(appliance: &Appliance, table: Table) -> bool {
-    path(appliance, table).exists()
+/// Takes a table away that nobody will ask for again.
+pub fn remove(appliance: &Appliance, table: Table) -> io::Result<()> {
+    match fs::remove_file(table.path(appliance)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
-fn path(appliance: &Appliance, table: Table) -> PathBuf {
-    appliance.state_file(match table {
-        Table::Nonces => "nonces",
-        Table::Refusals => "refusals",
-    })
+/// Whether anything was ever remembered in a table.
+pub fn is_there(appliance: &Appliance, table: Table) -> bool {
+    table.path(appliance).exists()
 }
 
 fn number(bytes: &[u8]) -> u64 {
@@ -150,28 +155,60 @@ mod tests {
     #[test]
     fn what_is_written_is_read_again_and_the_table_does_not_grow() {
         let root = std::env::temp_dir().join(format!("slots-{}", std::process::id()));
-        std::fs::create_dir_all(root.join("state")).unwrap();
+        fs::create_dir_all(root.join("state")).unwrap();
         let appliance = Appliance::new(Some(root.clone().into()), None);
         let slot = Slot { key: u64::MAX, time: 1_432_140_922, count: 7 };
-        update(&appliance, Table::Nonces, slot.key, |slots| slots[3] = slot).unwrap();
-        assert_eq!(update(&appliance, Table::Nonces, slot.key, |slots| *slots).unwrap()[3], slot);
-        assert_eq!(update(&appliance, Table::Nonces, 0, |slots| *slots).unwrap(), [Slot::default(); BUCKET]);
-        for key in 1..10_000_u64 {
-            update(&appliance, Table::Nonces, key * 7919, |slots| slots[0].count += 1).unwrap();
+        for (table, name, n_slots, n_bytes) in [
+            (Table::Nonces(7), "nonces-0000000000000007", 64, 512 << 10),
+            (Table::Refusals, "refusals", 8, 256 << 10),
+            (Table::Lines, "lines", 8, 8 << 10),
+        ] {
+            update(&appliance, table, slot.key, |slots| slots[3] = slot).unwrap();
+            assert_eq!(update(&appliance, table, slot.key, |slots| slots.to_vec()).unwrap()[3], slot);
+            assert_eq!(update(&appliance, table, 0, |slots| slots.to_vec()).unwrap(), vec![Slot::default(); n_slots]);
+            for key in 1..10_000_u64 {
+                update(&appliance, table, key * 7919, |slots| slots[0].count += 1).unwrap();
+            }
+            assert_eq!(fs::metadata(root.join("state").join(name)).unwrap().len(), n_bytes);
+            clear(&appliance, table).unwrap();
+            assert_eq!(
+                update(&appliance, table, slot.key, |slots| slots.to_vec()).unwrap(),
+                vec![Slot::default(); n_slots]
+            );
+            assert!(is_there(&appliance, table));
+            remove(&appliance, table).unwrap();
+            remove(&appliance, table).unwrap();
+            assert!(!is_there(&appliance, table));
         }
-        assert!(std::fs::metadata(root.join("state/nonces")).unwrap().len() <= 256 << 10);
-        std::fs::remove_dir_all(root).unwrap();
+        fs::remove_dir_all(root).unwrap();
     }
 
     const NOW: u32 = 1_800_000_000;
 
-    fn remember(slots: &mut [Slot; BUCKET], key: u64, time: u32, now: u32) -> Result<(), NotRemembered> {
+    fn remember(slots: &mut [Slot], key: u64, time: u32, now: u32) -> Result<(), NotRemembered> {
         remember_once(slots, key, time, 600, now.into())
     }
 
     #[test]
+    fn twenty_signed_requests_a_second_lose_none() {
+        let (n_buckets, n_slots) = Table::Nonces(1).shape();
+        let mut buckets = vec![vec![Slot::default(); n_slots]; usize::try_from(n_buckets).unwrap()];
+        let mut key = 88_172_645_463_325_252_u64;
+        for second in 0..3600 {
+            for _ in 0..20 {
+                // Xorshift, after Marsaglia: as even as digests, and the same each time.
+                key ^= key << 13;
+                key ^= key >> 7;
+                key ^= key << 17;
+                let bucket = &mut buckets[usize::try_from(key % n_buckets).unwrap()];
+                assert_eq!(remember(bucket, key, NOW + second, NOW + second), Ok(()), "second {second}");
+            }
+        }
+    }
+
+    #[test]
     fn a_clock_that_starts_again_in_1970_forgets_nothing_that_it_will_believe_again() {
-        let mut slots = [Slot::default(); BUCKET];
+        let mut slots = [Slot::default(); 8];
         remember(&mut slots, 1, NOW, NOW).unwrap();
         // The battery is flat: the next ones are of another time, and more than there is room for.
         for key in 2..20_u32 {
@@ -182,7 +219,7 @@ mod tests {
 
     #[test]
     fn what_was_remembered_under_a_wrong_clock_is_kept_for_as_long_as_there_is_room() {
-        let mut slots = [Slot::default(); BUCKET];
+        let mut slots = [Slot::default(); 8];
         remember(&mut slots, 1, 100, 100).unwrap();
         for key in 2..=8_u32 {
             remember(&mut slots, key.into(), NOW + key * 1000, NOW + key * 1000).unwrap();
@@ -192,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_was_wrong_keeps_nobody_out_for_ever() {
-        let mut slots = [Slot::default(); BUCKET];
+        let mut slots = [Slot::default(); 8];
         for key in 1..=8_u32 {
             remember(&mut slots, key.into(), u32::MAX - key, u32::MAX).unwrap();
         }

@@ -355,6 +355,7 @@ impl Received {
         }
         remove_abandoned(&folder);
         let name = folder.join(format!(".part-{}", std::process::id()));
+        appliance::make_way(&name)?;
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&name)?;
         // Whoever finds the name without this lock knows that its owner is dead.
         file.try_lock().map_err(io::Error::from)?;
@@ -369,12 +370,12 @@ impl Received {
         } else {
             // A link cannot replace; a rename can.
             let beside = self.folder.join(format!(".{name}.new"));
-            let _ = fs::remove_file(&beside);
+            appliance::make_way(&beside)?;
             let unnamed = PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd()));
             nix::unistd::linkat(None, &unnamed, None, &beside, AtFlags::AT_SYMLINK_FOLLOW)?;
             beside
         };
-        fs::rename(&beside, place).inspect_err(|_| drop(fs::remove_file(&beside)))
+        appliance::rename(&beside, &place).inspect_err(|_| drop(fs::remove_file(&beside)))
     }
 }
 
@@ -392,7 +393,7 @@ fn remove_abandoned(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for path in entries.flatten().map(|entry| entry.path()) {
         let is_part = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".part-"));
-        if is_part && appliance::open(&path).is_ok_and(|file| file.try_lock().is_ok()) {
+        if is_part && appliance::open_unlinked(&path).is_ok_and(|file| file.try_lock().is_ok()) {
             let _ = fs::remove_file(&path);
         }
     }
@@ -427,12 +428,7 @@ impl Handover {
 
     /// Takes away what must not be there for the job.
     pub fn absent(&mut self, name: &str) -> Result<(), Error> {
-        match fs::remove_file(self.folder.join(name)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(Error::Disk("Cannot remove an old upload", error))
-            }
-            _ => Ok(()),
-        }
+        appliance::make_way(&self.folder.join(name)).map_err(|error| Error::Disk("Cannot remove an old upload", error))
     }
 
     /// The job has been started: all of it is the job's now.

@@ -5,11 +5,18 @@ use crate::cases::Answer;
 use crate::fixture::Fixture;
 use crate::form;
 use crate::http::{command, send_with};
-use nix::sys::stat::Mode;
+use jidoteki_admin_api::appliance::Appliance;
+use jidoteki_admin_api::audit::{Action, record};
+use jidoteki_admin_api::auth;
+use jidoteki_admin_api::keys::{Key, Scope};
+use jidoteki_admin_api::slots::{self, Slot};
+use jidoteki_admin_api::token::Verifier;
+use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 const VERSION: &str = "/api/v1/admin/version";
 const SETUP: &str = "/api/v1/admin/setup";
@@ -42,7 +49,16 @@ fn ask(fixture: &Fixture, method: &str, target: &str, fields: &[(&str, &str)]) -
     let mut command = command(fixture, method, target);
     // The pause of a refusal is nginx's, which nobody waits for here.
     command.env("JIDO_WAITING_ROOM", "nginx");
-    send_with(command, body)
+    send_with(in_time(&command), body)
+}
+
+/// The same program, but one that hangs is ended: its exit status is then not that of an answer.
+fn in_time(command: &Command) -> Command {
+    let mut bounded = Command::new("timeout");
+    bounded.arg("60").arg(command.get_program()).env_clear();
+    bounded.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    bounded.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    bounded
 }
 
 #[track_caller]
@@ -114,4 +130,259 @@ fn a_change_that_may_wait_to_be_confirmed_lets_no_other_in() {
         assert!(log.contains("pending_settings.txt: "), "{what}: {log}");
     }
     assert_eq!(fixture.read("record/calls"), "");
+}
+
+/// What can be planted where a file of ours should be.
+const PLANTED: [(&str, Make); 7] = [
+    ("a directory", |path| fs::create_dir(path).unwrap()),
+    ("a directory with something in it", |path| fs::create_dir_all(path.join("x")).unwrap()),
+    ("a named pipe", |path| nix::unistd::mkfifo(path, Mode::S_IRWXU).unwrap()),
+    ("a socket", |path| drop(UnixListener::bind(path).unwrap())),
+    ("a link to a file of somebody else's", |path| symlink(victim(path), path).unwrap()),
+    ("another name of a file of somebody else's", |path| fs::hard_link(victim(path), path).unwrap()),
+    // Only root can make one; elsewhere it is one more named pipe.
+    ("a device", |path| {
+        mknod(path, SFlag::S_IFCHR, Mode::S_IRWXU, makedev(1, 3))
+            .or_else(|_| nix::unistd::mkfifo(path, Mode::S_IRWXU))
+            .unwrap();
+    }),
+];
+
+/// A file that nothing of this may change, wherever the planted name lies.
+fn victim(path: &Path) -> PathBuf {
+    let admin = path.ancestors().find(|folder| folder.ends_with("admin")).unwrap();
+    let victim = admin.join("victim");
+    fs::write(&victim, "mine").unwrap();
+    victim
+}
+
+#[test]
+fn a_name_that_somebody_planted_stops_nothing() {
+    let fixture = Fixture::new();
+    // What a request opens in the exchange directory. Whatever stands there, the job starts.
+    for name in [".update.lock", "software_package-zzz.enc", ".software_package-zzz.enc.new"] {
+        for (what, make) in PLANTED {
+            fixture.reset();
+            make(&fixture.path(&format!("home/sftp/uploads/{name}")));
+            let (started, log) = ask(&fixture, "POST", "/api/v1/admin/update?token=yourtoken", &[("update", "x")]);
+            assert_eq!(started.status, 202, "{name} is {what}: {log}");
+            assert_eq!(fixture.calls(1), ["update"], "{name} is {what}");
+            assert_eq!(ask(&fixture, "GET", "/api/v1/admin/update?token=yourtoken", &[]).0.status, 200);
+            let victim = fixture.read("victim");
+            assert!(victim.is_empty() || victim == "mine", "{name} is {what}");
+        }
+    }
+    for (what, make) in PLANTED {
+        fixture.reset();
+        for name in ["settings.confirm", ".api.token.new", "api.token", ".token.lock"] {
+            make(&fixture.path(&format!("home/sftp/uploads/{name}")));
+        }
+        let set = ask(&fixture, "POST", &format!("{SETUP}?token=yourtoken"), &[("newtoken", "mine")]).0;
+        assert_eq!((set.status, fixture.read("etc/api.token").as_str()), (200, "mine\n"), "{what}");
+        let settings = [("settings", r#"{"network":{"interface":"eth0","hostname":"test.host"}}"#)];
+        let changed = ask(&fixture, "POST", "/api/v1/admin/settings?token=mine", &settings).0;
+        assert_eq!(changed.status, 202, "{what}: {}", changed.text());
+    }
+    // A link from there leads nowhere: the download is no file of ours.
+    fixture.reset();
+    fixture.remove("home/sftp/uploads/backup.tar");
+    symlink(fixture.path("etc/api.token"), fixture.path("home/sftp/uploads/backup.tar")).unwrap();
+    assert_eq!(ask(&fixture, "GET", "/api/v1/admin/backup/download?token=yourtoken", &[]).0.status, 404);
+}
+
+#[test]
+fn a_refusal_is_answered_whatever_stands_where_it_is_counted_and_written() {
+    let fixture = Fixture::new();
+    for (what, make) in PLANTED {
+        for names in [
+            &["state/refusals", "state/lines", "state/audit"][..],
+            &["log/jidoteki-audit.log", "audit/jidoteki-audit.jsonl"],
+        ] {
+            fixture.reset();
+            names.iter().for_each(|name| make(&fixture.path(name)));
+            let refused = ask(&fixture, "GET", &format!("{VERSION}?token=wrong"), &[]).0;
+            let answer = if refused.status == 403 { refused.text() } else { refused.header("Jidoteki-Answer") };
+            assert_eq!(answer, r#"{"Status":"403 Forbidden","Error-Message":"Authentication error"}"#, "{what}");
+            assert_eq!(ask(&fixture, "GET", &format!("{VERSION}?token=yourtoken"), &[]).0.status, 200, "{what}");
+        }
+        // Where strangers at /setup wait for their answer.
+        fixture.reset();
+        (0..4).for_each(|n| make(&fixture.path(&format!("home/sftp/uploads/.pause-{n}.lock"))));
+        if !what.starts_with("another name") {
+            let setup = send_with(in_time(&command(&fixture, "POST", &format!("{SETUP}?token=wrong"))), None).0;
+            assert_eq!(setup.text(), r#"{"Status":"403 Forbidden"}"#, "{what}");
+        }
+        let victim = fixture.read("victim");
+        assert!(victim.is_empty() || victim == "mine" || what.starts_with("another name"), "{what}: {victim:?}");
+    }
+}
+
+fn appliance(fixture: &Fixture) -> Appliance {
+    Appliance::new(Some(fixture.admin().into()), Some(fixture.etc().into()))
+}
+
+#[test]
+fn guesses_with_changing_addresses_push_nothing_out_of_the_audit_log() {
+    let fixture = Fixture::new();
+    let appliance = appliance(&fixture);
+    let n_lines = || fixture.audit().len();
+    for n in 0..700_u32 {
+        let address = std::net::Ipv6Addr::from_bits(u128::from(n) << 64).to_string();
+        record(&appliance, Action::AuthenticationFailed, "api/v1/admin/version", &address, "");
+    }
+    // A line may have been given back meanwhile.
+    let n_written = n_lines();
+    assert!((600..650).contains(&n_written), "{n_written} lines of strangers");
+    // A key that may not do what it asks for has a budget of its own, and so has no other.
+    for _ in 0..700 {
+        record(&appliance, Action::ScopeRefused, "api/v1/admin/storage", "192.0.2.7", "viewer");
+    }
+    assert!((600..650).contains(&(n_lines() - n_written)), "{} lines of one key", n_lines() - n_written);
+    record(&appliance, Action::Reboot, "", "192.0.2.7", "admin");
+    record(&appliance, Action::Reboot, "", "192.0.2.7", "admin");
+    let lines = fixture.audit();
+    let [left_out, first, second] = &lines[lines.len() - 3..] else { panic!("{lines:?}") };
+    let n_left_out = left_out.strip_prefix("lines.left.out,\"").unwrap().split(' ').next().unwrap();
+    assert_eq!(n_left_out.parse::<usize>().unwrap(), 700 - n_written, "{left_out}");
+    assert_eq!([first, second], ["reboot.get,\"\",\"192.0.2.7\",\"admin\""; 2], "said once");
+    let chained = fixture.read("audit/jidoteki-audit.jsonl");
+    assert_eq!(chained.lines().count(), lines.len());
+}
+
+#[test]
+fn a_key_whose_table_of_nonces_is_full_keeps_no_other_out() {
+    let fixture = Fixture::new();
+    let key = |name: &str, token: &str| Key {
+        name: name.to_owned(),
+        scope: Scope::Read,
+        expires: None,
+        verifier: Verifier::of(token),
+    };
+    let viewer = key("viewer", "viewer-token");
+    let text = serde_json::to_string(&viewer).unwrap();
+    fixture.write("etc/api.tokens.json", &format!("{{\"tokens\":[{text}]}}"));
+    let now = u32::try_from(crate::signed::now()).unwrap();
+    for bucket in 0..512 {
+        slots::update(&appliance(&fixture), auth::nonces(&viewer), bucket, |slots| {
+            slots.fill(Slot { key: u64::MAX, time: now, count: 1 });
+        })
+        .unwrap();
+    }
+    let signed = |token| crate::signed::Signed { token, ..crate::signed::Signed::new("GET", VERSION, "full") };
+    let refused = signed("viewer-token").send(&fixture, None).text();
+    assert!(refused.contains("Too many requests were signed with this token"), "{refused}");
+    assert_eq!(signed("yourtoken").send(&fixture, None).text(), r#"{"version":"1.2.3"}"#);
+    assert_ne!(auth::nonces(&viewer), auth::nonces(&key("viewer", "other")));
+    assert_eq!(auth::nonces(&viewer), auth::nonces(&key("renamed", "viewer-token")), "a key keeps its nonces");
+}
+
+#[test]
+fn another_boundary_makes_no_other_form_of_signed_bytes() {
+    let fixture = Fixture::new();
+    // One form by the boundary a, another one by b.
+    let part = |name: &str| format!("Content-Disposition: form-data; name=\"{name}\"\r\n\r\nx\r\n");
+    let body = format!("--a\r\n{}--a--\r\n--b\r\n{}--b--\r\n", part("unknown"), part("update"));
+    let digest = format!("sha-256=:{}:", crate::signed::base64_digest(body.as_bytes()));
+    let kind = |boundary: &str| format!("multipart/form-data; boundary={boundary}");
+    let sign = |nonce: &str, covered| crate::signed::Signed {
+        covered,
+        ..crate::signed::Signed::new("POST", "/api/v1/admin/update", nonce)
+    };
+    let send = |signed: &crate::signed::Signed, boundary: &str| {
+        signed.send(&fixture, Some((&kind(boundary), body.clone().into_bytes()))).text()
+    };
+    let bare = sign("bare", vec![("content-digest", digest.clone())]);
+    for boundary in ["a", "b"] {
+        assert!(send(&bare, boundary).contains("The signature must cover content-type beside content-digest"));
+    }
+    let covered = sign("covered", vec![("content-type", kind("a")), ("content-digest", digest)]);
+    assert!(send(&covered, "b").contains("The signature is not that of a known key over this request"));
+    assert!(send(&covered, "a").contains("Unknown field in the form"));
+    assert_eq!(fixture.calls(0), Vec::<String>::new());
+}
+
+#[test]
+fn a_signature_ends_when_it_says() {
+    let fixture = Fixture::new();
+    let now = crate::signed::now();
+    for (expires, wanted) in [(now - 1, "The signature has expired"), (now + 1000, r#"{"version":"1.2.3"}"#)] {
+        let parameters: &'static str = format!(";expires={expires}").leak();
+        let nonce = format!("expires-{expires}");
+        let signed = crate::signed::Signed { parameters, ..crate::signed::Signed::new("GET", VERSION, &nonce) };
+        let answer = signed.send(&fixture, None).text();
+        assert!(answer.contains(wanted), "{answer}");
+    }
+}
+
+#[test]
+fn no_header_of_a_client_says_where_it_comes_from() {
+    let fixture = Fixture::new();
+    let mut request = command(&fixture, "GET", &format!("{VERSION}?token=wrong"));
+    for name in ["X_FORWARDED_FOR", "X_REAL_IP", "FORWARDED", "CLIENT_IP", "X_CLIENT_IP", "TRUE_CLIENT_IP"] {
+        request.env(format!("HTTP_{name}"), "198.51.100.1");
+    }
+    request.env("HTTP_X_REMOTE_USER", "admin").env("REMOTE_USER", "admin").env("AUTH_TYPE", "Basic");
+    assert_eq!(send_with(request, None).0.status, 403);
+    assert_eq!(fixture.audit(), [r#"token.authenticate.failed,"api/v1/admin/version","192.0.2.7","""#]);
+}
+
+#[test]
+fn a_job_that_runs_is_told_before_the_upload_is_looked_at() {
+    let fixture = Fixture::new();
+    fixture.write("hold", "");
+    assert_eq!(ask(&fixture, "POST", "/api/v1/admin/update?token=yourtoken", &[("update", "x")]).0.status, 202);
+    fixture.calls(1);
+    let request = command(&fixture, "POST", "/api/v1/admin/update?token=yourtoken");
+    let broken = Some(("multipart/form-data; boundary=x", b"no form at all".to_vec()));
+    let answer = send_with(in_time(&request), broken).0.text();
+    assert!(answer.contains("\"Error-Code\":\"E1004\""), "{answer}");
+    fixture.remove("hold");
+}
+
+/// What the command line says, and what it says of faults.
+fn at_the_console(fixture: &Fixture, arguments: &[&str]) -> (String, String) {
+    let mut program = command(fixture, "", "");
+    for name in ["GATEWAY_INTERFACE", "REQUEST_METHOD", "REQUEST_URI"] {
+        program.env_remove(name);
+    }
+    let output = program.args(arguments).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap().trim_end().to_owned();
+    (text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn what_opens_the_api_is_for_root_and_the_api_alone() {
+    let fixture = Fixture::new();
+    for arguments in [&["token", "add", "x", "--scope", "read"][..], &["token", "rotate", "--overlap", "0"]] {
+        assert_ne!(at_the_console(&fixture, arguments).0, "", "{arguments:?}");
+    }
+    for (name, wanted) in [("etc/api.token", 0o660), ("etc/api.tokens.json", 0o640)] {
+        let mode = fs::metadata(fixture.path(name)).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, wanted, "{name}");
+    }
+}
+
+#[test]
+fn previous_tokens_are_few_and_count_among_the_limit() {
+    let fixture = Fixture::new();
+    let run = |arguments: &[&str]| at_the_console(&fixture, arguments);
+    let is_valid = |token: &str| ask(&fixture, "GET", &format!("{VERSION}?token={token}"), &[]).0.status == 200;
+    let mut tokens = vec!["yourtoken".to_owned()];
+    for _ in 0..5 {
+        let (token, log) = run(&["token", "rotate", "--overlap", "720"]);
+        assert_eq!(log.contains("has ended: 3 previous ones are the limit"), tokens.len() > 3, "{log}");
+        tokens.push(token);
+    }
+    let valid: Vec<bool> = tokens.iter().map(|token| is_valid(token)).collect();
+    assert_eq!(valid, [false, false, true, true, true, true]);
+    assert_eq!(run(&["token", "list"]).0.lines().count(), 4);
+
+    let named = |n: usize| format!(r#"{{"name":"n{n}","scope":"read","verifier":"{}"}}"#, "0".repeat(64));
+    let all: Vec<String> = (0..32).map(named).collect();
+    fixture.write("etc/api.tokens.json", &format!("{{\"tokens\":[{}]}}", all.join(",")));
+    let (token, log) = run(&["token", "rotate", "--overlap", "1"]);
+    assert_eq!((token.as_str(), log.contains("so the old one has no place")), ("", true), "{log}");
+    assert!(is_valid(&tokens[5]), "nothing has changed");
+    let (token, _) = run(&["token", "rotate", "--overlap", "0"]);
+    assert_eq!((is_valid(&token), is_valid(&tokens[5])), (true, false));
 }

@@ -16,25 +16,25 @@ use std::time::{SystemTime, UNIX_EPOCH};
 const VERSION: &str = "/api/v1/admin/version";
 const GOOD: &str = r#"{"version":"1.2.3"}"#;
 
-fn now() -> u64 {
+pub fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
 /// A signed request, before something is changed about it.
 #[derive(Clone)]
-struct Signed {
-    method: &'static str,
-    target: String,
-    token: &'static str,
-    created: u64,
-    nonce: String,
+pub struct Signed {
+    pub method: &'static str,
+    pub target: String,
+    pub token: &'static str,
+    pub created: u64,
+    pub nonce: String,
     /// Further components, with their values.
-    covered: Vec<(&'static str, String)>,
-    parameters: &'static str,
+    pub covered: Vec<(&'static str, String)>,
+    pub parameters: &'static str,
 }
 
 impl Signed {
-    fn new(method: &'static str, target: &str, nonce: &str) -> Signed {
+    pub fn new(method: &'static str, target: &str, nonce: &str) -> Signed {
         Signed {
             method,
             target: target.to_owned(),
@@ -72,7 +72,7 @@ impl Signed {
         headers
     }
 
-    fn send(&self, fixture: &Fixture, body: Option<(&str, Vec<u8>)>) -> Answer {
+    pub fn send(&self, fixture: &Fixture, body: Option<(&str, Vec<u8>)>) -> Answer {
         send(fixture, self.method, &self.target, &self.headers(), body)
     }
 }
@@ -89,7 +89,7 @@ fn send(
     send_with(command, body).0
 }
 
-fn base64_digest(bytes: &[u8]) -> String {
+pub fn base64_digest(bytes: &[u8]) -> String {
     Base64::encode_string(&Sha256::digest(bytes))
 }
 
@@ -172,7 +172,7 @@ fn a_signed_body_cannot_be_swapped() {
     let (kind, body) = form::encode(&[("update", "package")]);
     let (_, other) = form::encode(&[("update", "malware")]);
     let whole = |nonce: &str, body: &[u8]| Signed {
-        covered: vec![("content-digest", format!("sha-256=:{}:", base64_digest(body)))],
+        covered: vec![("content-type", kind.clone()), ("content-digest", format!("sha-256=:{}:", base64_digest(body)))],
         ..Signed::new("POST", target, nonce)
     };
     let fields = |nonce: &str, content: &str| Signed {
@@ -328,12 +328,16 @@ fn who_guesses_too_often_is_told_to_wait_and_nobody_else() {
     };
     // A minute may end in the middle.
     let mut waiting = guess("192.0.2.9");
-    for _ in 0..12 {
+    for _ in 0..40 {
         waiting = guess("192.0.2.9");
     }
     assert_eq!(waiting.status, 429, "{}", waiting.text());
     assert!((1..=60).contains(&waiting.header("Retry-After").parse::<u32>().unwrap()));
-    assert!(fixture.audit().len() <= 12, "what is beyond the budget is not written down: {:?}", fixture.audit());
+    assert!(
+        (5..=20).contains(&fixture.audit().len()),
+        "what is beyond the budget is not written down: {:?}",
+        fixture.audit()
+    );
     assert_eq!(guess("192.0.2.10").status, 403, "another source has a budget of its own");
     let valid =
         send(&fixture, "GET", &format!("{VERSION}?token=yourtoken"), &[("REMOTE_ADDR", "192.0.2.9".to_owned())], None);

@@ -13,8 +13,10 @@ outer() { printf %s "$key" | tr 0-9a-f 'lmnohijkde=>?89:'; }
 sha256() { openssl dgst -sha256 -binary; }
 case $target in *\?*) query="?${target#*\?}" ;; *) query='?' ;; esac
 digest="sha-256=:$(printf %s "$body" | sha256 | openssl base64):"
-input="(\"@method\" \"@path\" \"@query\" \"content-digest\");created=$(date +%s);nonce=\"$(openssl rand -hex 16)\""
-tag=$( (outer; (inner; printf '"@method": %s\n"@path": %s\n"@query": %s\n"content-digest": %s\n"@signature-params": %s' \
-	"$method" "${target%%\?*}" "$query" "$digest" "$input") | sha256) | sha256 | openssl base64)
-exec curl -sS ${CACERT:+--cacert "$CACERT"} -X "$method" ${body:+--data "$body"} -H "Content-Digest: $digest" \
+# The type says how the body is read, so it is covered with it.
+type=application/x-www-form-urlencoded
+input="(\"@method\" \"@path\" \"@query\" \"content-type\" \"content-digest\");created=$(date +%s);nonce=\"$(openssl rand -hex 16)\""
+tag=$( (outer; (inner; printf '"@method": %s\n"@path": %s\n"@query": %s\n"content-type": %s\n"content-digest": %s\n"@signature-params": %s' \
+	"$method" "${target%%\?*}" "$query" "$type" "$digest" "$input") | sha256) | sha256 | openssl base64)
+exec curl -sS ${CACERT:+--cacert "$CACERT"} -X "$method" ${body:+--data "$body"} -H "Content-Type: $type" -H "Content-Digest: $digest" \
 	-H "Signature-Input: sig=$input" -H "Signature: sig=:$tag:" "$url"

@@ -13,10 +13,11 @@ key = hashlib.sha256(sys.stdin.readline().rstrip('\r\n').encode()).hexdigest().e
 b64 = lambda data: base64.b64encode(data).decode()
 with open(path, 'rb') as file:
     digest = f'{field}=:{b64(hashlib.file_digest(file, "sha256").digest())}:'
-params = f'("@method" "@path" "@query" "part-digest");created={int(time.time())};nonce="{secrets.token_hex(16)}"'
-base = f'"@method": POST\n"@path": {url.path}\n"@query": ?{url.query}\n"part-digest": {digest}\n"@signature-params": {params}'
-tag = b64(hmac.new(key, base.encode(), 'sha256').digest())
 boundary = secrets.token_hex(16)
+kind = f'multipart/form-data; boundary={boundary}'
+params = f'("@method" "@path" "@query" "content-type" "part-digest");created={int(time.time())};nonce="{secrets.token_hex(16)}"'
+base = f'"@method": POST\n"@path": {url.path}\n"@query": ?{url.query}\n"content-type": {kind}\n"part-digest": {digest}\n"@signature-params": {params}'
+tag = b64(hmac.new(key, base.encode(), 'sha256').digest())
 head = f'--{boundary}\r\nContent-Disposition: form-data; name="{field}"; filename="file"\r\n\r\n'.encode()
 tail = f'\r\n--{boundary}--\r\n'.encode()
 
@@ -32,7 +33,7 @@ def body():
 context = ssl.create_default_context(cafile=os.environ.get('CACERT'))
 connection = http.client.HTTPSConnection(url.hostname, url.port, context=context)
 connection.request('POST', url.path + (f'?{url.query}' if url.query else ''), body(), {
-    'Content-Type': f'multipart/form-data; boundary={boundary}', 'Part-Digest': digest,
+    'Content-Type': kind, 'Part-Digest': digest,
     'Content-Length': str(len(head) + os.path.getsize(path) + len(tail)),
     'Signature-Input': f'sig={params}', 'Signature': f'sig=:{tag}:'})
 answer = connection.getresponse()

@@ -1,15 +1,61 @@
 //! Folders, scripts and secrets of the appliance: whether they are there, and who may change and read them.
 
 use super::{AGAIN, Findings, Severity};
-use crate::appliance::Appliance;
+use crate::appliance::{self, Appliance};
+use crate::chain;
+use crate::job;
+use crate::jobs::JOBS;
 use crate::keys;
 use crate::machine::{Machine, USER};
+use crate::pause;
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 impl Findings {
+    /// What somebody put where a file of ours should be, and what we have put aside for that reason.
+    pub(super) fn planted(&mut self, appliance: &Appliance) {
+        let uploads = appliance.uploads();
+        let locks = JOBS.iter().map(|row| row.lock.to_owned()).chain([job::STARTING.to_owned()]).chain(pause::places());
+        let mut own: Vec<_> = locks.map(|name| uploads.join(name)).collect();
+        own.extend([appliance.log_file("jidoteki-audit.log"), appliance.audit_file(chain::LOG)]);
+        own.extend(inside(&appliance.state_file("")));
+        for path in own {
+            let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
+            let what = if metadata.is_dir() {
+                "a directory"
+            } else if metadata.is_symlink() {
+                "a link"
+            } else if !metadata.is_file() {
+                "a named pipe, a socket or a device"
+            } else if metadata.nlink() > 1 {
+                "a file with another name elsewhere"
+            } else if metadata.mode() & 0o600 != 0o600 {
+                "a file that its owner cannot open"
+            } else {
+                continue;
+            };
+            let shown = path.display();
+            self.add(
+                Severity::Error,
+                format_args!("{shown} is {what}, and not a file that this program made"),
+                format_args!("ls -ld {shown} shows whose it is; when no job runs, rm -r {shown}"),
+            );
+        }
+        for path in inside(&uploads) {
+            let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+            if name.starts_with(appliance::ASIDE.as_bytes()) {
+                let shown = path.display();
+                self.add(
+                    Severity::Warning,
+                    format_args!("{shown} stood where a file of this program belongs, and was put aside"),
+                    format_args!("ls -ld {shown} shows who made it; rm -r {shown}"),
+                );
+            }
+        }
+    }
+
     pub(super) fn folders(&mut self, appliance: &Appliance) {
         for path in [appliance.etc_file(""), appliance.log_file(""), appliance.uploads()] {
             if !path.is_dir() {
@@ -202,7 +248,7 @@ impl Findings {
             (appliance.keys_file(), root, Some(group), 0o640),
             (appliance.etc_file("updates.key"), root, None, 0o600),
             (admin.join(log), root, Some(group), 0o660),
-            (appliance.audit_file(crate::chain::LOG), root, Some(group), 0o660),
+            (appliance.audit_file(chain::LOG), root, Some(group), 0o660),
             (appliance.config_file(), root, None, 0o644),
             (appliance.etc().join("storage.conf"), root, None, 0o600),
             (appliance.etc().join("tls/current/appliance.key"), root, None, 0o600),
@@ -239,12 +285,16 @@ impl Findings {
             );
         }
         if metadata.is_dir() {
-            let mut inner: Vec<_> =
-                fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
-            inner.sort();
-            for path in inner {
+            for path in inside(path) {
                 self.runnable(&path, machine);
             }
         }
     }
+}
+
+/// The paths in a folder, in order.
+fn inside(folder: &Path) -> Vec<PathBuf> {
+    let mut paths: Vec<_> = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    paths.sort();
+    paths
 }

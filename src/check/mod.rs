@@ -42,6 +42,7 @@ pub fn findings(appliance: &Appliance, machine: &Machine) -> Vec<Finding> {
     let mut findings = Findings(Vec::new());
     findings.configuration(appliance);
     findings.folders(appliance);
+    findings.planted(appliance);
     findings.scripts(appliance);
     findings.lists(appliance, machine);
     findings.secrets(appliance);

@@ -263,6 +263,43 @@ fn each_thing_that_is_wrong_is_named() {
             "cannot read /admin/etc/pending_certs.txt: Is a directory (os error 21): a change of certs may wait, so no other is accepted",
         ),
         (
+            "lockfolder",
+            |i| fs::create_dir(i.root.join("admin/home/sftp/uploads/.update.lock")).unwrap(),
+            "/admin/home/sftp/uploads/.update.lock is a directory, and not a file that this program made",
+        ),
+        (
+            "pausepipe",
+            |i| {
+                let pipe = i.root.join("admin/home/sftp/uploads/.pause-3.lock");
+                nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+            },
+            "/admin/home/sftp/uploads/.pause-3.lock is a named pipe, a socket or a device, and not a file that this program made",
+        ),
+        (
+            "statelink",
+            |i| std::os::unix::fs::symlink("/etc/passwd", i.root.join("admin/state/refusals")).unwrap(),
+            "/admin/state/refusals is a link, and not a file that this program made",
+        ),
+        (
+            "hardlink",
+            |i| {
+                i.write("admin/home/sftp/uploads/.certs.lock", "", 0o660);
+                let uploads = i.root.join("admin/home/sftp/uploads");
+                fs::hard_link(uploads.join(".certs.lock"), uploads.join("other")).unwrap();
+            },
+            "/admin/home/sftp/uploads/.certs.lock is a file with another name elsewhere, and not a file that this program made",
+        ),
+        (
+            "lockmode",
+            |i| i.write("admin/home/sftp/uploads/.logs.lock", "", 0),
+            "/admin/home/sftp/uploads/.logs.lock is a file that its owner cannot open, and not a file that this program made",
+        ),
+        (
+            "aside",
+            |i| i.write("admin/home/sftp/uploads/.aside-update.lock-01234567", "", 0o600),
+            "/admin/home/sftp/uploads/.aside-update.lock-01234567 stood where a file of this program belongs, and was put aside",
+        ),
+        (
             "noconfig",
             |i| i.remove("usr/jidoteki-admin-api.json"),
             "/usr/jidoteki-admin-api.json is not there, so only the default endpoints are enabled",

@@ -192,7 +192,8 @@ fn text_file(path: &Path) -> Result<Response, Error> {
 /// 200 with a file from the exchange directory; `None` where there is none.
 fn download(call: &Call<'_, '_>, name: &'static str) -> Option<Response> {
     let path = call.appliance.uploads().join(name);
-    match appliance::open(&path).and_then(|file| Response::download(&path, name, file, call.request.sendfile)) {
+    match appliance::open_unlinked(&path).and_then(|file| Response::download(&path, name, file, call.request.sendfile))
+    {
         Ok(response) => Some(response),
         Err(error) => {
             if error.kind() != io::ErrorKind::NotFound {

@@ -115,6 +115,8 @@ impl Turn {
         let reason = match error {
             JobError::Failed(_, Some(reason)) => reason.clone(),
             JobError::Failed(_, None) => "The job failed".to_owned(),
+            // It may still run, and will say itself how it went.
+            JobError::Unfinished(..) => return,
             JobError::NotStarted(..) | JobError::NoLock(..) | JobError::Running(_) | JobError::Excluded { .. } => {
                 "The job could not be started".to_owned()
             }

@@ -36,7 +36,7 @@ const FILES: [(&str, &[&str]); 24] = [
     ("admin/log/update.log", &["update", "update/log"]),
     ("admin/log/update_certs.log", &["certs"]),
     ("admin/home/sftp/uploads/backup.json", &["backup"]),
-    ("admin/state/nonces", &["version"]),
+    ("admin/state/nonces-cacad733927d3c08", &["version"]),
 ];
 
 fn variables(name: &str, query: &str) -> Vec<(String, Vec<u8>)> {
