@@ -166,6 +166,24 @@ fn without_a_socket_the_program_starts_jobs_itself() {
     assert_eq!(send_with(request, None).0.text(), r#"{"services":[{"ssh":"running"}]}"#);
 }
 
+/// A core file of the executable or of a job has secrets in it.
+#[test]
+fn no_unit_of_ours_writes_a_core_file() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/nginx/systemd");
+    let units = Command::new("find").args([root, "-name", "*.service"]).output().unwrap().stdout;
+    let units = String::from_utf8(units).unwrap();
+    let mut n_units = 0;
+    for unit in units.lines() {
+        let text = fs::read_to_string(unit).unwrap();
+        // Programs of the distribution's that we only order, as nginx itself, have their own.
+        if text.contains("@BINARY@") || text.contains("@CONF@/lighttpd.conf") {
+            n_units += 1;
+            assert!(text.lines().any(|line| line == "LimitCORE=0"), "{unit}");
+        }
+    }
+    assert!(n_units >= 3, "{units}");
+}
+
 /// The units that run the executable, as they are installed, by the measure of systemd itself.
 #[test]
 fn the_units_that_run_the_program_are_confined() {

@@ -7,6 +7,7 @@ use crate::form;
 use jidoteki_admin_api::routes::{PREFIX, ROUTES, Success, Verb};
 use std::fs;
 use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -438,6 +439,10 @@ fn a_first_run_begins_and_ends() {
     assert_eq!(answers, [403; 8]);
     let passphrase = fixture.read("etc/api.token");
     assert_eq!((passphrase.trim().split('-').count(), &fixture.read("etc/api.token.setup")), (4, &passphrase));
+    for name in ["etc/api.token", "etc/api.token.setup"] {
+        let mode = fs::metadata(fixture.path(name)).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o660, "{name} is root's and the API's, and nobody else's");
+    }
 
     let target = format!("/api/v1/admin/setup?token={}", passphrase.trim());
     fixture.write("fail", "");

@@ -2,6 +2,7 @@
 
 use super::appliance::{Appliance, Shell, eventually, is_root, must, sh, under_each_shell, wait};
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 /// Each job, what it takes first, and what it says when that is no plain file.
@@ -140,6 +141,41 @@ fn a_file_that_changes_while_the_job_looks_is_judged_as_it_was_taken() {
     let outcome = wait(job, "backup RESTORE");
     assert_eq!(outcome.code, Some(0), "{outcome:?}\n{}", appliance.describe());
     assert_eq!(appliance.read("data/conf"), "conf of before\n");
+}
+
+#[test]
+fn what_a_job_takes_is_a_copy() {
+    let library = fs::read_to_string("cgi-bin/lib/job.sh").unwrap();
+    let function = |name: &str| {
+        let start = library.find(&format!("\n{name}() {{\n")).expect(name);
+        &library[start..start + library[start..].find("\n}\n").unwrap() + 3]
+    };
+    let script = format!(
+        "fail() {{ echo \"$2\"; exit 1; }}\n{}{}
+        UPLOADS=uploads WORK=work STATE=state; mkdir uploads work state
+        echo good >uploads/x; exec 9>>uploads/x; take x 100; echo evil >&9; cat work/x; ls work uploads",
+        function("take"),
+        function("seize")
+    );
+    under_each_shell(|appliance| {
+        assert_eq!(sh(&appliance.path(""), &script), "good\nuploads:\n\nwork:\nx\n");
+    });
+}
+
+/// A name in a directory that everybody can write, and that somebody else can take first.
+#[test]
+fn no_job_works_below_a_fixed_name_that_others_can_take() {
+    let files = sh(Path::new("."), "find cgi-bin -type f");
+    let mut n_files = 0;
+    for file in files.lines() {
+        n_files += 1;
+        for line in fs::read_to_string(file).unwrap().lines() {
+            let code = line.trim_start();
+            let is_fixed = ["/tmp", "/var/tmp", "/dev/shm", "TMPDIR"].iter().any(|place| code.contains(place));
+            assert!(!is_fixed || code.starts_with('#') || code.contains("mktemp"), "{file}: {line}");
+        }
+    }
+    assert!(n_files > 15, "the scripts are where they were: {files}");
 }
 
 #[test]

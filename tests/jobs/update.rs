@@ -11,6 +11,7 @@ pub struct Package {
     files: Vec<(&'static str, String)>,
     signature_key: &'static str,
     pass: &'static str,
+    derivation: &'static str,
 }
 
 impl Package {
@@ -23,6 +24,7 @@ impl Package {
             ],
             signature_key: "updates.pem",
             pass: "a pass phrase of the image\n",
+            derivation: "-md sha256 -pbkdf2",
         }
     }
 
@@ -47,6 +49,12 @@ impl Package {
         self
     }
 
+    /// As OpenSSL did it before it had a derivation that takes time.
+    pub fn encrypted_weakly(mut self) -> Package {
+        self.derivation = "-md md5";
+        self
+    }
+
     /// Builds it step by step, so that a test can do something else in between.
     pub fn build(&self, appliance: &Appliance, between: &str) -> Vec<u8> {
         let place = appliance.path("vendor");
@@ -62,9 +70,10 @@ impl Package {
                  openssl dgst -sha256 -sign {}/{} -out software_package.tar.gz.sign software_package.tar.gz
                  {between}
                  tar -cf package.tar software_package.tar.gz software_package.*sign
-                 openssl enc -aes-256-cbc -md sha256 -pbkdf2 -pass file:pass -in package.tar -out package.enc",
+                 openssl enc -aes-256-cbc {} -pass file:pass -in package.tar -out package.enc 2>/dev/null",
                 vendor_keys().display(),
-                self.signature_key
+                self.signature_key,
+                self.derivation
             ),
         );
         let bytes = fs::read(place.join("package.enc")).unwrap();
@@ -203,6 +212,11 @@ fn a_package_encrypted_with_another_key_is_e1005() {
         "Error decrypting software update package",
         10,
     );
+}
+
+#[test]
+fn a_package_whose_key_was_derived_weakly_is_e1005() {
+    refused(&Package::new("1.0.1").encrypted_weakly(), "E1005", "Error decrypting software update package", 10);
 }
 
 #[test]
