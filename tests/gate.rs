@@ -168,7 +168,7 @@ fn without_a_socket_the_program_starts_jobs_itself() {
 
 /// A core file of the executable or of a job has secrets in it.
 #[test]
-fn no_unit_of_ours_writes_a_core_file() {
+fn no_unit_of_ours_writes_a_core_file_or_gains_rights() {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/nginx/systemd");
     let units = Command::new("find").args([root, "-name", "*.service"]).output().unwrap().stdout;
     let units = String::from_utf8(units).unwrap();
@@ -179,6 +179,9 @@ fn no_unit_of_ours_writes_a_core_file() {
         if text.contains("@BINARY@") || text.contains("@CONF@/lighttpd.conf") {
             n_units += 1;
             assert!(text.lines().any(|line| line == "LimitCORE=0"), "{unit}");
+            // Root's unit for jobs is the one that may do anything; the measure of systemd forgives this one line.
+            let is_confined = text.lines().any(|line| line == "NoNewPrivileges=yes");
+            assert!(is_confined || unit.ends_with("-jobs@.service"), "{unit}");
         }
     }
     assert!(n_units >= 3, "{units}");
