@@ -9,7 +9,7 @@ use std::ffi::OsString;
 use std::fmt::Display;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 const DEFAULT_ADMIN: &str = "/opt/jidoteki/tinyadmin/";
@@ -240,6 +240,13 @@ pub fn open_own(path: &Path, made_with: Option<u32>) -> io::Result<File> {
 /// The same in a directory where others can plant something at our names: that is put aside, and we go on.
 pub fn open_own_making_way(path: &Path, mode: u32) -> io::Result<File> {
     match open_own(path, Some(mode)) {
+        // What we write would be written under the other name too. One that is locked is ours: somebody gave it the other
+        // name, and a job has it.
+        Ok(file) if file.metadata()?.nlink() > 1 && file.try_lock().is_ok() => {
+            put_aside(path)?;
+            log::warn!("{} was a file with another name elsewhere, and was put aside", path.display());
+            open_own(path, Some(mode))
+        }
         Err(error) if is_planted(&error) => {
             put_aside(path)?;
             log::warn!("{} was no file of ours ({error}), and was put aside", path.display());
