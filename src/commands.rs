@@ -8,6 +8,7 @@ use crate::appliance::Appliance;
 use crate::derive;
 use crate::gate;
 use crate::job;
+use crate::list;
 use crate::preflight;
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -26,6 +27,7 @@ const COMMANDS: &[(&str, Command)] = &[
     ("conf-mode", derive::mode),
     ("network", adapters::network),
     ("preflight", preflight::preflight),
+    ("list", list::print),
 ];
 
 /// Runs the command that the arguments name; `None` if they name none of these.

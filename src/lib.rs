@@ -38,11 +38,14 @@ pub mod upload;
 pub mod first_run;
 pub mod endpoints;
 pub mod routes;
-// For jobs and units: commands of the executable that no person types.
+// For jobs and units: what root asks of the executable, and the commands for it, which no person types.
 pub mod programs;
 pub mod derive;
 pub mod preflight;
 pub mod adapters;
+pub mod glob;
+pub mod walk;
+pub mod list;
 pub mod commands;
 // For people at a terminal.
 #[cfg(feature = "cli")]

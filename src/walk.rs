@@ -1,0 +1,245 @@
+//! How root finds a file among files of others: component by component, each opened below the directory that was opened
+//! before. The only place that decides which symbolic links are followed.
+//!
+//! A path that root wrote down, such as an entry of a list, may lead through links; the target is what is meant. But an
+//! account that owns a directory on the way can put a link there whenever it likes. So a link counts only if
+//!
+//! - the directory that holds it is root's and nobody else can write to it, or it is sticky and the link is root's: then
+//!   root made the link; or
+//! - the file in the end belongs to the account that the link belongs to: that account could show it as well.
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, openat, readlinkat, statat};
+use rustix::io::Errno;
+use std::collections::VecDeque;
+use std::fmt;
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+
+/// Links on one way, as the kernel's limit.
+const MAX_LINKS: usize = 40;
+
+/// Why a path leads nowhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lost {
+    /// There is no such file, or something on the way is no directory.
+    Missing,
+    /// It leads through a link that root did not make.
+    ForeignLink,
+    /// More links than one follows.
+    TooManyLinks,
+    /// The kernel refused it.
+    Refused(Errno),
+}
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Lost::Missing => f.write_str("there is no such file"),
+            Lost::ForeignLink => f.write_str("it leads through a link that somebody other than root can change"),
+            Lost::TooManyLinks => f.write_str("it leads through too many links"),
+            Lost::Refused(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl From<Errno> for Lost {
+    fn from(error: Errno) -> Lost {
+        match error {
+            Errno::NOENT | Errno::NOTDIR => Lost::Missing,
+            error => Lost::Refused(error),
+        }
+    }
+}
+
+/// Where a walk has come: the file, and the directories above it. Every descriptor is `O_PATH`, and none is a link's.
+#[derive(Debug, Clone)]
+pub struct Walk {
+    steps: Vec<Step>,
+    /// Owners of the links that root did not make.
+    owners: Vec<u32>,
+    n_links: usize,
+    root: u32,
+}
+
+#[derive(Debug, Clone)]
+struct Step {
+    name: Rc<[u8]>,
+    file: Rc<OwnedFd>,
+    stat: Stat,
+}
+
+impl Walk {
+    /// A walk that begins at `/`.
+    pub fn new() -> Result<Walk, Lost> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let file = rustix::fs::open("/", flags, Mode::empty())?;
+        let step = Step { name: Rc::from(&b""[..]), stat: fstat(&file)?, file: Rc::new(file) };
+        // Jobs run as root. In a test we are somebody else, who stands for root.
+        Ok(Walk {
+            steps: vec![step],
+            owners: Vec::new(),
+            n_links: 0,
+            root: statat(rustix::fs::CWD, "/proc/self", AtFlags::empty())?.st_uid,
+        })
+    }
+
+    /// Goes on along a path, which counts from here also where it begins with `/`.
+    pub fn go(mut self, path: &[u8]) -> Result<Walk, Lost> {
+        let mut ahead: VecDeque<Vec<u8>> = components(path).map(<[u8]>::to_vec).collect();
+        while let Some(name) = ahead.pop_front() {
+            if name == b".." {
+                if self.steps.len() > 1 {
+                    self.steps.pop();
+                }
+                continue;
+            }
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let file = openat(self.file(), name.as_slice(), flags, Mode::empty())?;
+            let stat = fstat(&file)?;
+            if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
+                self.steps.push(Step { name: Rc::from(name), file: Rc::new(file), stat });
+                continue;
+            }
+            self.n_links += 1;
+            if self.n_links > MAX_LINKS {
+                return Err(Lost::TooManyLinks);
+            }
+            if !self.is_of_root(&stat) {
+                self.owners.push(stat.st_uid);
+            }
+            let target = readlinkat(&file, "", Vec::new())?.into_bytes();
+            if target.starts_with(b"/") {
+                self.steps.truncate(1);
+            }
+            for component in components(&target).rev() {
+                ahead.push_front(component.to_vec());
+            }
+        }
+        Ok(self)
+    }
+
+    /// Ends the walk: the file is what root meant.
+    pub fn arrive(self) -> Result<Walk, Lost> {
+        let owner = self.stat().st_uid;
+        if self.owners.iter().all(|link| *link == owner) { Ok(self) } else { Err(Lost::ForeignLink) }
+    }
+
+    /// The file, as `O_PATH`.
+    pub fn file(&self) -> &OwnedFd {
+        &self.last().file
+    }
+
+    /// What the kernel says of the file.
+    pub fn stat(&self) -> &Stat {
+        &self.last().stat
+    }
+
+    /// The directory that holds the file, and the file's name in it; `None` for `/`.
+    pub fn parent(&self) -> Option<(&Rc<OwnedFd>, &[u8])> {
+        let [.., directory, last] = self.steps.as_slice() else { return None };
+        Some((&directory.file, &last.name))
+    }
+
+    /// The path without a link in it.
+    pub fn path(&self) -> Vec<u8> {
+        let path: Vec<u8> = self.steps[1..].iter().flat_map(|step| [b"/", &*step.name].concat()).collect();
+        if path.is_empty() { b"/".to_vec() } else { path }
+    }
+
+    /// The names in the directory, sorted; an error if it is none.
+    pub fn names(&self) -> Result<Vec<Vec<u8>>, Lost> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        names(openat(self.file(), ".", flags, Mode::empty())?)
+    }
+
+    /// Whether root made the link in the directory where we are.
+    fn is_of_root(&self, link: &Stat) -> bool {
+        let directory = self.stat();
+        let is_writable = directory.st_mode & 0o022 != 0;
+        let is_sticky = directory.st_mode & 0o1000 != 0;
+        directory.st_uid == self.root && (!is_writable || (is_sticky && link.st_uid == self.root))
+    }
+
+    fn last(&self) -> &Step {
+        self.steps.last().expect("a walk never leaves its first step")
+    }
+}
+
+/// The names in an open directory, sorted.
+pub fn names(directory: impl AsFd) -> Result<Vec<Vec<u8>>, Lost> {
+    let mut names = Vec::new();
+    for entry in rustix::fs::Dir::read_from(directory)? {
+        let name = entry?.file_name().to_bytes().to_vec();
+        if name != b"." && name != b".." {
+            names.push(name);
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// The components of a path, without those that mean nothing.
+pub fn components(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
+    path.split(|byte| *byte == b'/').filter(|component| !component.is_empty() && *component != b".")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::path::Path;
+
+    fn end(path: &Path) -> Result<Vec<u8>, Lost> {
+        Walk::new().unwrap().go(path.as_os_str().as_bytes()).and_then(Walk::arrive).map(|walk| walk.path())
+    }
+
+    #[test]
+    fn links_of_root_are_followed_and_others_lead_only_to_what_their_owner_has() {
+        let root = std::env::temp_dir().canonicalize().unwrap().join(format!("walk-{}", std::process::id()));
+        drop(std::fs::remove_dir_all(&root));
+        std::fs::create_dir_all(root.join("real/deep")).unwrap();
+        std::fs::create_dir(root.join("theirs")).unwrap();
+        let bytes = |name: &str| root.join(name).as_os_str().as_bytes().to_vec();
+        symlink("real", root.join("relative")).unwrap();
+        symlink(root.join("real"), root.join("absolute")).unwrap();
+        symlink("../relative/./deep", root.join("real/chain")).unwrap();
+        symlink("loop", root.join("loop")).unwrap();
+        symlink("nothing", root.join("dangling")).unwrap();
+        for (path, target) in [
+            ("relative/deep", "real/deep"),
+            ("absolute//deep/", "real/deep"),
+            ("real/chain", "real/deep"),
+            ("real/deep/../../real/deep", "real/deep"),
+        ] {
+            assert_eq!(end(&root.join(path)), Ok(bytes(target)), "{path}");
+        }
+        assert_eq!(end(&root.join("loop")), Err(Lost::TooManyLinks));
+        assert_eq!(end(&root.join("dangling")), Err(Lost::Missing));
+        assert_eq!(end(&root.join("real/deep/x")), Err(Lost::Missing));
+        assert_eq!(end(Path::new("/../../..")), Ok(b"/".to_vec()));
+
+        let is_root = Walk::new().unwrap().root == 0;
+        if is_root {
+            let their = |name: &str| std::os::unix::fs::lchown(root.join(name), Some(12345), Some(12345)).unwrap();
+            symlink("../real", root.join("theirs/link")).unwrap();
+            symlink("own", root.join("theirs/alias")).unwrap();
+            std::fs::write(root.join("theirs/own"), "").unwrap();
+            for name in ["theirs", "theirs/link", "theirs/alias", "theirs/own"] {
+                their(name);
+            }
+            assert_eq!(end(&root.join("theirs/link")), Err(Lost::ForeignLink));
+            assert_eq!(end(&root.join("theirs/link/deep")), Err(Lost::ForeignLink));
+            assert_eq!(end(&root.join("theirs/alias")), Ok(bytes("theirs/own")));
+        }
+        // A link of root's in a directory where others can write is root's only if nobody else can move it.
+        for (mode, expected) in [(0o1777, Ok(bytes("real"))), (0o777, Err(Lost::ForeignLink))] {
+            std::fs::set_permissions(&root, PermissionsExt::from_mode(mode)).unwrap();
+            if is_root {
+                std::os::unix::fs::lchown(root.join("real"), Some(12345), None).unwrap();
+                assert_eq!(end(&root.join("relative")), expected, "{mode:o}");
+            }
+        }
+        std::fs::remove_dir_all(root).unwrap();
+    }
+}
