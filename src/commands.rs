@@ -5,6 +5,7 @@
 
 use crate::adapters;
 use crate::appliance::Appliance;
+use crate::archive;
 use crate::derive;
 use crate::gate;
 use crate::job;
@@ -23,6 +24,7 @@ type Command = fn(Arguments<'_>, &Appliance) -> Result<ExitCode, String>;
 const COMMANDS: &[(&str, Command)] = &[
     (job::GATE_ASK, gate::ask),
     ("gate-answer", gate::answer),
+    ("archive", archive::run),
     ("conf", derive::conf),
     ("conf-mode", derive::mode),
     ("network", adapters::network),

@@ -46,6 +46,7 @@ pub mod adapters;
 pub mod glob;
 pub mod walk;
 pub mod list;
+pub mod archive;
 pub mod commands;
 // For people at a terminal.
 #[cfg(feature = "cli")]

@@ -186,6 +186,15 @@ impl Paths {
         self.place(path) == Place::Inside(path.len())
     }
 
+    /// Whether there is an entry that means just this path, also where another entry is above it.
+    pub fn has(&self, path: &[u8]) -> bool {
+        let names: Vec<&[u8]> = components(path).collect();
+        self.lines.iter().flat_map(Line::entries).any(|entry| {
+            entry.components.len() == names.len()
+                && entry.components.iter().zip(&names).all(|(component, name)| component.matches(name))
+        })
+    }
+
     /// Where a path stands, which is absolute and clean, whether it exists or not. If entries are inside of each other, the
     /// outermost counts.
     pub fn place(&self, path: &[u8]) -> Place {

@@ -12,5 +12,6 @@ mod settings;
 mod storage;
 mod support;
 mod token;
+mod trees;
 mod update;
 mod wrapper;

@@ -57,8 +57,19 @@ pub struct Outcome {
 
 impl Appliance {
     pub fn new(shell: Shell) -> Appliance {
+        Appliance::at(&std::env::temp_dir(), shell)
+    }
+
+    /// On a filesystem in memory, where there is one: for tests that bring much to the disk, which others use as well. No
+    /// script may be run from there.
+    pub fn in_memory(shell: Shell) -> Appliance {
+        let memory = Path::new("/dev/shm");
+        Appliance::at(if memory.is_dir() { memory } else { Path::new("/tmp") }, shell)
+    }
+
+    fn at(folder: &Path, shell: Shell) -> Appliance {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let root = std::env::temp_dir().join(format!("jidoteki-jobs-{}-{number}", std::process::id()));
+        let root = folder.join(format!("jidoteki-jobs-{}-{number}", std::process::id()));
         let appliance = Appliance { root, shell };
         let _ = fs::remove_dir_all(&appliance.root);
         for directory in ["admin/etc", "admin/log", "admin/home/sftp/uploads", "etc", "data", "fakes", "answers", "tmp"]

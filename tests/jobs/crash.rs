@@ -7,9 +7,9 @@
 //! The points are not marked in the jobs. Each command that changes something is replaced by
 //! `tests/bin/fault` in a directory that comes first in `PATH`, so nothing in production knows of this.
 
-use super::appliance::{Appliance, DEADLINE, Shell, repository, sh};
+use super::appliance::{Appliance, DEADLINE, Outcome, Shell, repository, sh};
 use super::{backup, settings, storage, update};
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
@@ -21,11 +21,27 @@ use std::time::{Duration, Instant};
 /// A disk is full for one command and read-only to the end of the job, so that also what it does when it fails has to
 /// do without. It is read-only by the modes of all directories, for a job without root's right to ignore them.
 const MODES: [(&str, &[&str]); 4] = [
-    ("cut", &["mv", "rm", "cp", "mkdir", "ln", "cat", "tar", "openssl", "dd", "env"]),
-    ("kill", &["mv", "rm", "cp", "mkdir", "ln", "cat", "tar", "openssl", "dd", "env"]),
-    ("full", &["mv", "cp", "mkdir", "ln", "cat", "tar", "gzip", "openssl", "dd", "head", "sync"]),
-    ("readonly", &["mv", "rm", "cp", "mkdir", "ln", "cat", "tar", "openssl", "dd", "env"]),
+    ("cut", &["mv", "rm", "cp", "mkdir", "ln", "cat", "tar", "openssl", "env", OURS]),
+    ("kill", &["mv", "rm", "cp", "mkdir", "ln", "cat", "tar", "openssl", "env", OURS]),
+    ("full", &["mv", "cp", "mkdir", "ln", "cat", "tar", "gzip", "openssl", "head", "sync", OURS]),
+    ("readonly", &["mv", "rm", "cp", "mkdir", "ln", "cat", "tar", "openssl", "env", OURS]),
 ];
+
+const OURS: &str = "jidoteki-admin-api";
+
+/// What a command of ours does to the machine. It is ended inside of it as well, by strace: killed before call number N of
+/// these, alone or with the job as in a power cut; or that call finds a full disk, or from there on one that can only be read.
+const CALLS: &str =
+    "mkdirat,rename,renameat,renameat2,unlink,unlinkat,linkat,symlinkat,write,pwrite64,ftruncate,fsync,syncfs";
+const INSIDE: [(&str, &str); 4] = [
+    ("cut", "signal=KILL:when="),
+    ("kill", "signal=KILL:when="),
+    ("full", "error=ENOSPC:when="),
+    ("readonly", "error=EROFS:when="),
+];
+
+/// Jobs whose work is done in a command of ours, and its word.
+const WORDS: [(&str, &str); 3] = [("backup START", "pack"), ("backup RESTORE", "restore"), ("backup UNDO", "undo")];
 
 /// A job and what must be true of it whenever it was ended.
 struct Case {
@@ -46,6 +62,12 @@ struct Case {
 enum Recovers {
     AtOnce,
     WithTheNextMinute,
+}
+
+/// Before a command of the job, or inside one of ours.
+enum Way {
+    Before(&'static [&'static str]),
+    Inside(&'static str, &'static str),
 }
 
 fn cases() -> Vec<Case> {
@@ -331,29 +353,69 @@ fn ended_at(case: &Case, mode: &str, commands: &[&str], after: &str, at: usize) 
     if mode == "readonly" {
         sh(&appliance.root, "chmod -R u+w admin etc data");
     }
+    survive(case, mode, &appliance, [&before, after], &outcome, &point);
+    is_reached
+}
+
+/// The same inside a command of ours.
+fn ended_inside(case: &Case, word: &str, (mode, rule): (&str, &str), after: &str, at: usize) -> bool {
+    let appliance = Appliance::new(Shell::Dash);
+    (case.before)(&appliance);
+    let before = in_force(case, &appliance);
+    (case.upload)(&appliance);
+    let real = env!("CARGO_BIN_EXE_jidoteki-admin-api");
+    let until = if mode == "readonly" { "+" } else { "" };
+    let cut = if mode == "cut" { "grep -q 'killed by SIGKILL' trace && kill -9 -$(cat faults/pid)" } else { ":" };
+    fs::create_dir(appliance.path("faults")).unwrap();
+    fs::remove_file(appliance.path("fakes/jidoteki-admin-api")).unwrap();
+    appliance.hook(
+        "fakes/jidoteki-admin-api",
+        &format!(
+            "cd \"${{0%/*}}/..\"; [ \"$2\" = {word} ] && [ -f inject ] || exec {real} \"$@\"
+             strace -qq -o trace -e trace={CALLS} -e inject={CALLS}:{rule}{at}{until} {real} \"$@\"; status=$?
+             {cut}; exit $status"
+        ),
+    );
+    appliance.write("inject", "");
+    let outcome = appliance.run(case.job);
+    let trace = appliance.read("trace");
+    let call = trace.lines().find(|line| line.contains("INJECTED") || line.contains("killed by")).map(str::to_owned);
+    let point = format!("{} {mode} inside {word} at {at} ({call:?})", case.job);
+    fs::remove_file(appliance.path("inject")).unwrap();
+    survive(case, mode, &appliance, [&before, after], &outcome, &point);
+    call.is_some()
+}
+
+/// What must be true after an end, wherever that was.
+fn survive(case: &Case, mode: &str, appliance: &Appliance, [before, after]: [&str; 2], outcome: &Outcome, point: &str) {
     // Where nothing could be written nothing could be put right, either.
     if case.recovers == Recovers::AtOnce && mode != "readonly" {
-        check_whole(case, &appliance, [&before, after], &point);
+        check_whole(case, appliance, [before, after], point);
     }
-    // What kill -9 left running works on for a moment; the machine after a power cut has nothing running.
+    // What kill -9 left running works on for a moment, and holds its guard; after a power cut nothing runs.
+    eventually_nothing("running", point, appliance, || {
+        let guards = appliance.files("admin/lib").into_iter().filter(|name| name.ends_with(".guard"));
+        let is_held =
+            |name: &String| File::open(appliance.path(&format!("admin/lib/{name}"))).unwrap().try_lock().is_err();
+        guards.filter(is_held).collect()
+    });
     let mut recover = appliance.command(&appliance.path("admin/bin/recover.sh"));
     recover.output().unwrap();
-    check_whole(case, &appliance, [&before, after], &point);
-    eventually_nothing("private of the killed run", &point, &appliance, || {
+    check_whole(case, appliance, [before, after], point);
+    eventually_nothing("private of the killed run", point, appliance, || {
         let mut left = appliance.files("admin/lib");
         left.retain(|name| (name.starts_with("work/") && name != "work/") || name.ends_with(".owner"));
         left
     });
     // A job that says that it went well has to be right.
     if outcome.code == Some(0) {
-        check_whole(case, &appliance, [after, after], &point);
+        check_whole(case, appliance, [after, after], point);
     }
-    (case.upload)(&appliance);
+    (case.upload)(appliance);
     let next = appliance.run(case.job);
     let already_done = case.job == "update" && next.stdout.contains("already up-to-date");
     assert!(next.code == Some(0) || already_done, "{point}: the next run failed: {next:?}\n{}", appliance.describe());
-    check_nothing_left(case, &appliance, &point);
-    is_reached
+    check_nothing_left(case, appliance, point);
 }
 
 #[track_caller]
@@ -416,20 +478,30 @@ fn a_job_that_is_ended_anywhere_leaves_a_machine_that_works() {
     let only = std::env::var("CRASH_JOB").ok();
     let mut cases = cases();
     cases.retain(|case| only.as_ref().is_none_or(|only| case.job.split(' ').next() == Some(only)));
-    let work: Vec<_> = cases.iter().flat_map(|case| MODES.map(|(mode, commands)| (case, mode, commands))).collect();
+    let mut work: Vec<(&Case, &str, Way)> =
+        cases.iter().flat_map(|case| MODES.map(|(mode, commands)| (case, mode, Way::Before(commands)))).collect();
+    for (job, word) in WORDS {
+        let case = cases.iter().filter(|case| case.job == job);
+        work.extend(case.flat_map(|case| INSIDE.map(|(mode, rule)| (case, mode, Way::Inside(word, rule)))));
+    }
     let next = AtomicUsize::new(0);
     let table = Mutex::new(Vec::new());
     let threads = thread::available_parallelism().map_or(2, std::num::NonZero::get) * 2;
     thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
-                while let Some((case, mode, commands)) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
+                while let Some((case, mode, way)) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let after = after(case);
                     let mut points = 0;
-                    while ended_at(case, mode, commands, &after, points + 1) {
+                    let is_ended = |at| match way {
+                        Way::Before(commands) => ended_at(case, mode, commands, &after, at),
+                        Way::Inside(word, rule) => ended_inside(case, word, (mode, rule), &after, at),
+                    };
+                    while is_ended(points + 1) {
                         points += 1;
                     }
-                    let row = format!("{:<16} {mode:<8} {points:>4}", case.job);
+                    let inside = if let Way::Inside(word, _) = way { word } else { "" };
+                    let row = format!("{:<16} {mode:<8} {inside:<8} {points:>4}", case.job);
                     println!("{row}");
                     table.lock().unwrap().push(row);
                 }
@@ -439,6 +511,6 @@ fn a_job_that_is_ended_anywhere_leaves_a_machine_that_works() {
     let mut table = table.into_inner().unwrap();
     table.sort();
     let points: usize = table.iter().map(|line| line.rsplit(' ').next().unwrap().parse::<usize>().unwrap()).sum();
-    println!("job              ended    points tried and survived\n{}\ntogether {points}", table.join("\n"));
+    println!("job              ended    inside points tried and survived\n{}\ntogether {points}", table.join("\n"));
     assert!(only.is_some() || points > 800, "only {points} points: are the commands still found in PATH?");
 }

@@ -1,0 +1,106 @@
+//! Whether an archive is whole, by its last member: what ours says of all bytes before it, or 2.0.0's list of a SHA-256 for
+//! each file. An archive of the ancestor, or of tar, has none.
+
+use super::member::{Fault, Kind, Member};
+use super::read::Reader;
+use super::write::{MANIFEST, manifest};
+use super::{Failure, say};
+use sha2::{Digest, Sha256};
+use std::io::Read;
+
+const DAMAGED: &str = "The archive is damaged: its content is not what its manifest says";
+
+/// Bytes that are read at once.
+const BUFFER: usize = 1 << 17;
+
+/// What is known of the content so far.
+pub struct Check {
+    /// Of the lines that 2.0.0 would have written.
+    lines: Sha256,
+    buffer: Vec<u8>,
+    is_there: bool,
+    /// Whether the content of every file was read by us.
+    is_complete: bool,
+}
+
+impl Check {
+    /// Nothing is known yet.
+    pub fn new() -> Check {
+        Check { lines: Sha256::new(), buffer: vec![0; BUFFER], is_there: false, is_complete: true }
+    }
+
+    /// Whether a member is the manifest.
+    pub fn is_manifest(member: &Member) -> bool {
+        member.name == MANIFEST && member.kind == Kind::File
+    }
+
+    /// Reads a file for the manifest of 2.0.0. Ours is about the bytes of the archive, which the reader sums up.
+    pub fn read<R: Read>(&mut self, member: &Member, archive: &mut Reader<R>) -> Result<(), Fault> {
+        if archive.is_marked() || member.kind != Kind::File {
+            return Ok(());
+        }
+        let mut sum = Sha256::new();
+        let mut at = 0;
+        let zeros = [0; 4096];
+        let fill = |sum: &mut Sha256, at: u64, to: u64| {
+            let mut left = to - at;
+            while left > 0 {
+                let n = usize::try_from(left).unwrap_or(usize::MAX).min(zeros.len());
+                sum.update(&zeros[..n]);
+                left -= n as u64;
+            }
+        };
+        while let Some((offset, bytes)) = archive.content(&mut self.buffer)? {
+            fill(&mut sum, at, offset);
+            sum.update(bytes);
+            at = offset + bytes.len() as u64;
+        }
+        fill(&mut sum, at, member.size);
+        let name: Vec<u8> = member.name.iter().map(|byte| if *byte == b'\n' { b'?' } else { *byte }).collect();
+        if !name.ends_with(b"/.jidoteki-backup") && !name.ends_with(b" .jidoteki-manifest") {
+            self.lines.update(format!("{} {} ", hex::encode(sum.finalize()), member.size));
+            self.lines.update(name);
+            self.lines.update(b"\n");
+        }
+        Ok(())
+    }
+
+    /// Compares what the manifest says.
+    pub fn compare<R: Read>(&mut self, member: &Member, archive: &mut Reader<R>) -> Result<(), Failure> {
+        self.is_there = true;
+        let (sum, bytes) = archive.before();
+        let mut said = Sha256::new();
+        let mut start = Vec::new();
+        while let Some((_, bytes)) = archive.content(&mut self.buffer)? {
+            said.update(bytes);
+            if start.len() < 256 {
+                start.extend_from_slice(&bytes[..bytes.len().min(256)]);
+            }
+        }
+        let is_right = if archive.is_marked() {
+            start == manifest(sum, bytes).as_bytes() && member.size == start.len() as u64
+        } else {
+            !self.is_complete || said.finalize() == self.lines.clone().finalize()
+        };
+        if is_right { Ok(()) } else { Err(Failure::new("E1005", DAMAGED)) }
+    }
+
+    /// The end of the archive. `is_second`: it was judged before.
+    pub fn finish<R: Read>(&mut self, archive: &mut Reader<R>, is_second: bool) -> Result<(), Failure> {
+        if self.is_there && archive.advance()?.is_some() {
+            return Err(Failure::new("E1005", DAMAGED));
+        }
+        if archive.is_marked() && !self.is_there {
+            return Err(Fault::Damaged("its manifest is missing").into());
+        }
+        if !self.is_there && !is_second {
+            say("The archive has no manifest: its content is not checked");
+        }
+        Ok(())
+    }
+
+    /// The content is unpacked and not read by us: what 2.0.0 has written was compared before.
+    pub fn without_content(self) -> Check {
+        Check { is_complete: false, ..self }
+    }
+}

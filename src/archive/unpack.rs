@@ -1,0 +1,214 @@
+//! Members -> files below directories that are open: the stages of a restore, or the directory of a package. What has been
+//! opened on the way to the last member stays open for the next, so that a member costs no more than its own file.
+
+use super::member::{Fault, Kind, Member, shown};
+use super::read::Reader;
+use super::say;
+use super::tree;
+use rustix::fs::AtFlags;
+use rustix::io::Errno;
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+
+const BUFFER: usize = 1 << 17;
+
+/// The way from a base directory to where the last member was put.
+pub struct Unpacker {
+    /// Which base it begins at.
+    base: usize,
+    way: Vec<Step>,
+    buffer: Vec<u8>,
+    /// Names of attributes that a filesystem did not take; each is said once.
+    refused: BTreeSet<Vec<u8>>,
+}
+
+struct Step {
+    name: Vec<u8>,
+    directory: OwnedFd,
+    /// What it shall look like when nothing more is put into it.
+    dress: Option<Member>,
+}
+
+impl Unpacker {
+    /// Nothing is open yet.
+    pub fn new() -> Unpacker {
+        Unpacker { base: 0, way: Vec::new(), buffer: vec![0; BUFFER], refused: BTreeSet::new() }
+    }
+
+    /// Unpacks a member at `path` below a base. Whether its first component is new there.
+    pub fn put<R: Read>(
+        &mut self,
+        (base, number): (BorrowedFd<'_>, usize),
+        path: &[Vec<u8>],
+        member: &Member,
+        archive: &mut Reader<R>,
+    ) -> Result<bool, Fault> {
+        let Some((name, above)) = path.split_last() else { return Ok(false) };
+        let (mut is_new, depth) = self.enter((base, number), above)?;
+        let parent = self.way.last().map_or(base, |step| step.directory.as_fd());
+        if member.kind == Kind::Directory {
+            let (directory, created) = match tree::directory(parent, name) {
+                Ok(directory) => (directory, false),
+                Err(Errno::NOENT) => (tree::create_directory(parent, name)?, true),
+                // What stood there before it is replaced.
+                Err(Errno::NOTDIR | Errno::LOOP) => {
+                    tree::sweep(parent, name)?;
+                    (tree::create_directory(parent, name)?, false)
+                }
+                Err(error) => return Err(error.into()),
+            };
+            is_new |= created && depth == 0 && above.is_empty();
+            self.way.push(Step { name: name.clone(), directory, dress: Some(member.clone()) });
+            return Ok(is_new);
+        }
+        let was_there = Self::make_room(parent, name)?;
+        match member.kind {
+            Kind::File => {
+                let file = tree::create(parent, name)?;
+                let file = self.fill(file, member, archive)?;
+                let refused = tree::dress(&file, member)?;
+                self.refuse(refused);
+            }
+            Kind::Symlink => {
+                rustix::fs::symlinkat(member.target.as_slice(), parent, name.as_slice())?;
+                tree::dress_link(parent, name, member)?;
+            }
+            Kind::HardLink | Kind::Directory | Kind::Pipe | Kind::Other => {}
+        }
+        Ok(is_new || (above.is_empty() && !was_there))
+    }
+
+    /// Gives the file at `from` another name. Whether the first component of that is new.
+    pub fn link(
+        &mut self,
+        from: (BorrowedFd<'_>, &[Vec<u8>]),
+        (base, number): (BorrowedFd<'_>, usize),
+        path: &[Vec<u8>],
+    ) -> Result<bool, Fault> {
+        const MISSING: &str = "a hard link leads to what is not in the archive";
+        let missing = || Fault::Refused(MISSING, path.join(&b'/'));
+        let Some(((name, above), (from_name, from_above))) = path.split_last().zip(from.1.split_last()) else {
+            return Err(missing());
+        };
+        let mut source = from.0.try_clone_to_owned()?;
+        for component in from_above {
+            source = tree::directory(&source, component).map_err(|_| missing())?;
+        }
+        let seen = tree::look(&source, from_name).map_err(|_| missing())?;
+        if !matches!(seen.kind, Kind::File | Kind::Symlink) {
+            return Err(missing());
+        }
+        let (is_new, _) = self.enter((base, number), above)?;
+        let parent = self.way.last().map_or(base, |step| step.directory.as_fd());
+        let was_there = Self::make_room(parent, name)?;
+        match rustix::fs::linkat(&source, from_name.as_slice(), parent, name.as_slice(), AtFlags::empty()) {
+            Ok(()) => {}
+            // The two paths are on different disks now, or the file has as many names as it can have.
+            Err(Errno::XDEV | Errno::MLINK) if seen.kind == Kind::File => {
+                let original = tree::file(&source, from_name)?;
+                let mut member = tree::portrait(&original)?;
+                (member.size, member.pieces) = (seen.size, tree::pieces(&original, seen.size, seen.on_disk)?);
+                let copy = File::from(tree::create(parent, name)?);
+                let original = File::from(original);
+                for (offset, length) in &member.pieces {
+                    let mut at = 0;
+                    while at < *length {
+                        let n = usize::try_from(length - at).unwrap_or(usize::MAX).min(BUFFER);
+                        original.read_exact_at(&mut self.buffer[..n], offset + at)?;
+                        copy.write_all_at(&self.buffer[..n], offset + at)?;
+                        at += n as u64;
+                    }
+                }
+                copy.set_len(member.size)?;
+                let refused = tree::dress(&copy, &member)?;
+                self.refuse(refused);
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok(is_new || (above.is_empty() && !was_there))
+    }
+
+    /// Gives the directories that are open what they shall look like, and closes them.
+    pub fn finish(&mut self) -> Result<(), Fault> {
+        self.leave(0)
+    }
+
+    fn leave(&mut self, depth: usize) -> Result<(), Fault> {
+        while self.way.len() > depth
+            && let Some(step) = self.way.pop()
+        {
+            if let Some(member) = step.dress {
+                let refused = tree::dress(&step.directory, &member)?;
+                self.refuse(refused);
+            }
+        }
+        Ok(())
+    }
+
+    fn refuse(&mut self, names: Vec<Vec<u8>>) {
+        for name in names {
+            if self.refused.insert(name.clone()) {
+                say(&format!("This filesystem does not take the attribute {}", shown(&name)));
+            }
+        }
+    }
+
+    /// Opens the directories of a path, and makes those that the archive did not speak of. Whether the first is new, and how
+    /// many were open already.
+    fn enter(&mut self, (base, number): (BorrowedFd<'_>, usize), path: &[Vec<u8>]) -> Result<(bool, usize), Fault> {
+        if self.base != number {
+            self.leave(0)?;
+            self.base = number;
+        }
+        let common = self.way.iter().zip(path).take_while(|(step, name)| step.name == **name).count();
+        self.leave(common)?;
+        let mut is_new = false;
+        for name in &path[common..] {
+            let parent = self.way.last().map_or(base, |step| step.directory.as_fd());
+            let (directory, dress) = match tree::directory(parent, name) {
+                Ok(directory) => {
+                    // It was closed before: what is put into it now must not be seen in its time.
+                    let dress = tree::portrait(&directory)?;
+                    (directory, dress)
+                }
+                Err(Errno::NOENT) => {
+                    is_new |= self.way.is_empty();
+                    let directory = tree::create_directory(parent, name)?;
+                    let dress = Member { mode: 0o755, ..tree::portrait(&directory)? };
+                    (directory, dress)
+                }
+                Err(Errno::NOTDIR | Errno::LOOP) => {
+                    return Err(Fault::Refused("a member is below a link", path.join(&b'/')));
+                }
+                Err(error) => return Err(error.into()),
+            };
+            self.way.push(Step { name: name.clone(), directory, dress: Some(dress) });
+        }
+        Ok((is_new, common))
+    }
+
+    /// A member that stands again replaces what stood before. Whether there was something.
+    fn make_room(parent: BorrowedFd<'_>, name: &[u8]) -> Result<bool, Fault> {
+        if !tree::exists(parent, name)? {
+            return Ok(false);
+        }
+        tree::sweep(parent, name)?;
+        Ok(true)
+    }
+
+    fn fill<R: Read>(&mut self, file: OwnedFd, member: &Member, archive: &mut Reader<R>) -> Result<File, Fault> {
+        let file = File::from(file);
+        let mut end = 0;
+        while let Some((offset, bytes)) = archive.content(&mut self.buffer)? {
+            file.write_all_at(bytes, offset)?;
+            end = offset + bytes.len() as u64;
+        }
+        if end != member.size {
+            file.set_len(member.size)?;
+        }
+        Ok(file)
+    }
+}
