@@ -32,6 +32,7 @@ RUN=/run/jidoteki-admin-api
 LOG=/var/log/jidoteki-admin-api
 NGINX_LOG=/var/log/nginx
 SPOOL=/var/lib/jidoteki-admin-api/spool
+LIGHTTPD_MODULES=/usr/lib/lighttpd
 SUDOERS=/etc/sudoers.d/jidoteki-admin-api
 SYSTEMD=/etc/systemd/system
 INIT=/etc/init.d/jidoteki-admin-api
@@ -228,8 +229,10 @@ install_packages() {
 	for pair in $(needed_packages); do
 		command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair#*:}"
 	done
-	if [ "$SERVER" = lighttpd ] && [ ! -e /usr/lib/lighttpd/mod_openssl.so ]; then
-		missing="$missing lighttpd-mod-openssl"
+	if [ "$SERVER" = lighttpd ]; then
+		for pair in openssl deflate; do
+			[ -e "$LIGHTTPD_MODULES/mod_$pair.so" ] || missing="$missing lighttpd-mod-$pair"
+		done
 	fi
 	# A compiler comes without these where recommendations are not followed, and then links nothing.
 	if [ -z "$GIVEN_BINARY" ] && [ ! -e /usr/include/stdio.h ]; then
@@ -678,11 +681,14 @@ put_script() { # put_script MODE FROM TO
 }
 
 render() { # render TEMPLATE
+	local deflate=no
+	[ ! -e "$ROOT$LIGHTTPD_MODULES/mod_deflate.so" ] || deflate=yes
 	# shellcheck disable=SC2153  # by notice_ancestor
 	"$SOURCE/nginx/render.sh" "$SOURCE/nginx/$1" ADMIN="$ADMIN" ETC="$ETC" TLS="$TLS" BINARY="$BINARY" LIB="$LIB" HTML="$HTML" \
 		CONF="$CONF" RUN="$RUN" LOG="$LOG" NGINX_LOG="$NGINX_LOG" SPOOL="$SPOOL" USER="$USER_NAME" GROUP="$GROUP_NAME" \
 		WWW_USER="$WWW_USER" WWW_GROUP="$WWW_GROUP" PORT="$PORT" WORKERS="$WORKERS" UID="$API_UID" \
-		ADDRESS4=0.0.0.0 'ADDRESS6=[::]' IPV6="$IPV6" MAX_BODY="$MAX_BODY" MAX_BODY_KIB="$((MAX_BODY / 1024))" \
+		ADDRESS4=0.0.0.0 'ADDRESS6=[::]' IPV6="$IPV6" HTTP2="$("$SOURCE/nginx/http2.sh" "$ROOT/usr/sbin/nginx")" \
+		DEFLATE="$deflate" MAX_BODY="$MAX_BODY" MAX_BODY_KIB="$((MAX_BODY / 1024))" \
 		JOBS="$JOB_DIRECTORY" SUDO_USERS="$SUDO_USERS" \
 		MAX_SPOOL="$MAX_SPOOL" MAX_SPOOL_KIB="$((MAX_SPOOL / 1024))" ||
 		fail "could not fill in nginx/$1"
@@ -1088,7 +1094,7 @@ install_image() {
 	say "The image needs these, by the names of Debian's packages: openssl sudo gnupg tar gzip util-linux mawk procps logrotate iproute2 hostname"
 	case $SERVER in
 	nginx) say "nginx fcgiwrap, and without systemd: spawn-fcgi cron" ;;
-	lighttpd) say "lighttpd lighttpd-mod-openssl, and without systemd: cron" ;;
+	lighttpd) say "lighttpd lighttpd-mod-openssl lighttpd-mod-deflate, and without systemd: cron" ;;
 	esac
 }
 

@@ -32,9 +32,17 @@ is_running() {
 	tr '\0' '\n' <"/proc/$(cat "$1")/cmdline" 2>/dev/null | grep -q "$2"
 }
 
+# What a server says of a configuration that it takes is for whoever installs it, not for the log of a job.
+quietly() {
+	local said status=0
+	said=$("$@" 2>&1) || status=$?
+	[ "$status" -eq 0 ] || printf '%s\n' "$said" >&2
+	return "$status"
+}
+
 case "$server:${1-}" in
 nginx:test)
-	exec nginx -t -q
+	quietly nginx -t -q
 	;;
 nginx:reload)
 	# Nothing to reload is not a failure: the server reads the new pair when it starts.
@@ -46,7 +54,7 @@ nginx:reload)
 	exec nginx -s reload
 	;;
 lighttpd:test)
-	exec lighttpd -tt -f "$lighttpd_conf"
+	quietly lighttpd -tt -f "$lighttpd_conf"
 	;;
 lighttpd:reload)
 	# lighttpd gives up root when it starts and cannot read the key a second time: it has to restart.

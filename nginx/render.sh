@@ -5,7 +5,7 @@
 #     render.sh TEMPLATE NAME=VALUE...
 #
 # The one place where our configurations get their paths and ports: install.sh uses it, and so do the tests.
-# With IPV6=no, lines that end in "# ipv6" are left out: nginx does not start on a kernel without IPv6 otherwise.
+# A line that ends in " # NAME=VALUE ..." is there only where each NAME has that VALUE, and loses that remark.
 
 set -eu
 
@@ -19,6 +19,7 @@ TEMPLATE=$1
 shift
 [ -r "$TEMPLATE" ] || fail "cannot read $TEMPLATE"
 
+REMARK=' #\( [A-Z0-9]*=[a-z0-9]*\)\{1,\}'
 script=
 for pair in "$@"; do
 	name=${pair%%=*}
@@ -32,13 +33,16 @@ for pair in "$@"; do
 	esac
 	script="${script}s|@$name@|$value|g
 "
-	case $pair in
-	IPV6=no) script="${script}/# ipv6\$/d
+	case $value in
+	'' | *[!a-z0-9]*) ;;
+	*) script="$script/$REMARK\$/{/ # \(.* \)*$name=/{/ # \(.* \)*$name=$value\( .*\)*\$/!d
+}
+}
 " ;;
 	esac
 done
 
-text=$(sed -e "$script" "$TEMPLATE")
+text=$(sed -e "${script}s/$REMARK\$//" "$TEMPLATE")
 case $text in
 *@[A-Z]*[A-Z0-9]@*)
 	left=$(printf '%s\n' "$text" | sed -n 's/.*\(@[A-Z][A-Z0-9_]*@\).*/\1/p' | head -n 1)

@@ -369,6 +369,49 @@ fn what_is_not_there_is_404_as_json() {
     }
 }
 
+/// A path of the API may be as deep as it likes, whatever the method: the program judges it, and no file of that name.
+#[test]
+fn every_path_of_the_api_starts_the_program() {
+    each(&Program::Script(DUMP), |edge| {
+        for path in ["/docs", "/docs/", "/api/", "/api/v1/admin/version", "/api/v1/admin/backup/download", "/api/v1/x"]
+        {
+            for path in [path.to_owned(), format!("/api/v1/admin{path}/a/b/c/d")] {
+                let answer = edge.curl(&path, &[]);
+                let is_asked = answer.text().lines().any(|line| line == format!("REQUEST_URI={path}"));
+                assert!(
+                    answer.status == 200 && is_asked,
+                    "{:?} {path}: {} {}",
+                    edge.server,
+                    answer.status,
+                    answer.text()
+                );
+                for (method, status) in [("HEAD", 200), ("POST", 200), ("DELETE", 200), ("PUT", 200)] {
+                    let arguments: &[&str] = if method == "HEAD" { &["-I"] } else { &["-X", method, "-d", "a=b"] };
+                    assert_eq!(edge.curl(&path, arguments).status, status, "{:?} {method} {path}", edge.server);
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn the_dashboard_comes_compressed_and_the_api_does_not() {
+    let index = fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/nginx/html/js/ui.js")).unwrap();
+    for edge in both() {
+        let ask = |path: &str| edge.curl(path, &["-H", "Accept-Encoding: gzip"]);
+        let (answer, name) = (ask("/js/ui.js"), edge.server.name());
+        assert_eq!((answer.status, answer.header("content-encoding").as_str()), (200, "gzip"), "{name}");
+        assert!(answer.body.len() < index.len() / 2, "{name}: {} of {} bytes", answer.body.len(), index.len());
+        assert!(answer.header("vary").eq_ignore_ascii_case("accept-encoding"), "{name}");
+        answer.check_security(name);
+        assert_eq!(edge.curl("/js/ui.js", &[]).body, index, "{name}");
+        for path in ["/docs", "/api/v1/admin/endpoints?token=yourtoken"] {
+            let answer = ask(path);
+            assert_eq!((answer.status, answer.header("content-encoding").as_str()), (200, ""), "{name} {path}");
+        }
+    }
+}
+
 #[test]
 fn what_the_server_itself_refuses_is_json() {
     let (many, path) = ("x".repeat(20_000), "/api/v1/admin/version");
