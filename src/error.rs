@@ -17,6 +17,11 @@ use std::time::UNIX_EPOCH;
 /// The code of a job that is refused because another one is running.
 const ALREADY_RUNNING: &str = "E1004";
 
+/// The status of a refusal that the web server gives in place of a body: its `auth_request` looks for this one.
+pub const TO_THE_QUESTION: &str = "401 Unauthorized";
+/// When a client comes back that found no place.
+const BUSY_SECONDS: u64 = 10;
+
 /// Why a request was not carried out.
 #[derive(Debug)]
 pub enum Error {
@@ -34,6 +39,10 @@ pub enum Error {
     Foreign(&'static str),
     /// The caller was refused too often, and must wait so many seconds.
     TooMany(u64),
+    /// All places for bodies of strangers are taken.
+    Busy,
+    /// The body came more slowly than a body must.
+    Slow,
     /// The same, said as briefly as the ancestor says it for `/setup`.
     Forbidden,
     /// The path has another method: this one.
@@ -92,6 +101,8 @@ impl fmt::Display for Error {
             | Error::NotAllowed(_)
             | Error::Foreign(_)
             | Error::TooMany(_)
+            | Error::Busy
+            | Error::Slow
             | Error::Forbidden
             | Error::Expected(_)
             | Error::MethodNotAllowed(_)
@@ -107,6 +118,9 @@ impl fmt::Display for Error {
 impl Error {
     /// A body that could not be read: the client broke off, or sent less than it said.
     pub fn from_body(error: &io::Error) -> Error {
+        if error.kind() == io::ErrorKind::TimedOut {
+            return Error::Slow;
+        }
         Error::Bad(match error.kind() {
             io::ErrorKind::UnexpectedEof => "The body is shorter than its Content-Length".to_owned(),
             _ => "The body could not be read".to_owned(),
@@ -120,12 +134,14 @@ impl Error {
             | Error::NotAllowed(_)
             | Error::Foreign(_)
             | Error::TooMany(_)
+            | Error::Busy
             | Error::Forbidden => true,
             Error::NotFound
             | Error::Absent(_)
             | Error::NotYet(_)
             | Error::Expected(_)
             | Error::MethodNotAllowed(_)
+            | Error::Slow
             | Error::Bad(_)
             | Error::Invalid(_)
             | Error::TooLarge(_)
@@ -154,6 +170,14 @@ impl Error {
             Error::TooMany(seconds) => {
                 ("429 Too Many Requests", Some(format!("Too many refused requests: try again in {seconds} seconds")))
             }
+            Error::Busy => (
+                "429 Too Many Requests",
+                Some(format!(
+                    "Too many uploads without credentials in the head of the request: try again in {BUSY_SECONDS} \
+                     seconds, or send them there"
+                )),
+            ),
+            Error::Slow => ("408 Request Timeout", Some("The body came too slowly".to_owned())),
             Error::Forbidden => ("403 Forbidden", None),
             Error::Expected(method) => {
                 ("400 Bad Request", Some(format!("Invalid authentication method. Expected {method}")))
@@ -193,6 +217,7 @@ impl Error {
         match self {
             Error::MethodNotAllowed(allow) => response.header("Allow", allow),
             Error::TooMany(seconds) => response.header("Retry-After", seconds.to_string()).waiting(Wait::IfFree),
+            Error::Busy => response.header("Retry-After", BUSY_SECONDS.to_string()),
             Error::Forbidden => response.waiting(Wait::Always),
             _ => response,
         }

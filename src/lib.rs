@@ -79,8 +79,12 @@ pub fn respond(request: &mut Request<'_>, appliance: &Appliance) -> Response {
     let config = appliance.config();
     let response = match request.path.clone().and_then(|path| Some((routes::find(&path, &config)?, path))) {
         Some((resource, path)) => answer(request, appliance, &config, &resource, &path),
+        None if request.is_question => Response::let_come(false),
         None => Error::NotFound.into_response(None),
     };
+    if request.is_question {
+        return response;
+    }
     request.body.drain(config.max_upload);
     let response = pause::pause(response, appliance, request.waiting_room);
     if request.method == Method::Head { response.without_body() } else { response }
@@ -94,6 +98,7 @@ fn answer(
     path: &Path,
 ) -> Response {
     let route = match resource.route(&request.method) {
+        Err(_) if resource.is_public() && request.is_question => return Response::let_come(false),
         Err(error) if resource.is_public() => return error.into_response(None),
         route => route,
     };
@@ -103,13 +108,19 @@ fn answer(
     if !resource.is_public() {
         (first_run, token) = first_run::state(appliance, config);
         let mut credential = Credential::from_head(request, path);
+        if credential.is_none() && request.is_question {
+            return Response::let_come(false);
+        }
         if credential.is_none() && request.method == Method::Post && route.is_ok() {
             // It may be among the fields, in any order, so all of the form must be read to know.
             let mut read = upload::receive(request, fields, config, appliance, Sender::Unknown);
+            if let Err(error @ (Error::Busy | Error::Slow)) = read.form {
+                return error.into_response(None);
+            }
             credential = read.credential.take();
             reading = Some(read);
         }
-        let guard = Guard { appliance, config, token: token.as_ref() };
+        let guard = Guard { appliance, config, token: token.as_ref(), is_question: request.is_question };
         caller = guard.identify(credential.as_ref(), request, path);
     }
     let (key, proof) = match &caller {
@@ -137,10 +148,15 @@ fn answer(
         if changes_state && !call.key.is_empty() && !error.is_refusal() {
             call.audit(Action::RequestFailed, &call.target);
         }
-        error.into_response(first_run.is_pending()).waiting(call.wait)
+        let is_question = call.request.is_question;
+        if is_question && !error.is_refusal() {
+            return Response::let_come(true);
+        }
+        let response = error.into_response(first_run.is_pending()).waiting(call.wait);
+        if is_question { response.instead_of_body(error::TO_THE_QUESTION) } else { response }
     });
     match caller {
-        Caller::Known(known) if known.is_legacy && config.legacy == Legacy::Warn => {
+        Caller::Known(known) if known.is_legacy && config.legacy == Legacy::Warn && !call.request.is_question => {
             call.audit(Action::LegacyUsed, &call.target);
             response.header("Warning", "299 - \"Credentials in the query or the form are deprecated\"".to_owned())
         }
@@ -155,6 +171,9 @@ fn handle(call: &mut Call<'_, '_>, route: Result<&Route, Error>, caller: &Caller
         return Err(Error::Foreign("A page of another site may not do that"));
     }
     if let Ok(Route { handler: Handler::Open(handler), .. }) = route {
+        if call.request.is_question {
+            return Ok(Response::let_come(matches!(caller, Caller::Known(_))));
+        }
         return handler(call, caller);
     }
     let known = match caller {
@@ -170,6 +189,9 @@ fn handle(call: &mut Call<'_, '_>, route: Result<&Route, Error>, caller: &Caller
     let Some(admin) = known.admit(route.scope) else {
         return Err(call.refuse(Action::ScopeRefused, Error::NotAllowed(route.scope)));
     };
+    if call.request.is_question {
+        return Ok(Response::let_come(true));
+    }
     if route.fields.is_empty() && call.proof.is_some() {
         // A handler that reads no form would not notice a body that nobody signed.
         call.form()?;

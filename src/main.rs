@@ -3,10 +3,12 @@
 
 use jidoteki_admin_api::request::{self, Request};
 use jidoteki_admin_api::respond;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::env;
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// Bytes of a body that are read when something has gone so wrong that nothing is known of its limit.
 const MAX_DRAIN: u64 = 1 << 30;
@@ -49,7 +51,10 @@ fn serve() {
     let variable = |name: &str| env::var_os(name);
     let appliance = request::appliance(variable);
     let response = match Request::from_cgi(variable, Stdin) {
-        Ok(mut request) => respond(&mut request, &appliance),
+        Ok(mut request) => {
+            request.body.waits_by(stdin_is_ready);
+            respond(&mut request, &appliance)
+        }
         Err(reason) => jidoteki_admin_api::error::Error::Bad(reason.to_owned()).into_response(None),
     };
     IS_ANSWERED.store(true, Ordering::Relaxed);
@@ -66,6 +71,13 @@ impl Read for Stdin {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         Ok(nix::unistd::read(nix::libc::STDIN_FILENO, buffer)?)
     }
+}
+
+fn stdin_is_ready(patience: Duration) -> io::Result<bool> {
+    let stdin = io::stdin();
+    let mut wanted = [PollFd::new(&stdin, PollFlags::IN)];
+    let patience = Timespec::try_from(patience).map_err(io::Error::other)?;
+    Ok(poll(&mut wanted, Some(&patience))? > 0)
 }
 
 /// Standard output without the buffer that std puts before it, which would write an answer in two pieces.

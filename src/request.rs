@@ -2,8 +2,15 @@
 
 use crate::appliance::Appliance;
 use sha2::{Digest, Sha256};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
+use std::net::IpAddr;
+use std::os::unix::ffi::OsStrExt;
+use std::time::{Duration, Instant};
+
+/// A link that only a unit of ours has, in its own mount namespace. Its text is the admin path, the etc path and the socket
+/// of jobs, with a colon between them.
+const UNIT_PATHS: &str = "/run/jidoteki-admin-api/unit/paths";
 
 /// What a request asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,6 +97,8 @@ pub struct Request<'a> {
     pub sendfile: Option<Sendfile>,
     /// Where a refused caller can wait without holding what others need, if there is such a place.
     pub waiting_room: Option<WaitingRoom>,
+    /// Whether the web server has only the head yet, and asks what to do with the body.
+    pub is_question: bool,
 }
 
 /// The headers that we look at; empty where a request has them not.
@@ -213,7 +222,17 @@ impl<'a> Request<'a> {
             content_type: parse_content_type(&text("CONTENT_TYPE")),
             headers: Headers::from_cgi(text),
             raw_query: String::from_utf8_lossy(query).into_owned(),
-            body: Body { reader: Box::new(stdin), expected, n_read: 0, is_at_end: false, digest: None },
+            body: Body {
+                reader: Box::new(stdin),
+                expected,
+                n_read: 0,
+                is_at_end: false,
+                digest: None,
+                may_stay: text("JIDO_UNREAD_BODY") == "allowed",
+                pace: None,
+                is_ready: None,
+            },
+            is_question: text("JIDO_QUESTION") == "body",
             client: text("REMOTE_ADDR")
                 .chars()
                 .filter(|c| c.is_ascii_hexdigit() || matches!(c, '.' | ':'))
@@ -242,14 +261,30 @@ impl<'a> Request<'a> {
         self.query.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
+    /// The network of the client: its /64 for IPv6, which one household has, and its /24 for IPv4.
+    pub fn network(&self) -> String {
+        match self.client.parse() {
+            Ok(IpAddr::V4(address)) => format!("{:x}", address.to_bits() >> 8),
+            Ok(IpAddr::V6(address)) => format!("{:x}::", address.to_bits() >> 64),
+            Err(_) => String::new(),
+        }
+    }
+
     /// The last value of a query parameter; an empty one counts as absent.
     pub fn query(&self, name: &str) -> Option<&str> {
         last_value(&self.query, name)
     }
 }
 
-/// The appliance that the web server's configuration names. A client cannot reach these: its headers arrive as `HTTP_*`.
+/// The appliance that our unit names, or the web server's configuration where there is no such unit. A client reaches
+/// neither: its headers arrive as `HTTP_*`. A process that can connect to fcgiwrap chooses every variable, and so it
+/// does not choose the appliance.
 pub fn appliance(variable: impl Fn(&str) -> Option<OsString>) -> Appliance {
+    if let Ok(text) = std::fs::read_link(UNIT_PATHS) {
+        let mut paths =
+            text.as_os_str().as_bytes().split(|byte| *byte == b':').map(|path| OsStr::from_bytes(path).into());
+        return Appliance::new(paths.next(), paths.next()).with_gate(paths.next());
+    }
     Appliance::new(variable("JIDO_ADMIN_PATH"), variable("JIDO_ETC_PATH")).with_gate(variable("JIDO_GATE"))
 }
 
@@ -350,6 +385,21 @@ pub struct Body<'a> {
     is_at_end: bool,
     /// What was read so far, where somebody wants to know.
     digest: Option<Sha256>,
+    /// Whether the web server takes an answer to a body that was not read.
+    may_stay: bool,
+    pace: Option<Pace>,
+    is_ready: Option<IsReady>,
+}
+
+/// Waits until there is something to read, for so long at most. Returns whether there is.
+pub type IsReady = fn(Duration) -> io::Result<bool>;
+
+/// How fast a body must come.
+struct Pace {
+    start: Instant,
+    /// Time in which nothing has to come.
+    grace: Duration,
+    bytes_per_second: u64,
 }
 
 impl Body<'_> {
@@ -368,6 +418,23 @@ impl Body<'_> {
         self.n_read
     }
 
+    /// Tells how to wait for the body with a limit of time.
+    pub fn waits_by(&mut self, is_ready: IsReady) {
+        self.is_ready = Some(is_ready);
+    }
+
+    /// From now on the body must come at this rate, on the average. A byte a minute would hold a place for days.
+    pub fn set_pace(&mut self, grace: Duration, bytes_per_second: u64) {
+        self.pace = Some(Pace { start: Instant::now(), grace, bytes_per_second });
+    }
+
+    /// Waits for the body, until it is too late for what was read so far.
+    fn wait(&self) -> io::Result<()> {
+        let (Some(pace), Some(is_ready)) = (&self.pace, self.is_ready) else { return Ok(()) };
+        let due = pace.grace + Duration::from_millis(self.n_read.saturating_mul(1000) / pace.bytes_per_second);
+        if is_ready(due.saturating_sub(pace.start.elapsed()))? { Ok(()) } else { Err(io::ErrorKind::TimedOut.into()) }
+    }
+
     /// From now on, counts what is read into a digest.
     pub fn start_digest(&mut self) {
         self.digest = Some(Sha256::new());
@@ -378,10 +445,10 @@ impl Body<'_> {
         self.digest.take().map(|digest| digest.finalize().into())
     }
 
-    /// Reads what is left, up to `limit` bytes in all, and forgets it: a server that is still feeding us would answer 502
-    /// in our place, or wait for ever.
+    /// Reads what is left, up to `limit` bytes in all, and forgets it: fcgiwrap, which is still feeding us, would answer 502
+    /// in our place, or wait for ever. A body that has come too slowly is given up all the same.
     pub fn drain(&mut self, limit: u64) {
-        if self.is_at_end || self.expected == Some(self.n_read) {
+        if self.may_stay || self.is_at_end || self.expected == Some(self.n_read) {
             return;
         }
         let mut buffer = vec![0; 64 << 10];
@@ -403,6 +470,7 @@ impl Read for Body<'_> {
         if most == 0 || self.is_at_end {
             return Ok(0);
         }
+        self.wait()?;
         let n = self.reader.read(&mut buffer[..most])?;
         self.n_read += n as u64;
         if let Some(digest) = &mut self.digest {
@@ -548,6 +616,39 @@ mod tests {
         assert_eq!(read("6", b"abc"), Err(io::ErrorKind::UnexpectedEof));
         assert_eq!(read("", b"abc"), Ok(b"abc".to_vec()));
         assert_eq!(read("0", b"abc"), Ok(b"".to_vec()));
+    }
+
+    #[test]
+    fn a_body_keeps_its_pace_or_is_given_up() {
+        // Nothing comes any more, however long one waits: what counts is for how long that is.
+        let never = |left: Duration| {
+            assert!(left <= Duration::from_secs(70), "{left:?}");
+            Ok(false)
+        };
+        let variables = [("REQUEST_METHOD", "POST"), ("CONTENT_LENGTH", "600")];
+        let mut request = request(&variables, &[0; 600]).unwrap();
+        let body = &mut request.body;
+        body.waits_by(|left| Ok(left > Duration::from_secs(50)));
+        body.set_pace(Duration::from_secs(60), 10);
+        assert_eq!(body.read(&mut [0; 100]).unwrap(), 100);
+        body.waits_by(never);
+        assert_eq!(body.read(&mut [0; 100]).unwrap_err().kind(), io::ErrorKind::TimedOut);
+        body.drain(1000);
+        assert_eq!(body.n_read(), 100, "it is not waited for again");
+    }
+
+    #[test]
+    fn a_network_is_what_one_client_has() {
+        for (client, other, is_same) in [
+            ("192.0.2.1", "192.0.2.254", true),
+            ("192.0.2.1", "192.0.3.1", false),
+            ("2001:db8::1", "2001:db8:0:0:ffff:1:2:3", true),
+            ("2001:db8::1", "2001:db8:0:1::1", false),
+            ("::1", "0.0.0.1", false),
+        ] {
+            let network = |client| request(&[("REMOTE_ADDR", client)], b"").unwrap().network();
+            assert_eq!(network(client) == network(other), is_same, "{client} {other}");
+        }
     }
 
     #[test]

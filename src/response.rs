@@ -161,6 +161,30 @@ impl Response {
         self
     }
 
+    /// To a web server that has only the head of a request: let the body come. Whether the caller is known decides how
+    /// many of them may come, and how large each may be.
+    pub fn let_come(is_known: bool) -> Response {
+        let response = Response::new("204 No Content", "application/json", Body::Redirected);
+        if is_known { response.header("Jidoteki-Known", "yes".to_owned()) } else { response }
+    }
+
+    /// To a web server that has only the head of a request: this answer instead of the body. The server gives it, after a
+    /// while if it waits; `status` is what makes it look.
+    pub fn instead_of_body(mut self, status: &'static str) -> Response {
+        let body = match &self.body {
+            Body::Bytes(bytes) => header_value(&String::from_utf8_lossy(bytes)),
+            Body::File(..) | Body::Redirected | Body::LeftOut => String::new(),
+        };
+        self.headers.push(("Jidoteki-Status", self.status[..3].to_owned()));
+        self.headers.push(("Jidoteki-Answer", body));
+        if self.wait != Wait::No {
+            self.headers.push(("Jidoteki-Wait", "yes".to_owned()));
+        }
+        self.status = status;
+        self.body = Body::Redirected;
+        self
+    }
+
     /// Leaves out the body but not its length, as for `HEAD`.
     pub fn without_body(mut self) -> Response {
         let length = match &self.body {

@@ -14,13 +14,24 @@ use sha2::{Digest, Sha256};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Bytes that a field which is kept in memory may have.
 const MAX_IN_MEMORY: usize = 1 << 20;
 /// Bytes that a form may have whose sender has not yet said who he is, because his credentials are among its fields.
 const MAX_UNIDENTIFIED: u64 = 32 << 20;
+
+/// Bytes of a form that is too short to need a place.
+const SHORT: u64 = 10_000;
+/// Forms of strangers that may come at a time, and how many of these from one network.
+const PLACES: usize = 8;
+const PLACES_OF_A_NETWORK: usize = 2;
+/// Bytes a second at which a form must come, on the average, and how long that does not count: from a stranger, and from a
+/// caller that is known, whose line may be poor.
+const STRANGERS_PACE: (u64, Duration) = (8 << 10, Duration::from_secs(10));
+const KNOWN_PACE: (u64, Duration) = (256, Duration::from_secs(60));
 
 /// What becomes of a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,10 +127,16 @@ pub fn receive(
     appliance: &Appliance,
     sender: Sender,
 ) -> Reading {
-    let limit = match sender {
-        Sender::Known | Sender::Signed(_) => config.max_upload,
-        Sender::Unknown => config.max_upload.min(MAX_UNIDENTIFIED),
+    let (limit, place, (bytes_per_second, grace)) = match sender {
+        Sender::Known | Sender::Signed(_) => (config.max_upload, Ok(None), KNOWN_PACE),
+        Sender::Unknown => (limit_of_strangers(config, appliance), Place::take(request, appliance), STRANGERS_PACE),
     };
+    // Until the form is read.
+    let _place = match place {
+        Ok(place) => place,
+        Err(error) => return Reading { form: Err(error), credential: None },
+    };
+    request.body.set_pace(grace, bytes_per_second);
     let wants_digest = !request.headers.get("idempotency-key").is_empty();
     let digests = wants_digest.then(Vec::new);
     let mut receiver =
@@ -140,6 +157,52 @@ fn digest_of_all(mut digests: Vec<(String, String)>) -> String {
     digests.sort();
     let text: Vec<String> = digests.into_iter().map(|(name, digest)| format!("{name}:{digest}\n")).collect();
     hex::encode(Sha256::digest(text.concat()))
+}
+
+/// Bytes that a form of a stranger may have. All strangers together leave half of what is free.
+fn limit_of_strangers(config: &Config, appliance: &Appliance) -> u64 {
+    let share = appliance::free_bytes(&appliance.uploads()).map_or(u64::MAX, |free| free / (2 * PLACES as u64));
+    config.max_upload.min(MAX_UNIDENTIFIED).min(share.max(MAX_IN_MEMORY as u64))
+}
+
+/// One of the places that strangers share. A file that is locked is a place that is taken, by the network that stands in it.
+struct Place {
+    /// Locked for as long as the place is taken.
+    _file: File,
+}
+
+impl Place {
+    /// Takes a place for the form of a stranger. `None` where it needs none, and where the appliance has no folder for
+    /// what is remembered.
+    fn take(request: &Request<'_>, appliance: &Appliance) -> Result<Option<Place>, Error> {
+        if request.body.expected().is_some_and(|expected| expected < SHORT) {
+            return Ok(None);
+        }
+        let network = request.network();
+        let (mut free, mut n_of_network) = (None, 0);
+        for number in 0..PLACES {
+            let file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(0o600)
+                .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK)
+                .open(appliance.state_file(&format!("stranger-{number}")));
+            let Ok(mut file) = file else { return Ok(None) };
+            if file.try_lock().is_ok() {
+                free.get_or_insert(file);
+            } else {
+                let mut taken_by = String::new();
+                let is_read = (&mut file).take(64).read_to_string(&mut taken_by).is_ok();
+                n_of_network += usize::from(is_read && taken_by == network);
+            }
+        }
+        let Some(file) = free.filter(|_| n_of_network < PLACES_OF_A_NETWORK) else { return Err(Error::Busy) };
+        // A place whose network cannot be written down is only not counted for it.
+        let _ = file.set_len(0).and_then(|()| file.write_all_at(network.as_bytes(), 0));
+        Ok(Some(Place { _file: file }))
+    }
 }
 
 struct Receiver<'a> {

@@ -493,6 +493,8 @@ fn each_matter_stays_in_its_file() {
         "\"HTTP_",
         "\"JIDO_SENDFILE",
         "\"JIDO_WAITING_ROOM",
+        "\"JIDO_QUESTION",
+        "\"JIDO_UNREAD_BODY",
     ];
     let matters: [(&str, &[&str], &[&str]); 5] = [
         ("a CGI variable", CGI, &["src/request.rs"]),
