@@ -12,13 +12,14 @@ SOURCE=$(cd "${0%/*}" && pwd -P)
 
 USER_NAME=jidoteki-admin-api
 GROUP_NAME=jidoteki-admin-api
-WWW_USER=www-data
-WWW_GROUP=www-data
+# What the workers of our nginx are. The API's user is in its group, so that lighttpd can send what jobs publish, too.
+WEB_USER=jidoteki-admin-web
+WEB_GROUP=jidoteki-admin-web
 PORT=8443
 # Requests that nginx can have under way at once. One that waits for a job costs a sleeping process of 1 MB.
 WORKERS=32
 # What lighttpd spools, at most, of a body whose length the client did not say.
-MAX_SPOOL=1073741824
+MAX_SPOOL=134217728
 
 ADMIN=/opt/jidoteki/tinyadmin
 ETC=/usr/local/etc
@@ -30,14 +31,18 @@ HTML=$SHARE/jidoteki-admin-api/html
 CONF=/etc/jidoteki-admin-api
 RUN=/run/jidoteki-admin-api
 LOG=/var/log/jidoteki-admin-api
-NGINX_LOG=/var/log/nginx
+BODIES=/var/lib/jidoteki-admin-api/bodies
 SPOOL=/var/lib/jidoteki-admin-api/spool
 LIGHTTPD_MODULES=/usr/lib/lighttpd
 SUDOERS=/etc/sudoers.d/jidoteki-admin-api
 SYSTEMD=/etc/systemd/system
 INIT=/etc/init.d/jidoteki-admin-api
-SITE=/etc/nginx/sites-available/jidoteki-admin-api
-SITE_LINK=/etc/nginx/sites-enabled/jidoteki-admin-api
+# What version 2.0.0 had in the distribution's nginx, whose user it made a member of our group.
+OLD_SITE_LINK=/etc/nginx/sites-enabled/jidoteki-admin-api
+OLD_WEB_USER=www-data
+# Ciphers of TLS 1.2: forward secrecy, and none but what Mozilla calls "intermediate".
+TLS_CIPHERS=ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384
+TLS_CIPHERS=$TLS_CIPHERS:ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305
 # One line for each file of ours, "sha256  path": what --uninstall takes away, and how we tell a file of ours from
 # one that the image's vendor has put in its place.
 RECORD=$CONF/installed
@@ -49,7 +54,7 @@ DIRECTORIES=$CONF/directories
 
 usage() {
 	cat <<EOF
-usage: ./install.sh [--server nginx|lighttpd] [--binary FILE] [--jobs keep|ours]
+usage: ./install.sh [--server nginx|lighttpd] [--tls intermediate|modern] [--binary FILE] [--jobs keep|ours]
        ./install.sh --uninstall
        ./install.sh --build FILE [--target PROCESSOR] [--how HOW] [--no-cli]
        DESTDIR=/path/of/image ./install.sh [--server ...] [--binary ...]
@@ -59,6 +64,8 @@ them on port $PORT, and says what to type next. Run it as root. Running it again
 brings everything up to date and keeps the API token, settings and certificates.
 
   --server nginx|lighttpd  the web server; without it the one of the last time, or nginx
+  --tls intermediate|modern
+                           TLS 1.2 and 1.3, as most clients need, or 1.3 alone; without it as the last time, or both
   --binary FILE            install this executable instead of building one
   --build FILE             only build the executable, into FILE; needs no root
   --target PROCESSOR       build for x86_64, aarch64 or armv7 (for an image: with DESTDIR or --build)
@@ -130,6 +137,7 @@ ensure() { # ensure WHAT-TO-DO-ABOUT-IT COMMAND...
 parse() {
 	ACTION=install
 	SERVER=
+	TLS_PROFILE=
 	GIVEN_BINARY=
 	GIVEN_JOBS=
 	TARGET=
@@ -150,6 +158,12 @@ parse() {
 			shift
 			;;
 		--server=*) SERVER=${1#*=} ;;
+		--tls)
+			[ $# -ge 2 ] || fail "--tls needs a name: intermediate or modern"
+			TLS_PROFILE=$2
+			shift
+			;;
+		--tls=*) TLS_PROFILE=${1#*=} ;;
 		--binary)
 			[ $# -ge 2 ] || fail "--binary needs a file"
 			GIVEN_BINARY=$2
@@ -211,6 +225,14 @@ parse() {
 	nginx | lighttpd) ;;
 	*) fail "unknown web server: $SERVER. It can be nginx or lighttpd" ;;
 	esac
+	if [ -z "$TLS_PROFILE" ] && [ -r "$ROOT$CONF/tls.txt" ]; then
+		TLS_PROFILE=$(head -n 1 "$ROOT$CONF/tls.txt")
+	fi
+	TLS_PROFILE=${TLS_PROFILE:-intermediate}
+	case $TLS_PROFILE in
+	intermediate | modern) ;;
+	*) fail "unknown kind of TLS: $TLS_PROFILE. It can be intermediate or modern" ;;
+	esac
 	if [ -n "$GIVEN_BINARY" ]; then
 		[ -x "$GIVEN_BINARY" ] || fail "not an executable: $GIVEN_BINARY"
 	fi
@@ -268,8 +290,8 @@ needed_packages() {
 quieten() { # quieten PACKAGES
 	case " $1 " in
 	*" nginx "*)
-		rm -f /etc/nginx/sites-enabled/default
-		note "nginx is new here: its welcome page on port 80 (sites-enabled/default) was switched off"
+		switch_off nginx.service nginx
+		note "nginx is new here: the distribution's own instance on port 80 was switched off"
 		;;
 	esac
 	case " $1 " in
@@ -527,62 +549,79 @@ fetch_debian() { # fetch_debian STATE ARCHITECTURE TO PACKAGE...
 
 # --- users ---
 
-# Leaves the numbers in API_UID, API_GID, WWW_GID.
+# Leaves the numbers in API_UID, API_GID, WEB_UID, WEB_GID.
 make_user() {
-	if ! getent group "$GROUP_NAME" >/dev/null; then
-		ensure "" groupadd --system "$GROUP_NAME"
-	fi
-	if ! getent passwd "$USER_NAME" >/dev/null; then
-		ensure "" useradd --system --gid "$GROUP_NAME" --home-dir /nonexistent --no-create-home \
-			--shell /usr/sbin/nologin --comment "Admin API of the appliance" "$USER_NAME"
-	elif [ "$(id -g -n "$USER_NAME")" != "$GROUP_NAME" ]; then
-		ensure "" usermod --gid "$GROUP_NAME" "$USER_NAME"
-	fi
-	if [ "$SERVER" = nginx ]; then
-		# nginx sends backups itself (X-Accel-Redirect). It could reach them anyway: who may speak to fcgiwrap's
-		# socket can be whatever the program is.
-		ensure "" usermod --append --groups "$GROUP_NAME" "$WWW_USER"
+	make_account "$USER_NAME" "$GROUP_NAME" "Admin API of the appliance"
+	make_account "$WEB_USER" "$WEB_GROUP" "Web server of the admin API"
+	ensure "" usermod --append --groups "$WEB_GROUP" "$USER_NAME"
+	if [ "$TAKES_OVER" = yes ]; then
+		# What the ancestor's jobs publish belongs to its group.
+		ensure "" usermod --append --groups "$GROUP_NAME" "$WEB_USER"
 	fi
 	API_UID=$(id -u "$USER_NAME")
 	API_GID=$(getent group "$GROUP_NAME" | cut -d : -f 3)
+	WEB_UID=$(id -u "$WEB_USER")
+	WEB_GID=$(getent group "$WEB_GROUP" | cut -d : -f 3)
+}
+
+make_account() { # make_account USER GROUP COMMENT
+	if ! getent group "$2" >/dev/null; then
+		ensure "" groupadd --system "$2"
+	fi
+	if ! getent passwd "$1" >/dev/null; then
+		ensure "" useradd --system --gid "$2" --home-dir /nonexistent --no-create-home --shell /usr/sbin/nologin \
+			--comment "$3" "$1"
+	elif [ "$(id -g -n "$1")" != "$2" ]; then
+		ensure "" usermod --gid "$2" "$1"
+	fi
 }
 
 # The same in an image's own files, with no program of the image's: it may be for another processor.
 make_image_user() {
 	local passwd="$ROOT/etc/passwd" group="$ROOT/etc/group"
-	API_UID=847
-	API_GID=847
+	API_UID=847 API_GID=847 WEB_UID=846 WEB_GID=846
 	if [ ! -f "$passwd" ] || [ ! -f "$group" ]; then
-		note "the image has no etc/passwd and etc/group yet: files belong to uid and gid 847. Its user and group of" \
-			"that number must be $USER_NAME (see /usr/lib/sysusers.d/$USER_NAME.conf)"
+		note "the image has no etc/passwd and etc/group yet: files belong to the numbers 847 ($USER_NAME) and 846" \
+			"($WEB_USER), which its users and groups must have (see /usr/lib/sysusers.d/$USER_NAME.conf)"
 		return 0
 	fi
-	if grep -q "^$GROUP_NAME:" "$group"; then
-		API_GID=$(sed -n "s/^$GROUP_NAME:[^:]*:\([0-9]*\):.*/\1/p" "$group")
+	make_image_account "$USER_NAME" "$GROUP_NAME" "Admin API of the appliance"
+	API_UID=$ACCOUNT_UID API_GID=$ACCOUNT_GID
+	make_image_account "$WEB_USER" "$WEB_GROUP" "Web server of the admin API"
+	WEB_UID=$ACCOUNT_UID WEB_GID=$ACCOUNT_GID
+	leave_image_group "$group" "$GROUP_NAME" "$OLD_WEB_USER"
+	join_image_group "$group" "$WEB_GROUP" "$USER_NAME"
+	[ "$TAKES_OVER" = no ] || join_image_group "$group" "$GROUP_NAME" "$WEB_USER"
+}
+
+# Leaves the numbers in ACCOUNT_UID, ACCOUNT_GID.
+make_image_account() { # make_image_account USER GROUP COMMENT
+	local passwd="$ROOT/etc/passwd" group="$ROOT/etc/group"
+	if grep -q "^$2:" "$group"; then
+		ACCOUNT_GID=$(sed -n "s/^$2:[^:]*:\([0-9]*\):.*/\1/p" "$group")
 	else
-		API_GID=$(free_id "$group")
-		printf '%s:x:%s:\n' "$GROUP_NAME" "$API_GID" >>"$group"
-		[ ! -f "$ROOT/etc/gshadow" ] || printf '%s:!::\n' "$GROUP_NAME" >>"$ROOT/etc/gshadow"
+		ACCOUNT_GID=$(free_id "$group")
+		printf '%s:x:%s:\n' "$2" "$ACCOUNT_GID" >>"$group"
+		[ ! -f "$ROOT/etc/gshadow" ] || printf '%s:!::\n' "$2" >>"$ROOT/etc/gshadow"
 	fi
-	if grep -q "^$USER_NAME:" "$passwd"; then
-		API_UID=$(sed -n "s/^$USER_NAME:[^:]*:\([0-9]*\):.*/\1/p" "$passwd")
+	if grep -q "^$1:" "$passwd"; then
+		ACCOUNT_UID=$(sed -n "s/^$1:[^:]*:\([0-9]*\):.*/\1/p" "$passwd")
 	else
-		API_UID=$(free_id "$passwd")
-		printf '%s:x:%s:%s:Admin API of the appliance:/nonexistent:/usr/sbin/nologin\n' \
-			"$USER_NAME" "$API_UID" "$API_GID" >>"$passwd"
-		[ ! -f "$ROOT/etc/shadow" ] || printf '%s:!:::::::\n' "$USER_NAME" >>"$ROOT/etc/shadow"
-	fi
-	[ "$SERVER" = nginx ] || return 0
-	if ! grep -q "^$WWW_USER:" "$passwd"; then
-		note "the image has no user $WWW_USER, which nginx runs as: make it, a member of the group $GROUP_NAME"
-	else
-		join_image_group "$group"
+		ACCOUNT_UID=$(free_id "$passwd")
+		printf '%s:x:%s:%s:%s:/nonexistent:/usr/sbin/nologin\n' "$1" "$ACCOUNT_UID" "$ACCOUNT_GID" "$3" >>"$passwd"
+		[ ! -f "$ROOT/etc/shadow" ] || printf '%s:!:::::::\n' "$1" >>"$ROOT/etc/shadow"
 	fi
 }
 
-join_image_group() { # join_image_group GROUP-FILE
-	sed -n "s/^$GROUP_NAME:[^:]*:[^:]*://p" "$1" | tr , '\n' | grep -qx "$WWW_USER" && return 0
-	sed -e "s/^\($GROUP_NAME:[^:]*:[^:]*:\)$/\1$WWW_USER/" -e t -e "s/^\($GROUP_NAME:.*\)$/\1,$WWW_USER/" "$1" >"$1.new"
+join_image_group() { # join_image_group GROUP-FILE GROUP USER
+	sed -n "s/^$2:[^:]*:[^:]*://p" "$1" | tr , '\n' | grep -qx "$3" && return 0
+	sed -e "s/^\($2:[^:]*:[^:]*:\)$/\1$3/" -e t -e "s/^\($2:.*\)$/\1,$3/" "$1" >"$1.new"
+	cat "$1.new" >"$1"
+	rm -f "$1.new"
+}
+
+leave_image_group() { # leave_image_group GROUP-FILE GROUP USER
+	sed -e "/^$2:/{s/:$3\$/:/;s/:$3,/:/;s/,$3\$//;s/,$3,/,/;}" "$1" >"$1.new"
 	cat "$1.new" >"$1"
 	rm -f "$1.new"
 }
@@ -633,7 +672,8 @@ make_directories() {
 	directory 2750 "0:$API_GID" "$ADMIN/audit"
 	directory 755 0:0 "$ADMIN/home"
 	directory 755 0:0 "$ADMIN/home/sftp"
-	directory 2770 "0:$API_GID" "$ADMIN/home/sftp/uploads"
+	# The program writes here; what jobs publish belongs to the group, which the workers of nginx are in.
+	directory 2710 "$API_UID:$WEB_GID" "$ADMIN/home/sftp/uploads"
 	directory 700 0:0 "$ADMIN/lib"
 	# What the program remembers between requests: nonces, refusals, the head of the audit log.
 	directory 700 "$API_UID:$API_GID" "$ADMIN/state"
@@ -642,7 +682,10 @@ make_directories() {
 	directory 2750 "0:$API_GID" "$LOG"
 	directory 755 0:0 "${SPOOL%/*}"
 	directory 700 "$API_UID:$API_GID" "$SPOOL"
+	directory 700 "$WEB_UID:$WEB_GID" "$BODIES"
+	directory 755 0:0 "$CONF/unit"
 	[ -n "$ROOT" ] || directory 755 0:0 "$RUN"
+	[ -n "$ROOT" ] || directory 755 0:0 "$RUN/unit"
 }
 
 # Puts a file in place whole: a request or a job that comes meanwhile finds the old one or the new one.
@@ -685,12 +728,13 @@ render() { # render TEMPLATE
 	[ ! -e "$ROOT$LIGHTTPD_MODULES/mod_deflate.so" ] || deflate=yes
 	# shellcheck disable=SC2153  # by notice_ancestor
 	"$SOURCE/nginx/render.sh" "$SOURCE/nginx/$1" ADMIN="$ADMIN" ETC="$ETC" TLS="$TLS" BINARY="$BINARY" LIB="$LIB" HTML="$HTML" \
-		CONF="$CONF" RUN="$RUN" LOG="$LOG" NGINX_LOG="$NGINX_LOG" SPOOL="$SPOOL" USER="$USER_NAME" GROUP="$GROUP_NAME" \
-		WWW_USER="$WWW_USER" WWW_GROUP="$WWW_GROUP" PORT="$PORT" WORKERS="$WORKERS" UID="$API_UID" \
+		CONF="$CONF" RUN="$RUN" LOG="$LOG" BODIES="$BODIES" SPOOL="$SPOOL" USER="$USER_NAME" GROUP="$GROUP_NAME" \
+		WEB_USER="$WEB_USER" WEB_GROUP="$WEB_GROUP" PORT="$PORT" WORKERS="$WORKERS" UID="$API_UID" WEB_UID="$WEB_UID" \
+		TLS_PROFILE="$TLS_PROFILE" TLS_CIPHERS="$TLS_CIPHERS" \
 		ADDRESS4=0.0.0.0 'ADDRESS6=[::]' IPV6="$IPV6" HTTP2="$("$SOURCE/nginx/http2.sh" "$ROOT/usr/sbin/nginx")" \
 		DEFLATE="$deflate" MAX_BODY="$MAX_BODY" MAX_BODY_KIB="$((MAX_BODY / 1024))" \
 		JOBS="$JOB_DIRECTORY" SUDO_USERS="$SUDO_USERS" \
-		MAX_SPOOL="$MAX_SPOOL" MAX_SPOOL_KIB="$((MAX_SPOOL / 1024))" ||
+		MAX_STRANGER="$MAX_STRANGER" MAX_SPOOL="$MAX_SPOOL" MAX_SPOOL_KIB="$((MAX_SPOOL / 1024))" ||
 		fail "could not fill in nginx/$1"
 }
 
@@ -751,12 +795,13 @@ put_web_server() {
 	local file
 	# Written for both: switching is a matter of which one is started.
 	put_rendered 644 lighttpd.conf "$CONF/lighttpd.conf"
-	for file in nginx-fastcgi nginx-headers nginx-error; do
+	for file in nginx nginx-fastcgi nginx-headers nginx-error; do
 		put_rendered 644 "$file.conf" "$CONF/$file.conf"
 	done
-	if [ "$SERVER" = nginx ]; then
-		put_rendered 644 site.conf "$SITE"
-	fi
+	# A link is read in one call, and leads nowhere: its text is what counts (src/request.rs).
+	ln -sfn "$ADMIN:$ETC:$RUN/jobs.sock" "$ROOT$CONF/unit/paths"
+	printf '%s\n' "$TLS_PROFILE" >"$WORK/tls.txt"
+	put 644 "$WORK/tls.txt" "$CONF/tls.txt"
 	printf '%s\n' "$SERVER" >"$WORK/web-server.txt"
 	put 644 "$WORK/web-server.txt" "$ADMIN/etc/web-server.txt"
 }
@@ -770,7 +815,9 @@ put_services() {
 	done
 	put_rendered 644 "systemd/$SERVER/jidoteki-admin-api.service" "$SYSTEMD/jidoteki-admin-api.service"
 	if [ "$SERVER" = nginx ]; then
-		put_rendered 644 systemd/nginx/jidoteki-admin-api.socket "$SYSTEMD/jidoteki-admin-api.socket"
+		for file in jidoteki-admin-api.socket jidoteki-admin-api-nginx.service; do
+			put_rendered 644 "systemd/nginx/$file" "$SYSTEMD/$file"
+		done
 	fi
 	put_rendered 644 cron "/etc/cron.d/$USER_NAME"
 }
@@ -799,10 +846,13 @@ put_data() {
 		[ -e "$ROOT$ADMIN/$file" ] || : >"$ROOT$ADMIN/$file"
 		own 660 "0:$API_GID" "$ROOT$ADMIN/$file"
 	done
-	for file in error access lighttpd; do
+	for file in error access lighttpd nginx; do
 		[ -e "$ROOT$LOG/$file.log" ] || : >"$ROOT$LOG/$file.log"
 		own 660 "0:$API_GID" "$ROOT$LOG/$file.log"
 	done
+	# What jobs have published for download.
+	[ "$TAKES_OVER" = yes ] ||
+		find "$ROOT$ADMIN/home/sftp/uploads" -maxdepth 1 -type f -user 0 -exec chgrp -h "$WEB_GID" {} +
 	# What the program reads for its answers it must be able to read. A vendor's other files are not its business.
 	for file in app.json network.json storage.json license.asc version.txt changelog.txt health.json \
 		status_update.json status_update.txt status_error_message.txt status_error_code.txt status_certs.txt \
@@ -840,6 +890,9 @@ read_limit() {
 		MAX_BODY=$(tr -d ' \t\r\n' <"$ROOT$ETC/jidoteki-admin-api.json" | sed -n 's/.*"max-upload-bytes":\([0-9][0-9]*\).*/\1/p')
 	fi
 	MAX_BODY=${MAX_BODY:-4294967296}
+	# As the program has it for a form whose sender is not known by the head of the request.
+	MAX_STRANGER=33554432
+	[ "$MAX_BODY" -ge "$MAX_STRANGER" ] || MAX_STRANGER=$MAX_BODY
 	[ "$MAX_BODY" -ge 1024 ] || fail "$ETC/jidoteki-admin-api.json: max-upload-bytes is $MAX_BODY; less than 1024 lets no settings through"
 }
 
@@ -912,25 +965,34 @@ install_machine() {
 	goodbye
 }
 
-# Somebody else's server on our port would make nginx fail in a way that is hard to read.
+# Somebody else's server on our port would make ours fail in a way that is hard to read.
 check_port() {
-	local holder
+	local line pid
 	command -v ss >/dev/null || return 0
-	holder=$(ss -H -l -t -n -p "sport = :$PORT" | sed -n 's/.*users:(("\([^"]*\)".*/\1/p' | sort -u | tr '\n' ' ')
-	case $holder in
-	'' | 'nginx ' | 'lighttpd ') ;;
-	*) fail "port $PORT is taken by: $holder. Stop that program, and run this again" ;;
+	# The distribution's nginx, with the site of version 2.0.0, which leaves the port before ours takes it.
+	[ ! -L "$OLD_SITE_LINK" ] || return 0
+	ss -H -l -t -n -p "sport = :$PORT" >"$WORK/listeners"
+	while read -r line; do
+		pid=$(printf '%s\n' "$line" | sed -n 's/.*,pid=\([0-9]*\),.*/\1/p')
+		[ -z "$pid" ] || is_our_server "$pid" ||
+			fail "port $PORT is taken by: $(cat "/proc/$pid/comm" 2>/dev/null). Stop that program, and run this again"
+	done <"$WORK/listeners"
+}
+
+# A worker of nginx's does not show its arguments; its master does.
+is_our_server() { # is_our_server PID
+	local pid="$1"
+	case $(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null) in
+	"nginx: worker"*) pid=$(sed -n 's/^PPid:[^0-9]*//p' "/proc/$pid/status") ;;
+	esac
+	case $(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null) in
+	*" $CONF/"*) ;;
+	*) return 1 ;;
 	esac
 }
 
 start_everything() {
-	case $SERVER in
-	nginx)
-		make_directory "${SITE_LINK%/*}"
-		ln -sfn "$SITE" "$SITE_LINK"
-		;;
-	lighttpd) leave_nginx ;;
-	esac
+	leave_distribution_nginx
 	if has_systemd; then
 		start_systemd
 	else
@@ -940,12 +1002,13 @@ start_everything() {
 
 start_systemd() {
 	# The name by which the jobs know lighttpd must not lead to fcgiwrap.
+	# Its file is gone by now where the server has changed, so "disable" would not find it.
 	case $SERVER in
 	nginx) rm -f "$SYSTEMD/jidoteki-admin-api-lighttpd.service" ;;
 	lighttpd)
-		# Its file is gone by now, so "disable" would not find it.
-		systemctl -q stop jidoteki-admin-api.socket 2>/dev/null || :
-		rm -f "$SYSTEMD/sockets.target.wants/jidoteki-admin-api.socket"
+		systemctl -q stop jidoteki-admin-api-nginx.service jidoteki-admin-api.socket 2>/dev/null || :
+		rm -f "$SYSTEMD/sockets.target.wants/jidoteki-admin-api.socket" \
+			"$SYSTEMD/multi-user.target.wants/jidoteki-admin-api-nginx.service"
 		;;
 	esac
 	ensure "" systemd-tmpfiles --create "/usr/lib/tmpfiles.d/$USER_NAME.conf"
@@ -958,11 +1021,12 @@ start_systemd() {
 		test_nginx
 		# The other server may still hold the port: the unit of the same name was it.
 		systemctl -q stop jidoteki-admin-api.service
+		# Stopped, so that it is made with the owner and the mode that its file says now.
+		systemctl -q stop jidoteki-admin-api.socket 2>/dev/null || :
 		ensure "See: journalctl -u jidoteki-admin-api.socket" systemctl -q enable --now jidoteki-admin-api.socket
-		ensure "See: journalctl -u jidoteki-admin-api" systemctl -q enable jidoteki-admin-api.service
+		ensure "See: journalctl -u jidoteki-admin-api" systemctl -q enable jidoteki-admin-api.service jidoteki-admin-api-nginx.service
 		ensure "See: journalctl -u jidoteki-admin-api" systemctl restart jidoteki-admin-api.service
-		ensure "See: journalctl -u nginx" systemctl -q enable nginx.service
-		ensure "See: journalctl -u nginx" systemctl reload-or-restart nginx.service
+		ensure "See: journalctl -u jidoteki-admin-api-nginx and $LOG/nginx.log" systemctl restart jidoteki-admin-api-nginx.service
 		;;
 	lighttpd)
 		ensure "See: journalctl -u jidoteki-admin-api" systemctl -q enable jidoteki-admin-api.service
@@ -986,49 +1050,44 @@ start_plain() {
 	fi
 }
 
-# nginx serves others as well: a configuration that it does not take must not stay.
 test_nginx() {
-	local output
-	grep -q 'include */etc/nginx/sites-enabled/' /etc/nginx/nginx.conf ||
-		fail "/etc/nginx/nginx.conf does not include /etc/nginx/sites-enabled/*: add that line in http { }, and run this again"
-	if ! output=$(nginx -t 2>&1); then
-		rm -f "$SITE_LINK"
-		printf '%s\n' "$output" >&2
-		fail "nginx does not take the configuration with our site, which was switched off again"
-	fi
+	ensure "This is a fault of install.sh: please report it" nginx -t -q -c "$CONF/nginx.conf"
 }
 
-leave_nginx() {
-	local link="$SITE_LINK"
-	[ -L "$link" ] || return 0
-	rm -f "$link"
-	reload_nginx
-}
-
-reload_nginx() {
-	if has_systemd; then
-		systemctl -q is-active nginx.service || return 0
-		systemctl reload nginx.service || note "nginx could not be reloaded: see nginx -t"
-	elif [ -r /run/nginx.pid ] && [ -d "/proc/$(cat /run/nginx.pid)" ]; then
-		kill -HUP "$(cat /run/nginx.pid)"
-		await_port_free
-	fi
-}
-
-# Without a site, nginx serves nobody.
-end_idle_nginx() {
+# Version 2.0.0 was a site of the distribution's nginx, and its user a member of our group. Both end, and where it served
+# nobody else, so does that nginx.
+leave_distribution_nginx() {
 	local file
+	if id -nG "$OLD_WEB_USER" 2>/dev/null | tr ' ' '\n' | grep -qx "$USER_NAME"; then
+		ensure "" gpasswd --delete "$OLD_WEB_USER" "$USER_NAME"
+		note "$OLD_WEB_USER was a member of the group $USER_NAME, and is no more: restart what else runs as $OLD_WEB_USER"
+	fi
+	[ -L "$OLD_SITE_LINK" ] || return 0
+	rm -f "$OLD_SITE_LINK"
 	for file in /etc/nginx/sites-enabled/* /etc/nginx/conf.d/*; do
 		if [ -e "$file" ]; then
-			[ "$SERVER" != nginx ] || note "nginx goes on, for $file"
+			note "the distribution's nginx goes on without our site, for $file"
+			reload_distribution_nginx
 			return 0
 		fi
 	done
+	note "the distribution's nginx served nobody else, and was switched off"
 	if has_systemd; then
 		systemctl -q disable --now nginx.service 2>/dev/null || :
 	elif [ -r /run/nginx.pid ] && [ -d "/proc/$(cat /run/nginx.pid)" ]; then
 		kill -QUIT "$(cat /run/nginx.pid)"
 	fi
+	await_port_free
+}
+
+reload_distribution_nginx() {
+	if has_systemd; then
+		systemctl -q is-active nginx.service || return 0
+		systemctl reload nginx.service || note "nginx could not be reloaded: see nginx -t"
+	elif [ -r /run/nginx.pid ] && [ -d "/proc/$(cat /run/nginx.pid)" ]; then
+		kill -HUP "$(cat /run/nginx.pid)"
+	fi
+	await_port_free
 }
 
 # A reload returns before the old workers have let go of the port.
@@ -1051,9 +1110,7 @@ await_answer() {
 		n=$((n + 1))
 		sleep 0.1
 	done
-	fail "https://localhost:$PORT does not answer as it should (it said: ${answer:-nothing}). See $LOG/error.log$(
-		[ "$SERVER" = nginx ] && printf ', %s/error.log' "$NGINX_LOG" || printf ', %s/lighttpd.log' "$LOG"
-	)"
+	fail "https://localhost:$PORT does not answer as it should (it said: ${answer:-nothing}). See $LOG/error.log, $LOG/$SERVER.log"
 }
 
 goodbye() {
@@ -1109,14 +1166,16 @@ enable_in_image() {
 	case $SERVER in
 	nginx)
 		image_link "$SYSTEMD/jidoteki-admin-api.socket" "$SYSTEMD/sockets.target.wants/jidoteki-admin-api.socket"
-		image_link "$SITE" "$SITE_LINK"
+		image_link "$SYSTEMD/jidoteki-admin-api-nginx.service" "$SYSTEMD/multi-user.target.wants/jidoteki-admin-api-nginx.service"
 		rm -f "$ROOT$SYSTEMD/jidoteki-admin-api-lighttpd.service"
 		;;
 	lighttpd)
 		image_link "$SYSTEMD/jidoteki-admin-api.service" "$SYSTEMD/jidoteki-admin-api-lighttpd.service"
-		rm -f "$ROOT$SYSTEMD/sockets.target.wants/jidoteki-admin-api.socket" "$ROOT$SITE_LINK"
+		rm -f "$ROOT$SYSTEMD/sockets.target.wants/jidoteki-admin-api.socket" \
+			"$ROOT$SYSTEMD/multi-user.target.wants/jidoteki-admin-api-nginx.service"
 		;;
 	esac
+	rm -f "$ROOT$OLD_SITE_LINK"
 	for level in 2 3 4 5; do
 		[ ! -d "$ROOT/etc/rc$level.d" ] || image_link ../init.d/jidoteki-admin-api "/etc/rc$level.d/S20jidoteki-admin-api"
 	done
@@ -1146,7 +1205,7 @@ made_directories() {
 }
 
 uninstall() {
-	local line path directories
+	local line path name directories
 	[ -z "$ROOT" ] || fail "--uninstall is for the running machine; throw the image away instead"
 	if [ ! -r "$RECORD" ]; then
 		fail "nothing is installed here ($RECORD is missing)"
@@ -1155,14 +1214,13 @@ uninstall() {
 	if has_systemd; then
 		systemctl -q disable --now jidoteki-admin-api-minute.timer jidoteki-admin-api-certificate.service \
 			jidoteki-admin-api-recover.service jidoteki-admin-api.socket jidoteki-admin-api-jobs.socket \
-			jidoteki-admin-api.service 2>/dev/null || :
+			jidoteki-admin-api-nginx.service jidoteki-admin-api.service 2>/dev/null || :
 	elif [ -x "$INIT" ]; then
 		ensure "" "$INIT" stop
 	fi
 	# Links that were made for an image are not in systemctl's books.
 	rm -f "$SYSTEMD"/*.target.wants/jidoteki-admin-api* "$SYSTEMD/jidoteki-admin-api-lighttpd.service"
-	leave_nginx
-	end_idle_nginx
+	leave_distribution_nginx
 
 	while read -r line; do
 		path=${line#*  }
@@ -1184,16 +1242,15 @@ uninstall() {
 	fi
 
 	# Data of a group that is gone would belong to the next group that gets its number.
-	find "$ADMIN" "$LOG" "$ETC" -xdev \( -user "$USER_NAME" -o -group "$USER_NAME" \) -exec chown -h root:root {} + 2>/dev/null || :
-	if getent passwd "$USER_NAME" >/dev/null; then
-		userdel "$USER_NAME" 2>/dev/null || note "the user $USER_NAME could not be removed"
-	fi
-	if getent group "$USER_NAME" >/dev/null; then
-		groupdel "$USER_NAME" || note "the group $USER_NAME could not be removed"
-	fi
-	if [ -r "$TAKEOVER" ]; then
-		gpasswd -d "$WWW_USER" "$GROUP_NAME" >/dev/null 2>&1 || :
-	fi
+	for name in "$USER_NAME" "$WEB_USER"; do
+		find "$ADMIN" "$LOG" "$ETC" -xdev \( -user "$name" -o -group "$name" \) -exec chown -h root:root {} + 2>/dev/null || :
+		if getent passwd "$name" >/dev/null; then
+			userdel "$name" 2>/dev/null || note "the user $name could not be removed"
+		fi
+		if getent group "$name" >/dev/null; then
+			groupdel "$name" || note "the group $name could not be removed"
+		fi
+	done
 	start_ancestor
 	rm -rf "$CONF"
 

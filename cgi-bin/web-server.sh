@@ -7,6 +7,8 @@
 set -eu
 
 admin=$(cd "${0%/*}/.." && pwd -P)
+nginx_conf=/etc/jidoteki-admin-api/nginx.conf
+nginx_unit=jidoteki-admin-api-nginx
 lighttpd_conf=/etc/jidoteki-admin-api/lighttpd.conf
 lighttpd_unit=jidoteki-admin-api-lighttpd
 
@@ -42,16 +44,17 @@ quietly() {
 
 case "$server:${1-}" in
 nginx:test)
-	quietly nginx -t -q
+	quietly nginx -t -q -c "$nginx_conf"
 	;;
 nginx:reload)
 	# Nothing to reload is not a failure: the server reads the new pair when it starts.
 	if is_systemd; then
-		is_active nginx || exit 0
-		exec systemctl reload nginx
+		is_active "$nginx_unit" || exit 0
+		exec systemctl reload "$nginx_unit"
 	fi
-	is_running /run/nginx.pid nginx || exit 0
-	exec nginx -s reload
+	pid_file=/run/jidoteki-admin-api/nginx.pid
+	is_running "$pid_file" nginx || exit 0
+	kill -HUP "$(cat "$pid_file")"
 	;;
 lighttpd:test)
 	quietly lighttpd -tt -f "$lighttpd_conf"

@@ -67,7 +67,8 @@ start_fcgiwrap() {
 	# -c: one slow request must not hold up the others. -p: nothing but the program can be started.
 	# Without -f: what the program says goes to our log. With it, nginx would write it into its own error log beside
 	# the request line, where credentials may stand.
-	spawn-fcgi -s "$RUN/fcgi.sock" -M 0660 -u @USER@ -g @GROUP@ -U @USER@ -G @WWW_GROUP@ -P "$RUN/fcgiwrap.pid" \
+	# The socket is for the workers of our nginx and nobody else: who speaks there chooses each parameter of a request.
+	spawn-fcgi -s "$RUN/fcgi.sock" -M 0600 -u @USER@ -g @GROUP@ -U @WEB_USER@ -G @WEB_GROUP@ -P "$RUN/fcgiwrap.pid" \
 		-- /usr/sbin/fcgiwrap -c @WORKERS@ -p @BINARY@ </dev/null >>"$LOG/error.log" 2>&1 ||
 		fail "spawn-fcgi could not start fcgiwrap: see $LOG/error.log"
 }
@@ -98,17 +99,24 @@ children() { # children PID
 # not make a file there.
 prepare() {
 	local log
-	mkdir -p "$RUN" "$LOG" @SPOOL@
+	mkdir -p "$RUN" "$LOG" @SPOOL@ @BODIES@
 	chmod 755 "$RUN"
 	chown root:@GROUP@ "$LOG"
 	chmod 2750 "$LOG"
-	for log in error access lighttpd; do
+	for log in error access lighttpd nginx; do
 		: >>"$LOG/$log.log"
 		chown root:@GROUP@ "$LOG/$log.log"
 		chmod 660 "$LOG/$log.log"
 	done
+	# What lighttpd must spool is bounded, together, and what a killed one has left is gone.
+	umount @SPOOL@ 2>/dev/null || :
+	find @SPOOL@ -mindepth 1 -delete
+	mount -t tmpfs -o size=160m,nr_inodes=10k,nosuid,nodev,noexec tmpfs @SPOOL@ 2>/dev/null ||
+		printf 'jidoteki-admin-api: nothing can be mounted here, so what lighttpd spools at @SPOOL@ has no bound\n' >&2
 	chown @USER@:@GROUP@ @SPOOL@
 	chmod 700 @SPOOL@
+	chown @WEB_USER@:@WEB_GROUP@ @BODIES@
+	chmod 700 @BODIES@
 }
 
 start() {
@@ -121,10 +129,10 @@ start() {
 	case $SERVER in
 	nginx)
 		start_fcgiwrap
-		if running /run/nginx.pid /usr/sbin/nginx >/dev/null; then
-			reload_nginx
-		else
-			nginx -q || fail "nginx did not start: see what nginx -t says"
+		if ! running "$RUN/nginx.pid" /usr/sbin/nginx >/dev/null; then
+			# A process that was killed has left what it was receiving.
+			find @BODIES@ -mindepth 1 -delete
+			nginx -c @CONF@/nginx.conf </dev/null || fail "nginx did not start: see $LOG/nginx.log"
 		fi
 		;;
 	lighttpd)
@@ -136,25 +144,29 @@ start() {
 	esac
 }
 
-# nginx may serve others as well, so it goes on. Its port of ours answers 502 then.
 stop() {
-	local pid
+	# By these signals a server leaves the port at once, and ends when it has answered what it serves.
+	stop_server nginx QUIT
+	stop_server lighttpd INT
 	stop_fcgiwrap
-	if pid=$(running "$RUN/lighttpd.pid" /usr/sbin/lighttpd); then
-		# SIGINT: it leaves the port at once, and ends when it has answered what it serves.
-		kill -INT "$pid"
-		if ! await_end "$pid"; then
-			kill -TERM "$pid"
-			await_end "$pid" || fail "lighttpd does not end (process $pid)"
-		fi
-		rm -f "$RUN/lighttpd.pid"
+	umount @SPOOL@ 2>/dev/null || :
+}
+
+stop_server() { # stop_server NAME SIGNAL
+	local pid
+	pid=$(running "$RUN/$1.pid" "/usr/sbin/$1") || return 0
+	kill -s "$2" "$pid"
+	if ! await_end "$pid"; then
+		kill -TERM "$pid"
+		await_end "$pid" || fail "$1 does not end (process $pid)"
 	fi
+	rm -f "$RUN/$1.pid"
 }
 
 reload_nginx() {
 	local pid
-	nginx -t -q || fail "nginx does not take its configuration; what it said is above"
-	pid=$(running /run/nginx.pid /usr/sbin/nginx) || fail "nginx does not run"
+	nginx -t -q -c @CONF@/nginx.conf || fail "nginx does not take its configuration; what it said is above"
+	pid=$(running "$RUN/nginx.pid" /usr/sbin/nginx) || fail "nginx does not run"
 	kill -HUP "$pid"
 }
 
@@ -174,8 +186,9 @@ status() {
 	case $SERVER in
 	nginx)
 		pid=$(running "$RUN/fcgiwrap.pid" /usr/sbin/fcgiwrap) || fail "fcgiwrap does not run"
-		running /run/nginx.pid /usr/sbin/nginx >/dev/null || fail "nginx does not run"
-		printf 'jidoteki-admin-api is running (fcgiwrap, process %s, and nginx)\n' "$pid"
+		running "$RUN/nginx.pid" /usr/sbin/nginx >/dev/null || fail "nginx does not run"
+		printf 'jidoteki-admin-api is running (fcgiwrap, process %s, and nginx)
+' "$pid"
 		;;
 	*)
 		pid=$(running "$RUN/lighttpd.pid" /usr/sbin/lighttpd) || fail "lighttpd does not run"
@@ -185,22 +198,22 @@ status() {
 }
 
 # Where systemd runs, this is a way to say it to systemd: scripts of the ancestor's days ask for a service by its script.
-by_systemd() { # by_systemd COMMAND [KIND-OF-UNIT]
-	case $1 in
-	status)
-		systemctl -q is-active "jidoteki-admin-api.$2" || fail "jidoteki-admin-api is not running"
-		printf 'jidoteki-admin-api is running\n'
-		;;
-	*) exec systemctl "$1" jidoteki-admin-api.service ;;
-	esac
+by_systemd() { # by_systemd COMMAND UNIT...
+	local command="$1" unit
+	shift
+	[ "$command" = status ] || exec systemctl "$command" "$@"
+	for unit in "$@"; do
+		systemctl -q is-active "$unit" || fail "jidoteki-admin-api is not running"
+	done
+	printf 'jidoteki-admin-api is running\n'
 }
 
 # Behind nginx, fcgiwrap is started by its socket.
 if [ -d /run/systemd/system ] && command -v systemctl >/dev/null; then
 	case $SERVER:${1-} in
-	nginx:status) by_systemd status socket ;;
-	*:status) by_systemd status service ;;
-	*:start | *:stop | *:restart) by_systemd "$1" ;;
+	nginx:status) by_systemd status jidoteki-admin-api.socket jidoteki-admin-api-nginx.service ;;
+	nginx:start | nginx:stop | nginx:restart) by_systemd "$1" jidoteki-admin-api.service jidoteki-admin-api-nginx.service ;;
+	*:status | *:start | *:stop | *:restart) by_systemd "$1" jidoteki-admin-api.service ;;
 	*:reload | *:force-reload) exec @ADMIN@/bin/web-server.sh reload ;;
 	*) fail "usage: jidoteki-admin-api start|stop|restart|reload|status" ;;
 	esac

@@ -19,7 +19,7 @@ TEMPLATE=$1
 shift
 [ -r "$TEMPLATE" ] || fail "cannot read $TEMPLATE"
 
-REMARK=' #\( [A-Z0-9]*=[a-z0-9]*\)\{1,\}'
+REMARK=' #\( [A-Z0-9_]*=[a-z0-9]*\)\{1,\}'
 script=
 for pair in "$@"; do
 	name=${pair%%=*}

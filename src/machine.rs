@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 /// The user that the API runs as, and its group.
 pub const USER: &str = "jidoteki-admin-api";
+/// What the workers of our nginx run as.
+pub const WEB_USER: &str = "jidoteki-admin-web";
 
 /// What `check` looks at beside the appliance's own folders.
 pub struct Machine {

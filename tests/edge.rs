@@ -322,7 +322,7 @@ fn a_chunk_over_the_limit_is_refused_before_it_comes() {
         let answer = parse(&raw);
         let limit = match edge.server {
             Server::Nginx => "4294967296 bytes",
-            Server::Lighttpd => "1073741824 bytes for a request without Content-Length",
+            Server::Lighttpd => "134217728 bytes for a request without Content-Length",
         };
         answer.check_error(
             edge.server.name(),
@@ -496,7 +496,7 @@ fn the_program_s_own_headers_come_once() {
 }
 
 #[test]
-fn only_tls_1_3_is_spoken() {
+fn old_tls_is_not_spoken_and_1_2_has_forward_secrecy() {
     for edge in both() {
         let shake = |args: &[&str]| {
             let output = edge.s_client(args).wait_with_output().unwrap();
@@ -506,11 +506,96 @@ fn only_tls_1_3_is_spoken() {
         for (args, cipher) in [
             (&["-tls1", "-cipher", weak][..], "(NONE)"),
             (&["-tls1_1", "-cipher", weak], "(NONE)"),
-            (&["-tls1_2", "-cipher", weak], "(NONE)"),
+            (&["-tls1_2", "-cipher", "ALL:!ECDHE@SECLEVEL=0"], "(NONE)"),
+            (&["-tls1_2", "-cipher", "ECDHE:!AESGCM:!CHACHA20@SECLEVEL=0"], "(NONE)"),
+            (&["-tls1_2"], "ECDHE-"),
             (&["-tls1_3"], "TLS_"),
         ] {
             let output = shake(args);
             assert!(output.contains(&format!("Cipher is {cipher}")), "{:?} {args:?}: {output}", edge.server);
+        }
+    }
+}
+
+/// Asks fcgiwrap itself, as a process that has broken into nginx's workers could, where only a unit says which appliance
+/// this is.
+#[test]
+fn a_process_that_reaches_the_socket_cannot_choose_the_appliance() {
+    let base = PathBuf::from(format!("/tmp/jidoteki-unit-{}", std::process::id()));
+    drop(fs::remove_dir_all(&base));
+    for name in ["true", "evil"] {
+        let appliance = base.join(name);
+        fs::create_dir_all(&appliance).unwrap();
+        lay_appliance(&appliance);
+        fs::write(appliance.join("admin/etc/version.txt"), format!("{name}\n")).unwrap();
+    }
+    fs::copy(env!("CARGO_BIN_EXE_jidoteki-admin-api"), base.join("program")).unwrap();
+    mode(&base.join("program"), 0o755);
+    fs::write(base.join("evil/admin/etc/api.token"), "evil\n").unwrap();
+    let paths = |name: &str| base.join(name).to_str().unwrap().to_owned();
+    // What the units mount with BindReadOnlyPaths=.
+    let script = r#"
+        mount -t tmpfs tmpfs /run
+        if [ "$2" = unit ]; then
+            mkdir -p /run/jidoteki-admin-api/unit
+            ln -s "$1/true/admin:$1/true/etc:$1/none" /run/jidoteki-admin-api/unit/paths
+        fi
+        exec spawn-fcgi -n -s "$1/socket" -M 0666 -u nobody -g nogroup -- /usr/sbin/fcgiwrap -p "$1/program"
+    "#;
+    for (place, wanted) in [("unit", "Authentication error"), ("elsewhere", "\"evil\"")] {
+        drop(fs::remove_file(base.join("socket")));
+        let mut server = Command::new("unshare")
+            .args(["--mount", "--propagation", "private", "sh", "-euc", script, "sh", base.to_str().unwrap(), place])
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        wait_for("fcgiwrap listens", || UnixStream::connect(base.join("socket")).is_ok());
+        let (program, admin, etc) = (paths("program"), paths("evil/admin"), paths("evil/etc"));
+        let answer = ask_fastcgi(
+            &base.join("socket"),
+            &[
+                ("SCRIPT_FILENAME", &program),
+                ("GATEWAY_INTERFACE", "CGI/1.1"),
+                ("REQUEST_METHOD", "GET"),
+                ("REQUEST_URI", "/api/v1/admin/version?token=evil"),
+                ("JIDO_ADMIN_PATH", &admin),
+                ("JIDO_ETC_PATH", &etc),
+            ],
+        );
+        server.kill().unwrap();
+        server.wait().unwrap();
+        assert!(answer.contains(wanted), "{place}: {answer}");
+    }
+    fs::remove_dir_all(&base).unwrap();
+}
+
+/// A credential in the head that is not valid is answered when the head is there.
+#[test]
+fn a_wrong_credential_is_refused_before_the_body_comes() {
+    for edge in both() {
+        for credential in ["Authorization: Bearer wrong\r\n", ""] {
+            let query = if credential.is_empty() { "?hash=00" } else { "" };
+            let head = format!(
+                "POST /api/v1/admin/update{query} HTTP/1.1\r\nHost: localhost\r\n{credential}Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 20000000\r\n\r\n"
+            );
+            let mut client = edge.s_client(&["-quiet"]);
+            client.stdin.as_mut().unwrap().write_all(head.as_bytes()).unwrap();
+            let mut raw = Vec::new();
+            let mut stdout = client.stdout.take().unwrap();
+            let mut piece = [0; 4096];
+            // The connection may stay open for a body that never comes.
+            while !raw.ends_with(b"}") {
+                let n = stdout.read(&mut piece).unwrap();
+                assert_ne!(n, 0, "{:?}: {}", edge.server, String::from_utf8_lossy(&raw));
+                raw.extend_from_slice(&piece[..n]);
+            }
+            client.kill().unwrap();
+            client.wait().unwrap();
+            let body = r#"{"Status":"403 Forbidden","Error-Message":"Authentication error"}"#;
+            let answer = parse(&raw);
+            answer.check_error(edge.server.name(), 403, body);
+            assert_eq!(answer.header("error-message"), "Authentication error", "{:?}", edge.server);
+            assert_eq!(answer.header("cache-control"), "no-cache", "{:?}", edge.server);
         }
     }
 }
@@ -587,12 +672,16 @@ fn nothing_is_executed_but_the_program() {
 
 /// Asks fcgiwrap itself for a program, as somebody who has broken into nginx's user could.
 fn fastcgi(socket: &Path, script: &Path) -> String {
+    ask_fastcgi(socket, &[("SCRIPT_FILENAME", script.to_str().unwrap()), ("REQUEST_METHOD", "GET")])
+}
+
+fn ask_fastcgi(socket: &Path, parameters: &[(&str, &str)]) -> String {
     let record = |kind: u8, content: &[u8]| {
         let length = u16::try_from(content.len()).unwrap().to_be_bytes();
         [&[1, kind, 0, 1, length[0], length[1], 0, 0], content].concat()
     };
     let mut params = Vec::new();
-    for (name, value) in [("SCRIPT_FILENAME", script.to_str().unwrap()), ("REQUEST_METHOD", "GET")] {
+    for (name, value) in parameters {
         params.extend([u8::try_from(name.len()).unwrap(), u8::try_from(value.len()).unwrap()]);
         params.extend(name.bytes().chain(value.bytes()));
     }

@@ -68,13 +68,9 @@ modes() { # modes ROOT PATH...
 
 WORK=$(mktemp -d)
 INSTALLED=no
-NGINX=running
-[ -r /run/nginx.pid ] && [ -e "/proc/$(cat /run/nginx.pid)/exe" ] || NGINX=stopped
 # The machine had nothing of ours, so whatever there is now is this test's.
 clean() {
 	[ "$INSTALLED" = no ] || remove_all >/dev/null 2>&1 || printf 'tests/install.sh: could not clean up\n' >&2
-	# Debian's welcome page may keep nginx running, which it was not before.
-	[ "$NGINX" = running ] || [ ! -r /run/nginx.pid ] || kill -QUIT "$(cat /run/nginx.pid)" 2>/dev/null || :
 	rm -rf "$WORK"
 }
 trap clean EXIT
@@ -84,8 +80,7 @@ trap 'exit 129' HUP
 
 remove_all() {
 	[ ! -r /etc/jidoteki-admin-api/installed ] || ./install.sh --uninstall
-	rm -rf /opt/jidoteki "$ETC/tls" "$ETC/jidoteki-admin-api.json" /var/log/jidoteki-admin-api \
-		/var/log/nginx/jidoteki-admin-api.access.log*
+	rm -rf /opt/jidoteki "$ETC/tls" "$ETC/jidoteki-admin-api.json" /var/log/jidoteki-admin-api
 	# What the README's session may have put there.
 	rm -f "$ETC/network.conf" "$ETC/storage.conf" "$ETC/build.json" "$ETC/allservices.txt" "$ETC/storage-options.json"
 }
@@ -104,10 +99,12 @@ ours() {
 ours >"$WORK/ours"
 
 ./install.sh --help >"$WORK/help"
-equal "--help begins with the usage" "usage: ./install.sh [--server nginx|lighttpd] [--binary FILE]" "$(head -n 1 "$WORK/help")"
+equal "--help begins with the usage" "usage: ./install.sh [--server nginx|lighttpd] [--tls intermediate|modern] [--binary FILE] [--jobs keep|ours]" \
+	"$(head -n 1 "$WORK/help")"
 refused "an unknown option is refused" ./install.sh --bogus
 refused "an unknown web server is refused" ./install.sh --server apache
 refused "--server without a name is refused" ./install.sh --server
+refused "an unknown kind of TLS is refused" ./install.sh --tls old
 refused "an executable that is not there is refused" ./install.sh --binary "$WORK/nothing"
 refused "a DESTDIR that is not there is refused" env DESTDIR="$WORK/nothing" ./install.sh
 refused "a relative DESTDIR is refused" env DESTDIR=image ./install.sh
@@ -133,7 +130,8 @@ cp "$IMAGE/usr/local/bin/jidoteki-admin-api" "$BUILT"
 equal "an image does not touch the machine" "$(cat "$WORK/ours")" "$(ours)"
 equal "the user is in the image, by a number that was free" \
 	"jidoteki-admin-api:x:846:847:Admin API of the appliance:/nonexistent:/usr/sbin/nologin" "$(grep "^$USER_NAME:" "$IMAGE/etc/passwd")"
-equal "the group is in the image, and nginx's user in it" "jidoteki-admin-api:x:847:www-data" "$(grep "^$USER_NAME:" "$IMAGE/etc/group")"
+equal "the groups are in the image; only the API user is in that of nginx" "jidoteki-admin-api:x:847:
+jidoteki-admin-web:x:846:jidoteki-admin-api" "$(grep "^jidoteki" "$IMAGE/etc/group")"
 equal "the user cannot log in" "jidoteki-admin-api:!:::::::" "$(grep "^$USER_NAME:" "$IMAGE/etc/shadow")"
 equal "modes and owners in the image" "755 0:0 $ADMIN/bin
 755 0:0 $ADMIN/bin/wrapper.sh
@@ -142,7 +140,7 @@ equal "modes and owners in the image" "755 0:0 $ADMIN/bin
 2750 0:847 $ADMIN/log
 660 0:847 $ADMIN/log/jidoteki-audit.log
 660 0:847 $ADMIN/audit/jidoteki-audit.jsonl
-2770 0:847 $ADMIN/home/sftp/uploads
+2710 846:846 $ADMIN/home/sftp/uploads
 700 0:0 $ADMIN/lib
 644 0:0 $ETC/jidoteki-admin-api.json
 755 0:0 /usr/local/bin/jidoteki-admin-api
@@ -155,29 +153,29 @@ equal "no key is part of an image" "" "$(grep -rlE 'PRIVATE KEY-----$' "$IMAGE" 
 equal "no placeholder is left" "" "$(grep -rlE '@[A-Z][A-Z0-9_]*@' "$IMAGE/etc" "$IMAGE/usr/lib" || :)"
 equal "nothing in the image can be changed by somebody else" "" \
 	"$(find "$IMAGE" ! -type l -perm /022 ! -path '*/uploads' ! -name 'jidoteki-audit.*' ! -path '*/var/log/jidoteki-admin-api/*')"
-equal "what is enabled" "/etc/nginx/sites-enabled/jidoteki-admin-api
-/etc/rc2.d/S20jidoteki-admin-api
+equal "what is enabled" "/etc/rc2.d/S20jidoteki-admin-api
 /etc/systemd/system/multi-user.target.wants/jidoteki-admin-api-certificate.service
+/etc/systemd/system/multi-user.target.wants/jidoteki-admin-api-nginx.service
 /etc/systemd/system/multi-user.target.wants/jidoteki-admin-api-recover.service
 /etc/systemd/system/multi-user.target.wants/jidoteki-admin-api.service
 /etc/systemd/system/sockets.target.wants/jidoteki-admin-api-jobs.socket
 /etc/systemd/system/sockets.target.wants/jidoteki-admin-api.socket
-/etc/systemd/system/timers.target.wants/jidoteki-admin-api-minute.timer" "$(cd "$IMAGE" && find . -type l | sed 's/^\.//' | LC_ALL=C sort)"
+/etc/systemd/system/timers.target.wants/jidoteki-admin-api-minute.timer" "$(cd "$IMAGE" && find . -type l ! -path ./etc/jidoteki-admin-api/unit/paths | sed 's/^\.//' | LC_ALL=C sort)"
 before=$(cd "$IMAGE" && find . -printf '%m %U:%G %p %l\n' | LC_ALL=C sort)
 image nginx "$IMAGE"
 equal "a second time changes nothing in an image" "$before" "$(cd "$IMAGE" && find . -printf '%m %U:%G %p %l\n' | LC_ALL=C sort)"
 image lighttpd "$IMAGE"
-equal "the other web server in the image" "lighttpd, no nginx site, no socket" "$(cat "$IMAGE$ADMIN/etc/web-server.txt"), $(
-	[ -e "$IMAGE/etc/nginx/sites-available/jidoteki-admin-api" ] || echo no nginx site
+equal "the other web server in the image" "lighttpd, no nginx, no socket" "$(cat "$IMAGE$ADMIN/etc/web-server.txt"), $(
+	[ -e "$IMAGE/etc/systemd/system/jidoteki-admin-api-nginx.service" ] || echo no nginx
 ), $([ -e "$IMAGE/etc/systemd/system/jidoteki-admin-api.socket" ] || echo no socket)"
 mkdir "$WORK/bare"
 image nginx "$WORK/bare"
-equal "an image without users gets numbers" "2770 847:847" "$(stat -c '%a' "$WORK/bare$ADMIN/home/sftp/uploads") $(
+equal "an image without users gets numbers" "2710 847:847" "$(stat -c '%a' "$WORK/bare$ADMIN/home/sftp/uploads") $(
 	stat -c '%u:%g' "$WORK/bare/var/lib/jidoteki-admin-api/spool"
 )"
 if command -v systemd-analyze >/dev/null; then
 	# Only complaints about our own units count: the image has no other.
-	systemd-analyze --root="$WORK/bare" verify jidoteki-admin-api.service jidoteki-admin-api.socket jidoteki-admin-api-minute.timer \
+	systemd-analyze --root="$WORK/bare" verify jidoteki-admin-api.service jidoteki-admin-api.socket jidoteki-admin-api-nginx.service jidoteki-admin-api-minute.timer \
 		jidoteki-admin-api-jobs.socket jidoteki-admin-api-jobs@x.service \
 		jidoteki-admin-api-recover.service jidoteki-admin-api-certificate.service >"$WORK/verify" 2>&1 || :
 	equal "systemd understands the units" "" "$(grep -E 'jidoteki.*: *(Unknown|Failed to parse|Invalid|Missing)' "$WORK/verify" || :)"

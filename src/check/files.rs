@@ -6,7 +6,7 @@ use crate::chain;
 use crate::job;
 use crate::jobs::JOBS;
 use crate::keys;
-use crate::machine::{Machine, USER};
+use crate::machine::{Machine, USER, WEB_USER};
 use crate::pause;
 use sha2::{Digest, Sha256};
 use std::fs;
@@ -235,31 +235,33 @@ impl Findings {
             return self.add(Severity::Error, format_args!("there is no user {USER}"), format_args!("{AGAIN}"));
         };
         let (root, admin, log) = (machine.owner, appliance.admin(), "log/jidoteki-audit.log");
+        let own = Some((USER, group));
+        let web = machine.user(WEB_USER).map(|(_, group)| (WEB_USER, group));
         // Path, owner, group where it matters, mode.
         for (path, owner, group, mode) in [
-            (admin.join("etc"), root, Some(group), 0o2750),
-            (admin.join("log"), root, Some(group), 0o2750),
-            (appliance.audit_file(""), root, Some(group), 0o2750),
-            (admin.join("home/sftp/uploads"), root, Some(group), 0o2770),
+            (admin.join("etc"), root, own, 0o2750),
+            (admin.join("log"), root, own, 0o2750),
+            (appliance.audit_file(""), root, own, 0o2750),
+            (appliance.uploads(), user, web, 0o2710),
             (admin.join("lib"), root, None, 0o700),
             (admin.join("state"), user, None, 0o700),
-            (appliance.token_file(), root, Some(group), 0o660),
-            (appliance.setup_file(), root, Some(group), 0o660),
-            (appliance.keys_file(), root, Some(group), 0o640),
+            (appliance.token_file(), root, own, 0o660),
+            (appliance.setup_file(), root, own, 0o660),
+            (appliance.keys_file(), root, own, 0o640),
             (appliance.etc_file("updates.key"), root, None, 0o600),
-            (admin.join(log), root, Some(group), 0o660),
-            (appliance.audit_file(chain::LOG), root, Some(group), 0o660),
+            (admin.join(log), root, own, 0o660),
+            (appliance.audit_file(chain::LOG), root, own, 0o660),
             (appliance.config_file(), root, None, 0o644),
             (appliance.etc().join("storage.conf"), root, None, 0o600),
             (appliance.etc().join("tls/current/appliance.key"), root, None, 0o600),
         ] {
             let Ok(metadata) = fs::metadata(&path) else { continue };
-            let is_group = group.is_none_or(|group| metadata.gid() == group);
+            let is_group = group.is_none_or(|(_, group)| metadata.gid() == group);
             if metadata.uid() == owner && is_group && metadata.mode() & 0o7777 == mode {
                 continue;
             }
             let owner = if owner == user && owner != root { USER } else { "root" };
-            let group = if group.is_some() || owner == USER { USER } else { "root" };
+            let group = group.map_or(owner, |(name, _)| name);
             let shown = path.display();
             let (is, uid, gid) = (metadata.mode() & 0o7777, metadata.uid(), metadata.gid());
             self.add(

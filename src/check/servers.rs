@@ -16,7 +16,7 @@ impl Findings {
         let server = appliance.trimmed_text(&appliance.etc_file("web-server.txt")).unwrap_or_default();
         let limit = match server.as_str() {
             "nginx" => {
-                let text = machine.text("/etc/nginx/sites-available/jidoteki-admin-api");
+                let text = machine.text("/etc/jidoteki-admin-api/nginx.conf");
                 let value = text.lines().find_map(|line| line.trim().strip_prefix("client_max_body_size "));
                 value.and_then(|value| value.trim_end_matches(';').parse::<u64>().ok())
             }

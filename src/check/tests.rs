@@ -4,7 +4,7 @@ use super::certificate::DAY;
 use super::findings;
 use super::jobs::JOBS;
 use crate::appliance::Appliance;
-use crate::machine::{Machine, USER};
+use crate::machine::{Machine, USER, WEB_USER};
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -39,7 +39,7 @@ impl Installation {
             ("admin/audit", 0o2750),
             ("admin/state", 0o700),
             ("admin/lib", 0o700),
-            ("admin/home/sftp/uploads", 0o2770),
+            ("admin/home/sftp/uploads", 0o2710),
             ("usr/tls/current", 0o755),
             ("etc/jidoteki-admin-api", 0o755),
             ("proc/1", 0o755),
@@ -61,10 +61,14 @@ impl Installation {
             ("admin/etc/health.json", "{}".to_owned(), 0o640),
             ("admin/log/jidoteki-audit.log", String::new(), 0o660),
             ("admin/audit/jidoteki-audit.jsonl", String::new(), 0o660),
-            ("etc/passwd", format!("root:x:0:0::/:\n{USER}:x:{}:{}::/:\n", own.uid(), own.gid()), 0o644),
+            (
+                "etc/passwd",
+                format!("root:x:0:0::/:\n{USER}:x:{0}:{1}::/:\n{WEB_USER}:x:{0}:{1}::/:\n", own.uid(), own.gid()),
+                0o644,
+            ),
             ("etc/sudoers.d/jidoteki-admin-api", "x\n".to_owned(), 0o440),
             ("etc/logrotate.d/jidoteki-admin-api", "jidoteki-audit.jsonl {}\n".to_owned(), 0o644),
-            ("etc/nginx/sites-available/jidoteki-admin-api", "\tclient_max_body_size 4294967296;\n".to_owned(), 0o644),
+            ("etc/jidoteki-admin-api/nginx.conf", "\tclient_max_body_size 4294967296;\n".to_owned(), 0o644),
             (
                 "etc/jidoteki-admin-api/lighttpd.conf",
                 "\tserver.max-request-size = 1\nserver.max-request-size = 4194304\n".to_owned(),
@@ -472,7 +476,11 @@ fn each_thing_that_is_wrong_is_named() {
             },
             "lighttpd refuses bodies of more than 3071 bytes, although max-upload-bytes is 4294967296",
         ),
-        ("nosite", |i| i.remove("etc/nginx"), "the configuration of nginx for the API is not there"),
+        (
+            "nosite",
+            |i| i.remove("etc/jidoteki-admin-api/nginx.conf"),
+            "the configuration of nginx for the API is not there",
+        ),
         (
             "gate",
             |i| {
@@ -535,6 +543,7 @@ fn every_path_has_its_mode_and_its_owner() {
     for (name, mode, wanted) in [
         ("admin/etc", 0o755, "mode 755 and belongs to US, not mode 2750 and root:jidoteki-admin-api"),
         ("admin/log", 0o2770, "mode 2770 and belongs to US, not mode 2750 and root:jidoteki-admin-api"),
+        ("admin/home/sftp/uploads", 0o2770, "mode 2770 and belongs to US, not mode 2710 and root:jidoteki-admin-web"),
         ("admin/lib", 0o755, "mode 755 and belongs to US, not mode 700 and root:root"),
         ("admin/etc/api.token", 0o600, "mode 600 and belongs to US, not mode 660 and root:jidoteki-admin-api"),
         ("admin/etc/api.tokens.json", 0o600, "mode 600 and belongs to US, not mode 640 and root:jidoteki-admin-api"),

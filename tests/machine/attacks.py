@@ -83,7 +83,7 @@ def attacks(stage):
     prepare(stage, machine, api)
     attacker = Attacker(stage, machine, api)
     for attack in (planted, constants, races, published, locks, other_commands, environment, limits, forbidden_files,
-                   processes, archives, swapped_package, swept):
+                   processes, archives, swapped_package, swept, of_another_service):
         attack(attacker)
     still_works(attacker)
     stage.report.note("")
@@ -451,6 +451,26 @@ def swept(attacker):
                   left == ["keep", "license.asc", "software_package-zzz.enc.d"], output)
     attacker.sh(f"rm -rf {UPLOADS}/license.asc {UPLOADS}/software_package-zzz.enc.d")
     machine.sh(recover, seconds=90)
+
+
+def of_another_service(attacker):
+    """Another web application of the appliance was broken into: it is www-data, and has nothing of ours."""
+    def sh(script):
+        return attacker.machine.attempt(script, user="www-data").returncode == 0
+    done = [what for what, script in (
+        ("reads the token", f"cat {ADMIN}/etc/api.token"),
+        ("writes the token", f"echo evil >{ADMIN}/etc/api.token"),
+        ("sees what is in uploads", f"ls {UPLOADS}/"),
+        ("writes into uploads", f"touch {UPLOADS}/software_package-zzz.enc"),
+        ("reads a backup", f"cat {UPLOADS}/backup.tar"),
+        ("reads our logs", "cat /var/log/jidoteki-admin-api/access.log"),
+        ("speaks to fcgiwrap", "python3 -c 'import socket; socket.socket(socket.AF_UNIX).connect(\"/run/jidoteki-admin-api/fcgi.sock\")'"),
+        ("speaks to the socket of jobs", "python3 -c 'import socket; socket.socket(socket.AF_UNIX).connect(\"/run/jidoteki-admin-api/jobs.sock\")'"),
+    ) if sh(script)]
+    attacker.held("another service of the appliance, as www-data, wants the token, uploads, backups, logs and sockets",
+                  "it gets none of them", not done, ", ".join(done))
+    groups = attacker.machine.sh("id -nG www-data").strip()
+    attacker.held("... and it is in no group of ours", groups, groups == "www-data", groups)
 
 
 def still_works(attacker):

@@ -2,7 +2,7 @@
 
 import re
 
-from machine import ADMIN, API_USER, ETC
+from machine import ADMIN, API_USER, ETC, WEB_USER
 
 SOCKET = "/run/jidoteki-admin-api/jobs.sock"
 # What the executable runs without root, and so in its own unit: the licence script tells what it may not do there.
@@ -31,6 +31,8 @@ def one_server(report, machine, api, server):
     status = machine.sh("cat /proc/$(systemctl show -p MainPID --value jidoteki-admin-api.service)/status")
     report.check("... nothing in it can gain rights, and its system calls are filtered",
                  "NoNewPrivs:\t1" in status and "Seccomp:\t2" in status, status)
+    if server == "nginx":
+        own_nginx(report, machine)
     machine.write(f"{ADMIN}/bin/license.sh", PROBE, "755")
     answer = api.get("/license")
     # The bounding set is what a program that is root could still have: two of lighttpd's, none of fcgiwrap's.
@@ -46,3 +48,40 @@ def one_server(report, machine, api, server):
                               user=API_USER)
     report.check("... and what is on no list is refused there as well", refused.returncode == 1 and "unknown job" in refused.stdout,
                  refused.stdout)
+
+
+def own_nginx(report, machine):
+    """Our nginx has a unit and a user of its own; the socket of fcgiwrap is that user's."""
+    said = machine.sh("systemd-analyze security --no-pager jidoteki-admin-api-nginx.service")
+    level = re.search(r"Overall exposure level for .*: ([0-9.]+)", said)
+    report.check(f"... the unit of nginx is given {level and level[1]}, which is 2.1 or better",
+                 level and float(level[1]) <= 2.1, said)
+    report.same("... its workers are a user of their own",
+                set(machine.sh("ps -o user:32= -C nginx").split()), {"root", WEB_USER})
+    report.same("... nobody but they may speak to fcgiwrap",
+                machine.sh("stat -c '%U %a' /run/jidoteki-admin-api/fcgi.sock").strip(), f"{WEB_USER} 600")
+    report.same("... the API's user is in their group, and they are in no other", machine.sh(f"id -nG {WEB_USER}; id -nG {API_USER}"),
+                f"{WEB_USER}\n{API_USER} {WEB_USER}\n")
+    faults = [path for path in ("etc/api.token", "etc/updates.key", "state", "log", "lib")
+              if machine.attempt(f"cat {ADMIN}/{path} || ls {ADMIN}/{path}/", user=WEB_USER).returncode == 0]
+    report.same("... what they may not read", faults, [])
+    # Whoever has broken into a worker can send any parameter. It says where the appliance is, and is not believed.
+    machine.sh("mkdir -p /var/tmp/evil/bin /var/tmp/evil/etc && chmod -R 755 /var/tmp/evil && echo evil >/var/tmp/evil/etc/api.token "
+               "&& echo 6.6.6 >/var/tmp/evil/etc/version.txt")
+    answer = machine.attempt(f"python3 -c '{FASTCGI}' /run/jidoteki-admin-api/fcgi.sock", user=WEB_USER)
+    report.check("... and cannot tell the program where the appliance is",
+                 "403 Forbidden" in answer.stdout and "6.6.6" not in answer.stdout, answer.stdout)
+
+
+# Asks fcgiwrap as nginx does, with paths of its own.
+FASTCGI = """
+import socket, struct, sys
+def record(kind, content): return struct.pack(">BBHHBx", 1, kind, 1, len(content), 0) + content
+def pair(name, value): return bytes([len(name), len(value)]) + name.encode() + value.encode()
+params = {"SCRIPT_FILENAME": "/usr/local/bin/jidoteki-admin-api", "GATEWAY_INTERFACE": "CGI/1.1", "REQUEST_METHOD": "GET",
+          "REQUEST_URI": "/api/v1/admin/version?token=evil", "JIDO_ADMIN_PATH": "/var/tmp/evil", "JIDO_ETC_PATH": "/var/tmp/evil/etc"}
+wire = socket.socket(socket.AF_UNIX)
+wire.connect(sys.argv[1])
+wire.sendall(record(1, struct.pack(">HB5x", 1, 0)) + record(4, b"".join(pair(*item) for item in params.items())) + record(4, b"") + record(5, b""))
+while piece := wire.recv(65536): print(piece.decode(errors="replace"))
+"""

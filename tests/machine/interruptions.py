@@ -20,6 +20,7 @@ printf '%s\\n' "$JIDO_VERSION_BEFORE" >/data/app-version
 """
 
 FCGIWRAP = "jidoteki-admin-api.service"
+NGINX = "jidoteki-admin-api-nginx"
 
 
 def start_waiting(stage, machine, api, version):
@@ -35,7 +36,7 @@ def start_waiting(stage, machine, api, version):
 def goes_on(stage, machine, api, pid, what):
     report = stage.report
     report.need(f"{what}: the API is back", api.wait(20),
-                lambda: machine.sh("systemctl --no-pager status 'jidoteki*' nginx | tail -n 60", check=False))
+                lambda: machine.sh("systemctl --no-pager status 'jidoteki*' | tail -n 60", check=False))
     report.check("... the update still runs, and GET /update says so",
                  api.get("/update").json().get("status") == "running" and
                  machine.attempt(f"kill -0 {pid}").returncode == 0,
@@ -55,13 +56,13 @@ def servers(stage):
     machine.wait_booted()
     pid = start_waiting(stage, machine, api, "1.1.0")
     for what, command in (
-            ("nginx is restarted", "systemctl restart nginx"),
+            ("nginx is restarted", f"systemctl restart {NGINX}"),
             ("fcgiwrap's unit is restarted", f"systemctl restart {FCGIWRAP}"),
             ("fcgiwrap's socket is restarted", "systemctl restart jidoteki-admin-api.socket"),
-            ("both are stopped and started", f"systemctl stop nginx {FCGIWRAP} jidoteki-admin-api.socket; "
-                                             f"systemctl start jidoteki-admin-api.socket {FCGIWRAP} nginx"),
+            ("both are stopped and started", f"systemctl stop {NGINX} {FCGIWRAP} jidoteki-admin-api.socket; "
+                                             f"systemctl start jidoteki-admin-api.socket {FCGIWRAP} {NGINX}"),
             ("everything of both is killed with -9", "pkill -9 nginx; pkill -9 fcgiwrap; sleep 0.2; "
-                                                     "systemctl start nginx jidoteki-admin-api"),
+                                                     f"systemctl start {NGINX} {FCGIWRAP}"),
             ("install.sh runs again", "cd /root/src && ./install.sh --binary ./jidoteki-admin-api")):
         machine.sh(command, check=False, seconds=120)
         goes_on(stage, machine, api, pid, what)

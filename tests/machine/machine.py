@@ -27,10 +27,11 @@ ADMIN = "/opt/jidoteki/tinyadmin"
 ETC = "/usr/local/etc"
 UPLOADS = f"{ADMIN}/home/sftp/uploads"
 API_USER = "jidoteki-admin-api"
+WEB_USER = "jidoteki-admin-web"
 # Without /usr/local/sbin: there the tests put stand-ins for what jobs call, and these are not for the tests.
 PATH = "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # The distribution's own instances, which install.sh switches off when it is the one who installs the package.
-NOT_OURS = ("lighttpd.service", "fcgiwrap.service", "fcgiwrap.socket", "cron.service", "apt-daily.timer",
+NOT_OURS = ("nginx.service", "lighttpd.service", "fcgiwrap.service", "fcgiwrap.socket", "cron.service", "apt-daily.timer",
             "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "fstrim.timer", "logrotate.timer")
 
 
