@@ -30,8 +30,17 @@ def nginx(stage):
     output = stage.install(machine, "nginx")
     report.need("./install.sh ends well", "The admin API runs on https://localhost:8443 (nginx" in output, output)
     before = state_of(machine)
-    stage.install(machine, "nginx")
+    # As version 2.0.0 left a machine: a site of the distribution's nginx, whose user is in our group.
+    machine.sh("systemctl stop jidoteki-admin-api-nginx jidoteki-admin-api && rm -f /etc/nginx/sites-enabled/* && "
+               "printf 'server { listen 8443; return 418; }\\n' >/etc/nginx/sites-available/jidoteki-admin-api && "
+               "ln -s ../sites-available/jidoteki-admin-api /etc/nginx/sites-enabled/ && "
+               "usermod -aG jidoteki-admin-api www-data && systemctl enable --now nginx && systemctl reload-or-restart nginx")
+    output = stage.install(machine, "nginx")
     report.same("a second ./install.sh changes no file of data", state_of(machine), before)
+    report.same("... the site of version 2.0.0 is gone, and www-data is in no group of ours",
+                machine.sh("ls /etc/nginx/sites-enabled; id -nG www-data"), "www-data\n")
+    report.check("... and the distribution's nginx, which served nobody else, is off", "served nobody else" in output and
+                 machine.attempt("systemctl is-active nginx").returncode != 0, output)
 
     api = Api()
     report.same("a stranger gets 403", api.get("/version").status, 403)
