@@ -47,6 +47,11 @@ impl Known {
         &self.key
     }
 
+    /// What the key may do.
+    pub fn scope(&self) -> Scope {
+        self.scope
+    }
+
     /// Lets the holder in, if the key may do what is asked.
     pub fn admit(&self, scope: Scope) -> Option<Admin> {
         (self.scope >= scope).then_some(Admin(()))

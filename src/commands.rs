@@ -6,6 +6,7 @@
 use crate::adapters;
 use crate::appliance::Appliance;
 use crate::archive;
+use crate::collect;
 use crate::derive;
 use crate::gate;
 use crate::job;
@@ -22,14 +23,16 @@ type Command = fn(Arguments<'_>, &Appliance) -> Result<ExitCode, String>;
 
 /// Every command, by its name.
 const COMMANDS: &[(&str, Command)] = &[
-    (job::GATE_ASK, gate::ask),
-    ("gate-answer", gate::answer),
     ("archive", archive::run),
+    ("collect", collect::command),
     ("conf", derive::conf),
     ("conf-mode", derive::mode),
+    ("gate-answer", gate::answer),
+    (job::GATE_ASK, gate::ask),
+    ("list", list::print),
     ("network", adapters::network),
     ("preflight", preflight::preflight),
-    ("list", list::print),
+    ("redact", collect::redact),
 ];
 
 /// Runs the command that the arguments name; `None` if they name none of these.

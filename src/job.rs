@@ -378,6 +378,18 @@ fn read_some(pipe: Option<&mut impl Read>, bytes: &mut Vec<u8>) -> io::Result<bo
     Ok(n > 0)
 }
 
+/// What a program of the system makes of a file: the first so many bytes of its output. It is ended when there are more.
+pub fn filter(program: &str, arguments: &[&str], input: File, limit: u64) -> io::Result<Vec<u8>> {
+    let mut command = Command::new(program);
+    command.args(arguments).env_clear().env("PATH", PATH).env("LC_ALL", "C").current_dir("/");
+    let mut child = command.stdin(Stdio::from(input)).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+    let mut output = Vec::new();
+    let read = child.stdout.take().map_or(Ok(0), |stdout| stdout.take(limit).read_to_end(&mut output));
+    let _ = child.kill();
+    child.wait()?;
+    read.map(|_| output)
+}
+
 /// A program with an environment made from nothing, not filtered: there is no variable of a client to forget.
 fn clean_command(appliance: &Appliance, program: &Path) -> Command {
     let mut command = Command::new(program);

@@ -26,6 +26,11 @@ pub mod status;
 pub mod history;
 pub mod keys;
 pub mod signature;
+pub mod redact;
+pub mod glob;
+pub mod walk;
+pub mod list;
+pub mod collect;
 // The way in and the way out.
 pub mod request;
 pub mod multipart;
@@ -43,9 +48,6 @@ pub mod programs;
 pub mod derive;
 pub mod preflight;
 pub mod adapters;
-pub mod glob;
-pub mod walk;
-pub mod list;
 pub mod archive;
 pub mod commands;
 // For people at a terminal.
@@ -69,6 +71,7 @@ use config::{Config, Legacy};
 use endpoints::Call;
 use error::Error;
 use first_run::FirstRun;
+use keys::Scope;
 use request::{Method, Path, Request};
 use response::{Response, Wait};
 use routes::{Handler, Resource, Route, Success, Verb};
@@ -123,9 +126,9 @@ fn answer(
         let guard = Guard { appliance, config, token: token.as_ref(), is_question: request.is_question };
         caller = guard.identify(credential.as_ref(), request, path);
     }
-    let (key, proof) = match &caller {
-        Caller::Known(known) => (known.key().to_owned(), known.proof.clone()),
-        Caller::Anonymous(_) => (String::new(), None),
+    let (key, scope, proof) = match &caller {
+        Caller::Known(known) => (known.key().to_owned(), known.scope(), known.proof.clone()),
+        Caller::Anonymous(_) => (String::new(), Scope::Read, None),
     };
     let target = path.canonical()[1..].to_owned();
     let changes_state = route.as_ref().is_ok_and(|route| route.changes_state());
@@ -139,6 +142,7 @@ fn answer(
         token,
         target,
         key,
+        scope,
         proof,
         wait: Wait::No,
         idempotency: None,

@@ -136,6 +136,8 @@ pub struct Found<'a> {
     pub path: &'a [u8],
     /// Where it really is. It is no link, and never `/`.
     pub walk: &'a Walk,
+    /// Whether the path itself is a link, and not only a directory on its way.
+    pub is_link: bool,
 }
 
 impl Paths {
@@ -226,7 +228,7 @@ impl Paths {
             for entry in line.entries_now() {
                 let mut search = Search { each: &mut visit, n_found: 0, lost: Vec::new() };
                 match Walk::new() {
-                    Ok(walk) => search.descend(walk, &entry.components, Vec::new())?,
+                    Ok(walk) => search.descend(walk, &entry.components, Vec::new(), false)?,
                     Err(lost) => search.lost.push((b"/".to_vec(), lost)),
                 }
                 let Search { n_found, lost, .. } = search;
@@ -287,7 +289,7 @@ impl Entry {
     fn exists(&self) -> bool {
         let mut first = |_: Found<'_>| Err(());
         let mut search = Search { each: &mut first, n_found: 0, lost: Vec::new() };
-        Walk::new().is_ok_and(|walk| search.descend(walk, &self.components, Vec::new()).is_err())
+        Walk::new().is_ok_and(|walk| search.descend(walk, &self.components, Vec::new(), false).is_err())
     }
 }
 
@@ -300,12 +302,12 @@ struct Search<'a, E> {
 
 impl<E> Search<'_, E> {
     /// Visits what matches the components, from where the walk has come along `path`.
-    fn descend(&mut self, walk: Walk, ahead: &[Component], path: Vec<u8>) -> Result<(), E> {
+    fn descend(&mut self, walk: Walk, ahead: &[Component], path: Vec<u8>, is_link: bool) -> Result<(), E> {
         let Some((component, ahead)) = ahead.split_first() else {
             match walk.arrive() {
                 Ok(walk) if walk.parent().is_some() => {
                     self.n_found += 1;
-                    (self.each)(Found { path: &path, walk: &walk })?;
+                    (self.each)(Found { path: &path, walk: &walk, is_link })?;
                 }
                 Ok(_) => self.lost.push((path, Lost::Missing)),
                 Err(lost) => self.lost.push((path, lost)),
@@ -328,7 +330,10 @@ impl<E> Search<'_, E> {
         for name in names {
             let path = [&path, &b"/"[..], &name].concat();
             match walk.clone().go(&name) {
-                Ok(walk) => self.descend(walk, ahead, path)?,
+                Ok(next) => {
+                    let is_link = next.n_links() > walk.n_links();
+                    self.descend(next, ahead, path, is_link)?;
+                }
                 // A link in a directory that leads nowhere is not what a pattern means.
                 Err(Lost::Missing) if is_pattern => {}
                 Err(lost) => self.lose(path, lost),

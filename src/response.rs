@@ -79,6 +79,11 @@ impl Response {
         Response::new("200 OK", "text/html; charset=utf-8", Body::Bytes(body.into_bytes()))
     }
 
+    /// 200 with a text.
+    pub fn text(text: Vec<u8>) -> Response {
+        Response::new("200 OK", "text/plain; charset=utf-8", Body::Bytes(text))
+    }
+
     /// 200 with the content of a text file as it is.
     pub fn text_file(file: File) -> io::Result<Response> {
         let length = file.metadata()?.len();

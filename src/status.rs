@@ -153,14 +153,20 @@ pub fn tail(path: &Path) -> Option<String> {
     let mut n_bytes = TAIL_BYTES;
     loop {
         let bytes = last_bytes(&mut file, length, n_bytes).ok().filter(|bytes| !bytes.is_empty())?;
-        let text = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
-        let newlines = text.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n');
-        let start = newlines.map(|(at, _)| at + 1).nth(TAIL_LINES - 1);
-        if start.is_some() || n_bytes >= length.min(MAX_TAIL_BYTES) {
-            return Some(String::from_utf8_lossy(&text[start.unwrap_or(0)..]).into_owned());
+        let (text, is_enough) = last_lines(&bytes);
+        if is_enough || n_bytes >= length.min(MAX_TAIL_BYTES) {
+            return Some(text);
         }
         n_bytes *= 16;
     }
+}
+
+/// The last ten lines of a text, without a final newline, and whether there were more.
+pub fn last_lines(text: &[u8]) -> (String, bool) {
+    let text = text.strip_suffix(b"\n").unwrap_or(text);
+    let newlines = text.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n');
+    let start = newlines.map(|(at, _)| at + 1).nth(TAIL_LINES - 1);
+    (String::from_utf8_lossy(&text[start.unwrap_or(0)..]).into_owned(), start.is_some())
 }
 
 fn last_bytes(file: &mut File, length: u64, n_bytes: u64) -> io::Result<Vec<u8>> {

@@ -124,6 +124,11 @@ impl Walk {
         if self.owners.iter().all(|link| *link == owner) { Ok(self) } else { Err(Lost::ForeignLink) }
     }
 
+    /// Links that were followed.
+    pub fn n_links(&self) -> usize {
+        self.n_links
+    }
+
     /// The file, as `O_PATH`.
     pub fn file(&self) -> &OwnedFd {
         &self.last().file
@@ -138,6 +143,11 @@ impl Walk {
     pub fn parent(&self) -> Option<(&Rc<OwnedFd>, &[u8])> {
         let [.., directory, last] = self.steps.as_slice() else { return None };
         Some((&directory.file, &last.name))
+    }
+
+    /// What the kernel says of the file and each directory above it.
+    pub fn ancestors(&self) -> impl Iterator<Item = &Stat> {
+        self.steps.iter().map(|step| &step.stat)
     }
 
     /// The path without a link in it.

@@ -5,6 +5,7 @@ use crate::cases::{self, Answer};
 use crate::fixture::{Fixture, wait_until};
 use crate::form;
 use jidoteki_admin_api::routes::{PREFIX, ROUTES, Success, Verb};
+use sha2::{Digest, Sha256};
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -673,4 +674,62 @@ fn the_cases_hold_through_nginx() {
 #[test]
 fn the_cases_hold_through_lighttpd() {
     check_through("lighttpd", 24012);
+}
+
+/// Scripts of a package write into the log of an update, and an application keeps its passwords among its settings.
+#[test]
+fn a_token_of_a_small_scope_sees_no_secret_of_others() {
+    let fixture = Fixture::new();
+    let verifier = |token: &str| hex::encode(Sha256::digest(token));
+    let tokens = ["read", "operate", "admin"]
+        .map(|scope| format!("{{\"name\":\"{scope}\",\"scope\":\"{scope}\",\"verifier\":\"{}\"}}", verifier(scope)));
+    fixture.write("etc/api.tokens.json", &format!("{{\"tokens\":[{}]}}", tokens.join(",")));
+    let key = "-----BEGIN PRIVATE KEY-----\nQ0FOQVJZ\n-----END PRIVATE KEY-----";
+    // Ten lines behind the beginning of the key, so that no answer shows that it is one.
+    let log = format!(
+        "[1][SYSTEM] url https://u:canary-1@host\ncreate user password='canary 2'\n{}\nthe token yourtoken\n{}{}\n{key}\nend\n",
+        verifier("read"),
+        "x\n".repeat(3),
+        &key[..40].replace("Q0FO", "Q0FOQVJZ"),
+    );
+    for (file, text) in [
+        ("log/update.log", log.as_str()),
+        ("log/update_backup.log", &log),
+        ("log/update_certs.log", &log),
+        ("log/update_settings.log", &log),
+        ("etc/status_update.json", "{\"status\":\"failed\",\"percentage\":70}"),
+        ("etc/status_settings.txt", "failed\n"),
+        ("etc/status_certs.txt", "failed\n"),
+        ("etc/status_error_message.txt", "cannot log in with password=canary-3\n"),
+        (
+            "etc/app.json",
+            "{\"name\":\"testapp\",\"db\":{\"dbPassword\":[\"canary-4\"],\"url\":\"ftp://u:canary-5@h\"},\"n\":1}",
+        ),
+    ] {
+        fixture.write(file, text);
+    }
+    for scope in ["read", "operate", "admin"] {
+        for path in ["/update", "/update/log", "/backup/log", "/certs", "/settings"] {
+            let answer = get(&fixture, &format!("{PREFIX}{path}?token={scope}"));
+            assert_eq!(answer.status, 200, "{scope} {path}");
+            let text = String::from_utf8(answer.body).unwrap();
+            assert!(path.ends_with("log") || serde_json::from_str::<serde_json::Value>(&text).is_ok(), "{text}");
+            for canary in ["canary", "Q0FOQVJZ", &verifier("read"), "yourtoken"] {
+                if scope != "admin" {
+                    assert!(!text.contains(canary), "{scope} sees {canary} in {path}: {text}");
+                }
+            }
+            if scope == "admin" {
+                assert!(text.contains("canary") || text.contains("Q0FOQVJZ"), "{path} is not as it is: {text}");
+                assert!(!path.ends_with("log") || text == log, "{text}");
+            }
+        }
+    }
+    let settings = get(&fixture, &format!("{PREFIX}/settings?token=read"));
+    let text = String::from_utf8(settings.body).unwrap();
+    let app = r#""app":{"name":"testapp","db":{"dbPassword":"[redacted]","url":"ftp://u:[redacted]@h"},"n":1}"#;
+    assert!(text.contains(app), "{text}");
+    let log = String::from_utf8(get(&fixture, &format!("{PREFIX}/update/log?token=read")).body).unwrap();
+    assert!(log.starts_with("[1][SYSTEM] url https://u:[redacted]@host\ncreate user password='[redacted]'\n"), "{log}");
+    assert!(log.ends_with("\nend\n"), "{log}");
 }

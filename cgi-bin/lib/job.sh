@@ -325,6 +325,11 @@ hook() {
 		sh -c 'umask 022 && exec "$@"' sh "$@"
 }
 
+# ask COMMAND...: a command of the executable, which judges what scripts should not.
+ask() {
+	JIDO_ADMIN_PATH="$ADMIN" JIDO_ETC_PATH="$ETC" jidoteki-admin-api "$@"
+}
+
 # detach COMMAND...: outlives the job, the web server and whoever else; in a unit of its own where
 # systemd runs, because a restart of the web server's unit would take its whole control group along.
 detach() {

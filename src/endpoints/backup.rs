@@ -1,7 +1,7 @@
 //! `/backup`: makes a backup, tells how it goes, hands it out, deletes and restores it.
 
 use super::turn::Turn;
-use super::{Call, download, missing, text_file};
+use super::{Call, download, log_file, missing};
 use crate::audit::Action;
 use crate::auth::Admin;
 use crate::error::Error;
@@ -59,7 +59,7 @@ pub fn file(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
 
 /// `GET /backup/log`
 pub fn log(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
-    text_file(&call.appliance.log_file("update_backup.log"))
+    log_file(call, "update_backup.log")
 }
 
 /// `POST /backup/restore`

@@ -40,7 +40,7 @@ pub fn confirm(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
 pub fn get(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     let appliance = call.appliance;
     let job = JobStatus::read(appliance, Job::Certs, None, "status_certs.txt");
-    let log = status::tail(&appliance.log_file("update_certs.log"));
+    let log = call.log_tail("update_certs.log");
     let message = match job.phase {
         Phase::AsSaid => appliance.trimmed_text(&appliance.etc_file("status_error_certs.txt")),
         Phase::Starting => None,

@@ -19,12 +19,15 @@ pub mod update;
 use crate::appliance::{self, Appliance};
 use crate::audit::Action;
 use crate::auth::{self, Refusal};
+use crate::collect;
 use crate::config::Config;
 use crate::error::Error;
 use crate::first_run::FirstRun;
 use crate::jobs::Job;
 use crate::json;
+use crate::keys::Scope;
 use crate::record::Idempotency;
+use crate::redact::{self, Secrets};
 use crate::request::Request;
 use crate::response::{Response, Wait};
 use crate::rule::InvalidOption;
@@ -35,6 +38,10 @@ use crate::upload::{self, Field, Form, Reading, Sender};
 use std::io;
 use std::path::Path;
 use turn::Turn;
+
+/// Bytes at the end of a log that are looked at for a caller that may not see secrets: of one in an answer, and of a whole.
+const BYTES_OF_A_TAIL: u64 = 64 << 10;
+const BYTES_OF_A_LOG: u64 = 2 << 20;
 
 /// One request on its way through its handler.
 pub struct Call<'a, 'b> {
@@ -56,6 +63,8 @@ pub struct Call<'a, 'b> {
     pub target: String,
     /// The name of the key that opened; empty for none.
     pub key: String,
+    /// What the caller may do: `Read` where nobody is known.
+    pub scope: Scope,
     /// How the request vouches for its body, if it is signed.
     pub proof: Option<BodyProof>,
     /// Whether a refusal waits before it is given.
@@ -77,6 +86,29 @@ impl Call<'_, '_> {
     /// Records a decision.
     pub fn audit(&self, action: Action, target: &str) {
         crate::audit::record(self.appliance, action, target, &self.request.client, &self.key);
+    }
+
+    /// The end of a log, as an answer shows it. Scripts of others write into it, so who may not see secrets sees none.
+    pub fn log_tail(&self, log: &str) -> Option<String> {
+        let path = self.appliance.log_file(log);
+        match self.scope {
+            Scope::Admin => status::tail(&path),
+            Scope::Read | Scope::Operate => {
+                let end = collect::redacted_end(&path, self.appliance, BYTES_OF_A_TAIL).ok()?;
+                (!end.is_empty()).then(|| status::last_lines(&end).0)
+            }
+        }
+    }
+
+    /// A text that scripts of others wrote, as this caller may see it.
+    pub fn told(&self, text: String) -> String {
+        match self.scope {
+            Scope::Admin => text,
+            Scope::Read | Scope::Operate => {
+                let clean = redact::text(text.as_bytes(), &Secrets::of(self.appliance));
+                String::from_utf8_lossy(&clean).into_owned()
+            }
+        }
     }
 
     /// Refuses the caller: with `error`, or by telling it to wait once it was refused too often. What is beyond that budget
@@ -142,7 +174,7 @@ impl Told {
             return Vec::new();
         }
         let status = self.status(call);
-        let log = status::tail(&call.appliance.log_file(self.log));
+        let log = call.log_tail(self.log);
         let mut members =
             vec![("status", status::or_null(status.word.as_deref())), ("log", status::or_null(log.as_deref()))];
         let message = match status.phase {
@@ -150,7 +182,7 @@ impl Told {
             Phase::Starting => None,
             Phase::Interrupted => Some("The change was interrupted: it ended without a result".to_owned()),
         };
-        members.extend(message.map(|message| ("error-message", json::quote(&message))));
+        members.extend(message.map(|message| ("error-message", json::quote(&call.told(message)))));
         members
     }
 
@@ -177,16 +209,28 @@ fn missing(name: &str) -> Error {
     Error::Bad(format!("Missing field: {name}"))
 }
 
+/// 200 with a log: as it is for who may see secrets, and otherwise its end without them. 404 where there is none.
+fn log_file(call: &Call<'_, '_>, name: &str) -> Result<Response, Error> {
+    let path = call.appliance.log_file(name);
+    if call.scope == Scope::Admin {
+        return text_file(&path);
+    }
+    collect::redacted_end(&path, call.appliance, BYTES_OF_A_LOG)
+        .map(Response::text)
+        .map_err(|error| unreadable(&path, &error))
+}
+
+/// 404; a line in the log if the file is there and cannot be read.
+fn unreadable(path: &Path, error: &io::Error) -> Error {
+    if error.kind() != io::ErrorKind::NotFound {
+        log::error!("cannot read {}: {error}", path.display());
+    }
+    Error::NotFound
+}
+
 /// 200 with a text file as it is; 404 where there is none.
 fn text_file(path: &Path) -> Result<Response, Error> {
-    match appliance::open(path).and_then(Response::text_file) {
-        Ok(response) => Ok(response),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Error::NotFound),
-        Err(error) => {
-            log::error!("cannot read {}: {error}", path.display());
-            Err(Error::NotFound)
-        }
-    }
+    appliance::open(path).and_then(Response::text_file).map_err(|error| unreadable(path, &error))
 }
 
 /// 200 with a file from the exchange directory; `None` where there is none.

@@ -6,7 +6,9 @@ use crate::auth::Admin;
 use crate::error::Error;
 use crate::jobs::Job;
 use crate::json::{self, Object};
+use crate::keys::Scope;
 use crate::network::SettingsFiles;
+use crate::redact::{self, Secrets};
 use crate::response::Response;
 use crate::status::{self, Phase};
 use serde_json::value::RawValue;
@@ -51,12 +53,16 @@ pub fn confirm(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
 /// `GET /settings`
 pub fn get(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     let read = |name| status::read_json(&call.appliance.etc_file(name)).ok_or_else(|| TOLD.nothing_yet(call));
-    let (network, app) = (read("network.json")?, read("app.json")?);
+    let (network, mut app) = (read("network.json")?, read("app.json")?);
     // What an interrupted change has left is taken back within the minute; until then it is not in force either.
     let pending = match pending_member(call, PENDING) {
         none if none.is_empty() && TOLD.status(call).phase == Phase::Interrupted => NO_TIME_LEFT.to_owned(),
         pending => pending,
     };
+    if call.scope != Scope::Admin {
+        // The application's own, where it keeps its passwords.
+        app = redact::json(&app, &Secrets::of(call.appliance));
+    }
     Ok(Response::json(format!(
         "{{\"network\":{},\"app\":{}{}{}}}",
         json::compact(&network),

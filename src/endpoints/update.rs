@@ -1,7 +1,7 @@
 //! `/update`: installs a software update, and tells how it goes.
 
 use super::turn::Turn;
-use super::{Call, missing, text_file};
+use super::{Call, log_file, missing};
 use crate::appliance;
 use crate::auth::Admin;
 use crate::error::Error;
@@ -46,10 +46,10 @@ pub fn get(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     for (name, value) in percentage {
         member(name, value);
     }
-    member("log", &status::or_null(status::tail(&appliance.log_file(LOG)).as_deref()));
+    member("log", &status::or_null(call.log_tail(LOG).as_deref()));
     for (name, value) in [("error-message", message), ("error-code", code)] {
         if let Some(value) = value {
-            member(name, &quote(&value));
+            member(name, &quote(&call.told(value)));
         }
     }
     // What a job tells beyond the document, such as the versions before and after, follows what old clients know.
@@ -63,5 +63,5 @@ pub fn get(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
 
 /// `GET /update/log`
 pub fn log(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
-    text_file(&call.appliance.log_file(LOG))
+    log_file(call, LOG)
 }

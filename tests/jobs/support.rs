@@ -199,3 +199,189 @@ fn health_has_the_shape_of_the_document() {
         assert_eq!(appliance.mode("admin/etc/health.json"), 0o640);
     });
 }
+
+/// Unpacks the logs that were collected: their names, and all their text.
+#[track_caller]
+fn collected(appliance: &Appliance) -> (String, String) {
+    appliance.succeed("logs");
+    let place = appliance.path("out");
+    drop(std::fs::remove_dir_all(&place));
+    std::fs::create_dir(&place).unwrap();
+    sh(&place, &format!("tar -xzf ../{LOGS}"));
+    (appliance.files("out").join("\n"), sh(&place, "find . -type f -exec cat {} +"))
+}
+
+#[test]
+fn every_entry_of_a_list_of_logs_counts_however_an_editor_leaves_it() {
+    under_each_shell(|appliance| {
+        for name in ["one.log", "two.log", "with space.log", "Gr\u{f6}\u{df}e.log", "deep/three.log"] {
+            appliance.write(&format!("data/{name}"), "text\n");
+        }
+        let data = appliance.path("data").display().to_string();
+        for list in [
+            format!("{data}/one.log\n{data}/two.log"),
+            format!("{data}/one.log\r\n{data}/two.log\r\n"),
+            format!("  {data}/one.log   {data}/two.log"),
+            format!("{data}/*.log\n"),
+        ] {
+            appliance.write("admin/etc/logs.txt", &list);
+            let (names, _) = collected(appliance);
+            assert!(names.contains("data/one.log") && names.contains("data/two.log"), "{list:?}: {names}");
+        }
+        appliance.write("admin/etc/logs.txt", format!("{data}/with space.log\n{data}/deep {data}/missing relative\n"));
+        let (names, _) = collected(appliance);
+        assert!(names.contains("data/with space.log") && names.contains("data/deep/three.log"), "{names}");
+        let log = appliance.read("admin/log/update_logs.log");
+        assert!(log.contains(&format!("Left out: {data}/missing: there is no such file\n")), "{log}");
+        assert!(log.contains("Left out: relative: a path begins with /\n"), "{log}");
+    });
+}
+
+#[test]
+fn what_others_put_in_the_place_of_a_log_is_neither_followed_nor_waited_for() {
+    under_each_shell(|appliance| {
+        appliance.write("data/log/good.log", "good\n");
+        appliance.write("secret/shadow", "canary-shadow\n");
+        appliance.write("admin/etc/api.tokens.json", "{\"tokens\":[]}");
+        let admin = appliance.path("admin").display().to_string();
+        sh(
+            &appliance.path("data/log"),
+            &format!(
+                "mkfifo pipe.log; ln -s ../../secret link; ln -s ../../secret/shadow link.log
+                 ln -s {admin}/etc/updates.key key.log; ln {admin}/etc/updates.key hard.log
+                 mkdir theirs; ln ../../secret/shadow theirs/hard.log; chmod 600 ../../secret/shadow; ln -s loop loop"
+            ),
+        );
+        let is_root = super::appliance::is_root();
+        if is_root {
+            sh(
+                &appliance.path("data/log"),
+                "mknod tty.log c 5 0; chown 12345:12345 theirs; chown -h 12345 link link.log",
+            );
+        }
+        let log = appliance.path("data/log").display().to_string();
+        // Listed as a directory, one by one, and by a pattern.
+        for list in
+            [log.clone(), format!("{log}/pipe.log {log}/good.log {log}/loop"), format!("{log}/*.log {log}/theirs/*")]
+        {
+            appliance.write("admin/etc/logs.txt", format!("{list}\n{admin}/etc\n{admin}/lib\n"));
+            let (names, text) = collected(appliance);
+            assert!(names.contains("data/log/good.log"), "{list}: {names}");
+            for canary in ["canary-shadow", "a pass phrase of the image"] {
+                assert!(!text.contains(canary) || !is_root && canary == "canary-shadow", "{list}: {text}");
+            }
+            assert!(!names.contains("pipe") && !names.contains("tty"), "{names}");
+        }
+        let said = appliance.read("admin/log/update_logs.log");
+        assert!(said.contains("/pipe.log: it is no regular file\n"), "{said}");
+        assert!(said.contains("/updates.key: it is secret\n"), "{said}");
+    });
+}
+
+/// What a list names is looked at and opened as one thing, whatever its owner does meanwhile.
+#[test]
+fn a_link_that_comes_and_goes_never_gives_away_what_it_leads_to() {
+    let appliance = Appliance::new(Shell::Dash);
+    appliance.write("secret", "canary-shadow\n");
+    appliance.write("data/log/a.log", "good\n");
+    appliance.write("data/log/sub/b.log", "good\n");
+    appliance.write("admin/etc/logs.txt", format!("{}\n", appliance.path("data/log").display()));
+    sh(&appliance.path("data/log"), "ln -s ../../secret link; ln -s ../.. up");
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let path = |name: &str| appliance.path("data/log").join(name);
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                for (one, other) in [("a.log", "link"), ("sub", "up")] {
+                    let _ = rustix::fs::renameat_with(
+                        rustix::fs::CWD,
+                        path(one),
+                        rustix::fs::CWD,
+                        path(other),
+                        rustix::fs::RenameFlags::EXCHANGE,
+                    );
+                }
+            }
+        });
+        for _ in 0..20 {
+            let out = appliance.path("out");
+            drop(std::fs::remove_dir_all(&out));
+            std::fs::create_dir(&out).unwrap();
+            let mut command = appliance.command(&appliance.path("fakes/jidoteki-admin-api"));
+            let output = command.arg("collect").arg(&out).arg("no-audit").output().unwrap();
+            assert!(output.status.success(), "{output:?}");
+            let text = sh(&out, "find . -type f -exec cat {} +");
+            assert!(!text.contains("canary-shadow"), "{text}");
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn what_opens_the_api_is_taken_out_of_logs_and_the_audit_log_is_only_in_the_bundle() {
+    under_each_shell(|appliance| {
+        let verifier = "0123456789abcdef".repeat(4);
+        appliance.write("admin/etc/api.token", "canary-token\n");
+        appliance.write(
+            "admin/etc/api.tokens.json",
+            format!("{{\"tokens\":[{{\"name\":\"x\",\"scope\":\"read\",\"verifier\":\"{verifier}\"}}]}}"),
+        );
+        appliance.write("etc/storage.conf", "type=\"iscsi\"\nusername=\"canary-user\"\npassword=\"canary\\$(x)\"\n");
+        appliance.write("admin/audit/audit.json", "canary-audit\n");
+        appliance.write("admin/log/jidoteki-audit.log", "canary-audit\n");
+        appliance.write("admin/log/jidoteki-audit.log.1", "canary-audit\n");
+        appliance.write(
+            "data/log/x.log",
+            format!("a {verifier} b canary-user c canary$(x) d canary\\$(x) e canary%24%28x%29 f\n"),
+        );
+        let lists = ["data/log", "admin/audit", "admin/log"].map(|name| appliance.path(name).display().to_string());
+        appliance.write("admin/etc/logs.txt", lists.join("\n"));
+        let (_, text) = collected(appliance);
+        assert!(text.contains("a [redacted] b [redacted] c [redacted] d [redacted] e [redacted] f\n"), "{text}");
+        assert!(!text.contains("canary"), "{text}");
+
+        appliance.write("admin/etc/debug.txt", "yes password=canary\n# comment\r\ncat /nowhere");
+        appliance.succeed("debug");
+        let place = appliance.path("bundle");
+        std::fs::create_dir(&place).unwrap();
+        sh(
+            &place,
+            &format!(
+                "tar -xf ../admin/home/sftp/uploads/debug-bundle.tar
+                 openssl pkeyutl -decrypt -inkey {}/updates.pem -in debug.key.enc -out debug.key
+                 for name in logs debug; do
+                     openssl enc -d -aes-256-cbc -md sha256 -pbkdf2 -pass file:debug.key -in $name.tar.gz.enc | tar -xz
+                 done",
+                vendor_keys().display()
+            ),
+        );
+        let text = sh(&place, "cat .$(cd ..; pwd)/admin/audit/audit.json debug-2.log; head -n 2 debug-1.log");
+        let expected = "canary-audit\nRunning: cat /nowhere\n";
+        assert!(text.starts_with(expected), "{text}");
+        assert!(text.ends_with("Running: yes password=[redacted]\npassword=[redacted]\n"), "{text}");
+        let size = std::fs::metadata(place.join("debug-1.log")).unwrap().len();
+        assert!((1 << 20..2 << 20).contains(&size), "a command without an end gave {size} bytes");
+    });
+}
+
+#[test]
+fn every_service_of_a_list_is_shown_and_a_script_of_the_image_says_how_it_is() {
+    under_each_shell(|appliance| {
+        appliance.hook("etc/init.d/one", "echo 'one is running'");
+        appliance.hook("etc/init.d/two", "echo 'two is not running'");
+        appliance.hook("etc/init.d/hangs", "sleep 1000");
+        appliance.hook("fakes/rc-service", "[ \"$1\" = other ]");
+        let body = "{\"services\":[{\"one\":\"running\"},{\"two\":\"not running\"},{\"jidoteki-admin-api\":\"running\"},\
+                    {\"other\":\"running\"}]}\n";
+        for list in [
+            "one\ntwo\njidoteki-admin-api\nother",
+            "one\r\ntwo\r\njidoteki-admin-api\r\nother\r\n",
+            "\u{feff}  one two\tjidoteki-admin-api other",
+        ] {
+            appliance.write("etc/allservices.txt", list);
+            assert_eq!(appliance.succeed("services").stdout, body, "{list:?}");
+        }
+        appliance.write("etc/allservices.txt", "hangs");
+        assert_eq!(appliance.succeed("services").stdout, "{\"services\":[{\"hangs\":\"not running\"}]}\n");
+    });
+}
