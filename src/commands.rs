@@ -11,7 +11,9 @@ use crate::derive;
 use crate::gate;
 use crate::job;
 use crate::list;
+use crate::package;
 use crate::preflight;
+use crate::version;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -26,6 +28,10 @@ const COMMANDS: &[(&str, Command)] = &[
     ("archive", archive::run),
     ("collect", collect::command),
     ("conf", derive::conf),
+    (job::GATE_ASK, gate::ask),
+    ("gate-answer", gate::answer),
+    ("list", list::print),
+    ("package", package::command),
     ("conf-mode", derive::mode),
     ("gate-answer", gate::answer),
     (job::GATE_ASK, gate::ask),
@@ -33,6 +39,7 @@ const COMMANDS: &[(&str, Command)] = &[
     ("network", adapters::network),
     ("preflight", preflight::preflight),
     ("redact", collect::redact),
+    ("version", version::command),
 ];
 
 /// Runs the command that the arguments name; `None` if they name none of these.

@@ -46,6 +46,8 @@ pub mod routes;
 // For jobs and units: what root asks of the executable, and the commands for it, which no person types.
 pub mod programs;
 pub mod derive;
+pub mod version;
+pub mod package;
 pub mod preflight;
 pub mod adapters;
 pub mod archive;

@@ -219,6 +219,12 @@ impl Appliance {
         wait(self.start_as(job, drop), job)
     }
 
+    /// The same with a directory that is a file system in memory for this job, mounted with these options. For root only.
+    pub fn run_with_mount(&self, job: &str, directory: &str, options: &str) -> Outcome {
+        let script = format!("mount -t tmpfs -o {options} tmpfs {directory} && exec \"$@\"");
+        wait(self.start_as(job, &format!("unshare -m sh -c '{script}' sh")), job)
+    }
+
     #[track_caller]
     pub fn succeed(&self, job: &str) -> Outcome {
         let outcome = self.run(job);

@@ -585,3 +585,99 @@ fn versions_are_compared_by_number_and_not_by_letter() {
         assert_eq!(outcome.code == Some(0), accepted, "{before} -> {version}: {outcome:?}");
     }
 }
+
+/// Encrypted as the tools of the ancestor's days did.
+fn encrypted_the_old_way(appliance: &Appliance, options: &str) -> Vec<u8> {
+    let again = format!(
+        "tar -cf package.tar software_package.tar.gz software_package.*sign
+         openssl enc -aes-256-cbc {options} -pass file:pass -in package.tar -out ../old.enc 2>/dev/null"
+    );
+    Package::new("1.0.1").build(appliance, &again);
+    fs::read(appliance.path("old.enc")).unwrap()
+}
+
+#[test]
+fn packages_of_the_ancestors_days_are_read_where_root_says_so_and_nowhere_else() {
+    for options in ["-md md5", "-md sha256"] {
+        for shell in super::appliance::SHELLS {
+            let appliance = appliance_at_1_0_0(shell);
+            let package = encrypted_the_old_way(&appliance, options);
+            let reason = "Error decrypting software update package: it is encrypted in a way that this appliance no longer reads";
+            for (config, mode) in [(None, 0), (Some("{}"), 0o644), (Some("{\"update-ciphers\":\"legacy\"}"), 0o666)] {
+                if let Some(config) = config {
+                    appliance.write("etc/jidoteki-admin-api.json", config);
+                    appliance.chmod("etc/jidoteki-admin-api.json", mode);
+                }
+                appliance.upload("software_package-zzz.enc", &package);
+                check_refused(&appliance, "E1005", reason, 10);
+            }
+            appliance.chmod("etc/jidoteki-admin-api.json", 0o644);
+            appliance.upload("software_package-zzz.enc", &package);
+            appliance.succeed("update");
+            assert_eq!(appliance.read("admin/etc/version.txt"), "1.0.1\n");
+            // What is made today is read as well, and the signature decides in each case.
+            Package::new("1.0.2").upload(&appliance);
+            appliance.succeed("update");
+            fs::copy(vendor_keys().join("updates.pub"), appliance.path("admin/etc/updates.pub")).unwrap();
+            appliance.upload("software_package-zzz.enc", &package);
+            sh(
+                &appliance.root,
+                &format!("openssl pkey -in {}/other.pem -pubout -out admin/etc/updates.pub", vendor_keys().display()),
+            );
+            appliance.refuse("update", "Error verifying software update package signature");
+        }
+    }
+}
+
+#[test]
+fn a_package_that_came_by_sftp_is_installed_the_newest_first() {
+    under_each_shell(|appliance| {
+        appliance.write("admin/etc/version.txt", "1.0.0\n");
+        appliance.upload("software_package-1.0.9.enc", "not this one");
+        let package = Package::new("1.0.10").build(appliance, "");
+        appliance.upload("software_package-1.0.10.enc", package);
+        appliance.upload("notes of somebody.txt", "kept");
+        appliance.succeed("update");
+        assert_eq!(appliance.read("admin/etc/version.txt"), "1.0.10\n");
+        let mut left = appliance.files("admin/home/sftp/uploads");
+        left.retain(|name| !name.ends_with(".lock"));
+        assert_eq!(left, ["notes of somebody.txt", "software_package-1.0.9.enc"]);
+    });
+}
+
+#[test]
+fn a_script_that_was_saved_on_windows_is_named() {
+    refused(
+        &Package::new("1.0.1").with("update.sh", "#!/bin/sh\r\necho hello\r\n"),
+        "E1002",
+        "update.sh has the line ends of Windows (CRLF): save it with LF",
+        60,
+    );
+}
+
+#[test]
+fn a_place_where_nothing_may_run_is_named() {
+    if !super::appliance::is_root() {
+        return;
+    }
+    under_each_shell(|appliance| {
+        appliance.write("admin/etc/version.txt", "1.0.0\n");
+        Package::new("1.0.1").upload(appliance);
+        let outcome = appliance.run_with_mount("update", "admin/lib", "noexec,mode=700");
+        let reason = "The admin path is on a file system that is mounted noexec: update.sh cannot run";
+        assert_eq!(outcome.stdout, format!("Reason: {reason}\n"), "{}", appliance.describe());
+        assert_eq!(appliance.read("admin/etc/status_error_code.txt"), "E1002\n");
+        assert_eq!(appliance.maybe("etc/applied"), None);
+    });
+}
+
+#[test]
+fn a_release_is_newer_than_its_candidate() {
+    under_each_shell(|appliance| {
+        appliance.write("admin/etc/version.txt", "2.0.0-rc.1\n");
+        Package::new("2.0.0").upload(appliance);
+        appliance.succeed("update");
+        Package::new("2.0.0-rc.2").upload(appliance);
+        appliance.refuse("update", "Software update package v2.0.0-rc.2 is too old");
+    });
+}
