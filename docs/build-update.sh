@@ -3,7 +3,10 @@
 #
 # Builds an update package, as a vendor does (docs/OPERATIONS.md).
 #
-#   build-update.sh --key PRIVATE.pem --pass updates.key --out software_package-1.0.1.enc DIRECTORY
+#   build-update.sh --key PRIVATE.pem --pass updates.key --out software_package-1.0.1.enc [--program FILE] DIRECTORY
+#
+# Needs openssl, tar, gzip, and jidoteki-admin-api itself, which judges the package as an appliance will: the one in PATH,
+# or that of --program. Any build of it does, for the machine where this runs.
 #
 # DIRECTORY holds what is to be in the package: version.txt and update.sh at least.
 # The private key signs; its public half is etc/updates.pub of the appliance. updates.key is the pass
@@ -13,7 +16,7 @@ set -eu
 umask 077
 
 usage() {
-	printf 'Usage: build-update.sh --key PRIVATE.pem --pass updates.key --out PACKAGE.enc DIRECTORY\n' >&2
+	printf 'Usage: build-update.sh --key PRIVATE.pem --pass updates.key --out PACKAGE.enc [--program FILE] DIRECTORY\n' >&2
 	exit 2
 }
 
@@ -22,17 +25,26 @@ refuse() {
 	exit 1
 }
 
+# judged FILE: what the executable says of a package that an appliance would refuse: a code, and the reason.
+judged() {
+	local code="" reason=""
+
+	read -r code reason <"$1" || :
+	printf 'an appliance would refuse this package: %s (%s)\n' "${reason:-$program cannot judge it}" "${code:-E1000}"
+}
+
 main() {
-	local key="" pass="" out="" content work
+	local key="" pass="" out="" program=jidoteki-admin-api content work version first=""
 
 	while [ "$#" -gt 0 ]; do
 		case "$1" in
-		--key | --pass | --out)
+		--key | --pass | --out | --program)
 			[ "$#" -ge 2 ] || usage
 			case "$1" in
 			--key) key=$2 ;;
 			--pass) pass=$2 ;;
 			--out) out=$2 ;;
+			--program) program=$2 ;;
 			esac
 			shift 2
 			;;
@@ -46,13 +58,9 @@ main() {
 		usage
 	fi
 
-	# What the appliance would refuse is refused here, before the package has left the house.
-	[ -s "$content/version.txt" ] || refuse "there is no version.txt in $content"
-	[ -f "$content/update.sh" ] || refuse "there is no update.sh in $content"
-	case "$(head -n 1 "$content/version.txt")" in
-	'' | *[!A-Za-z0-9._+~:-]*) refuse "the first line of version.txt is not a version" ;;
-	esac
-	sh -n "$content/update.sh" || refuse "update.sh is not a shell script"
+	command -v "$program" >/dev/null 2>&1 ||
+		refuse "$program is needed, to judge the package as an appliance will: put it into PATH, or name it with --program"
+	[ -d "$content" ] || refuse "there is no directory $content"
 	openssl pkey -in "$key" -noout || refuse "$key is not a private key"
 	[ -s "$pass" ] || refuse "$pass is empty"
 
@@ -61,6 +69,14 @@ main() {
 	trap "rm -rf '$work'" EXIT
 	trap 'exit 130' INT
 	trap 'exit 143' TERM
+
+	# What an appliance would refuse is refused here, before the package has left the house.
+	"$program" package check "$content" >"$work/judged" || refuse "$(judged "$work/judged")"
+	read -r version _ <"$work/judged"
+	IFS= read -r first <"$content/update.sh" || :
+	case "$first" in
+	'#!/bin/sh' | '#!/bin/sh '*) sh -n "$content/update.sh" || refuse "update.sh is not a shell script" ;;
+	esac
 
 	# Readable by everybody inside, whatever the umask of whoever builds.
 	(umask 022 && tar --owner=0 --group=0 --numeric-owner -czf "$work/software_package.tar.gz" -C "$content" .)
@@ -73,7 +89,7 @@ main() {
 	openssl dgst -sha256 -verify "$work/updates.pub" -signature "$work/software_package.tar.gz.sign" \
 		"$work/software_package.tar.gz" >/dev/null
 	mv -f "$work/package.enc" "$out"
-	printf '%s: version %s, %s bytes\n' "$out" "$(head -n 1 "$content/version.txt")" "$(wc -c <"$out")"
+	printf '%s: version %s, %s bytes\n' "$out" "$version" "$(wc -c <"$out" | tr -d ' ')"
 }
 
 main "$@"

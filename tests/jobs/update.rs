@@ -527,50 +527,101 @@ fn an_update_that_was_cut_off_is_rolled_back_at_the_next_boot() {
     });
 }
 
+/// Runs the script with which a vendor builds `vendor/content` into `vendor/x.enc`; what it says on standard error.
+fn build_as_a_vendor(appliance: &Appliance) -> Result<String, String> {
+    let script = super::appliance::repository().join("docs/build-update.sh");
+    let output = Command::new(script)
+        .arg("--key")
+        .arg(vendor_keys().join("updates.pem"))
+        .arg("--pass")
+        .arg(appliance.path("admin/etc/updates.key"))
+        .args(["--out", "x.enc", "--program", env!("CARGO_BIN_EXE_jidoteki-admin-api"), "content"])
+        .current_dir(appliance.path("vendor"))
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
+}
+
 #[test]
 fn the_vendors_script_builds_a_package_that_works() {
     under_each_shell(|appliance| {
         appliance.write("vendor/content/version.txt", "2.0.0\n");
         appliance.write("vendor/content/update.sh", UPDATE);
-        let script = super::appliance::repository().join("docs/build-update.sh");
-        let output = super::appliance::must(
-            Command::new(script)
-                .arg("--key")
-                .arg(vendor_keys().join("updates.pem"))
-                .arg("--pass")
-                .arg(appliance.path("admin/etc/updates.key"))
-                .args(["--out", "software_package-2.0.0.enc", "content"])
-                .current_dir(appliance.path("vendor")),
-        );
-        let said = String::from_utf8(output.stdout).unwrap();
-        assert!(said.starts_with("software_package-2.0.0.enc: version 2.0.0, "), "{said}");
-        appliance
-            .upload("software_package-zzz.enc", fs::read(appliance.path("vendor/software_package-2.0.0.enc")).unwrap());
+        let said = build_as_a_vendor(appliance).unwrap();
+        assert!(said.starts_with("x.enc: version 2.0.0, "), "{said}");
+        appliance.upload("software_package-zzz.enc", fs::read(appliance.path("vendor/x.enc")).unwrap());
         appliance.succeed("update");
         assert_eq!(appliance.read("admin/etc/version.txt"), "2.0.0\n");
     });
 }
 
+/// One judge: what the vendor's script builds is installed, and what it refuses is refused in the same words.
 #[test]
-fn the_vendors_script_refuses_what_an_appliance_would_refuse() {
+fn the_vendors_script_refuses_exactly_what_an_appliance_refuses() {
+    const VERSION: &str = "echo 1.0.1 >version.txt";
+    for (content, refusal) in [
+        (VERSION, None),
+        ("printf '1.0.1\\r\\n' >version.txt; mkdir Gr\u{f6}\u{df}e", None),
+        ("echo 0.1 >version.txt; echo allow-downgrade=yes >update.conf", None),
+        (":", Some(("E1001", "Software update package has no version"))),
+        ("echo 1 0 >version.txt", Some(("E1001", "Software update package has no version"))),
+        (
+            "echo 1.0.1 >version.txt; printf '#!/bin/sh\\r\\necho hello\\r\\n' >update.sh",
+            Some(("E1002", "update.sh has the line ends of Windows (CRLF): save it with LF")),
+        ),
+        ("echo 1.0.1 >version.txt; rm update.sh", Some(("E1002", "No update script in the package"))),
+        (
+            "echo 1.0.1 >version.txt; echo time-limit=1h >update.conf",
+            Some(("E1002", "The time limit of the package is not a number of seconds")),
+        ),
+    ] {
+        let appliance = appliance_at_1_0_0(Shell::Dash);
+        appliance.write("vendor/content/update.sh", UPDATE);
+        sh(&appliance.path("vendor/content"), content);
+        let built = build_as_a_vendor(&appliance);
+        match refusal {
+            None => drop(built.unwrap_or_else(|said| panic!("{content}: {said}"))),
+            Some((code, reason)) => {
+                let said = format!("build-update.sh: an appliance would refuse this package: {reason} ({code})\n");
+                assert_eq!(built, Err(said), "{content}");
+                assert!(!appliance.exists("vendor/x.enc"));
+            }
+        }
+        // The same files by the steps of docs/OPERATIONS.md, without the script.
+        sh(
+            &appliance.path("vendor"),
+            &format!(
+                "umask 022; tar -czf software_package.tar.gz -C content .
+                 openssl dgst -sha256 -sign {}/updates.pem -out software_package.tar.gz.sign software_package.tar.gz
+                 tar -cf package.tar software_package.tar.gz software_package.tar.gz.sign
+                 openssl enc -aes-256-cbc -md sha256 -pbkdf2 -pass file:../admin/etc/updates.key -in package.tar \
+                     -out ../admin/home/sftp/uploads/software_package-zzz.enc",
+                vendor_keys().display()
+            ),
+        );
+        match refusal {
+            None => drop(appliance.succeed("update")),
+            Some((_, reason)) => appliance.refuse("update", reason),
+        }
+    }
+}
+
+#[test]
+fn the_vendors_script_says_what_it_needs() {
     let appliance = Appliance::new(Shell::Dash);
     appliance.write("vendor/content/update.sh", UPDATE);
-    for (version, message) in
-        [(None, "there is no version.txt in content"), (Some("1 0"), "the first line of version.txt is not a version")]
-    {
-        if let Some(version) = version {
-            appliance.write("vendor/content/version.txt", version);
-        }
-        let output = Command::new(super::appliance::repository().join("docs/build-update.sh"))
-            .arg("--key")
-            .arg(vendor_keys().join("updates.pem"))
-            .args(["--pass", "../admin/etc/updates.key", "--out", "x.enc", "content"])
-            .current_dir(appliance.path("vendor"))
-            .output()
-            .unwrap();
-        assert_eq!(String::from_utf8(output.stderr).unwrap(), format!("build-update.sh: {message}\n"));
-        assert!(!appliance.exists("vendor/x.enc"));
-    }
+    let script = super::appliance::repository().join("docs/build-update.sh");
+    let output = Command::new(script)
+        .args(["--key", "k", "--pass", "p", "--out", "x.enc", "--program", "/nowhere/program", "content"])
+        .current_dir(appliance.path("vendor"))
+        .output()
+        .unwrap();
+    assert_eq!(
+        String::from_utf8(output.stderr).unwrap(),
+        "build-update.sh: /nowhere/program is needed, to judge the package as an appliance will: put it into PATH, or name it \
+         with --program\n"
+    );
 }
 
 #[test]
@@ -639,9 +690,28 @@ fn a_package_that_came_by_sftp_is_installed_the_newest_first() {
         appliance.upload("notes of somebody.txt", "kept");
         appliance.succeed("update");
         assert_eq!(appliance.read("admin/etc/version.txt"), "1.0.10\n");
-        let mut left = appliance.files("admin/home/sftp/uploads");
-        left.retain(|name| !name.ends_with(".lock"));
-        assert_eq!(left, ["notes of somebody.txt", "software_package-1.0.9.enc"]);
+        let left = |appliance: &Appliance| {
+            let mut left = appliance.files("admin/home/sftp/uploads");
+            left.retain(|name| !name.ends_with(".lock"));
+            left
+        };
+        assert_eq!(left(appliance), ["notes of somebody.txt", "software_package-1.0.9.enc"]);
+        // Nor is anything swept away that belongs to somebody else than requests do, whatever it is called.
+        appliance.upload("software_package-zzz.enc", "of a request");
+        appliance.upload("backup-archive.tar", "of an SFTP user");
+        if super::appliance::is_root() {
+            sh(&appliance.path("admin/home/sftp/uploads"), "touch .backup.lock; chown 12345 backup-archive.tar");
+        }
+        for _ in 0..2 {
+            // As if a minute went by.
+            sh(&appliance.root, "sed -i 's/^[0-9]*/0/' admin/lib/left.* 2>/dev/null || :");
+            appliance.recover();
+        }
+        let kept: &[&str] = match super::appliance::is_root() {
+            true => &["backup-archive.tar", "notes of somebody.txt", "software_package-1.0.9.enc"],
+            false => &["notes of somebody.txt", "software_package-1.0.9.enc"],
+        };
+        assert_eq!(left(appliance), kept);
     });
 }
 
