@@ -70,16 +70,20 @@ main() {
 	trap 'exit 130' INT
 	trap 'exit 143' TERM
 
-	# What an appliance would refuse is refused here, before the package has left the house.
-	"$program" package check "$content" >"$work/judged" || refuse "$(judged "$work/judged")"
-	read -r version _ <"$work/judged"
-	IFS= read -r first <"$content/update.sh" || :
-	case "$first" in
-	'#!/bin/sh' | '#!/bin/sh '*) sh -n "$content/update.sh" || refuse "update.sh is not a shell script" ;;
-	esac
-
 	# Readable by everybody inside, whatever the umask of whoever builds.
 	(umask 022 && tar --owner=0 --group=0 --numeric-owner -czf "$work/software_package.tar.gz" -C "$content" .)
+
+	# What an appliance would refuse is refused here, before the package has left the house: unpacked as an appliance unpacks it.
+	mkdir "$work/unpacked"
+	gzip -dc "$work/software_package.tar.gz" | "$program" archive unpack "$work/unpacked" >"$work/judged" ||
+		refuse "$(judged "$work/judged")"
+	"$program" package check "$work/unpacked" >"$work/judged" || refuse "$(judged "$work/judged")"
+	read -r version _ <"$work/judged"
+	IFS= read -r first <"$work/unpacked/update.sh" || :
+	case "$first" in
+	'#!/bin/sh' | '#!/bin/sh '*) sh -n "$work/unpacked/update.sh" || refuse "update.sh is not a shell script" ;;
+	esac
+
 	openssl dgst -sha256 -sign "$key" -out "$work/software_package.tar.gz.sign" "$work/software_package.tar.gz"
 	tar -cf "$work/package.tar" -C "$work" software_package.tar.gz software_package.tar.gz.sign
 	openssl enc -aes-256-cbc -md sha256 -pbkdf2 -pass "file:$pass" -in "$work/package.tar" -out "$work/package.enc"
