@@ -14,8 +14,10 @@ use crate::status::{self, Phase};
 use serde_json::value::RawValue;
 
 const PENDING: &str = "pending_settings.txt";
+
 /// The member `pending` of a change that is taken back.
 const NO_TIME_LEFT: &str = ",\"pending\":{\"seconds-left\":0}";
+
 const TOLD: Told = Told {
     job: Job::Settings,
     status: "status_settings.txt",
