@@ -35,8 +35,8 @@ const READING_PATIENCE: Duration = Duration::from_millis(1500);
 
 /// How long an answer waits for a job that is not expected to take long.
 const WAITING: Duration = Duration::from_secs(300);
-/// The same for one that collects logs; the web servers give up after an hour.
-const COLLECTING: Duration = Duration::from_secs(3000);
+/// The same for one that restores a backup or collects logs; the web servers give up after an hour.
+const LONG_WAITING: Duration = Duration::from_secs(3000);
 /// How long an answer waits for the vendor's license script.
 const LICENSE_PATIENCE: Duration = Duration::from_secs(20);
 /// Bytes that a program may print into an answer.
@@ -140,7 +140,7 @@ impl Lock {
     /// could end it.
     pub fn wait(&self, appliance: &Appliance, argument: Option<&'static str>) -> Result<Vec<u8>, JobError> {
         let job = self.job;
-        let limit = if matches!(job, Job::Logs | Job::Debug) { COLLECTING } else { WAITING };
+        let limit = if matches!(job, Job::Backup | Job::Logs | Job::Debug) { LONG_WAITING } else { WAITING };
         let output = match run(self.command(appliance, argument)?, limit) {
             Ok(output) => output,
             Err(RunError::NotStarted(error)) => return Err(JobError::NotStarted(job, error)),
