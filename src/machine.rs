@@ -78,6 +78,13 @@ impl Machine {
         Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
     }
 
+    /// The name of a group.
+    pub fn group(&self, number: u32) -> Option<String> {
+        let text = self.text("/etc/group");
+        let mut lines = text.lines().map(|line| line.split(':').collect::<Vec<_>>());
+        lines.find(|fields| fields.get(2) == Some(&number.to_string().as_str())).map(|fields| fields[0].to_owned())
+    }
+
     /// Runs a program that only looks; `None` where there is none of that name.
     pub fn ask(&self, program: &str, arguments: &[&str]) -> Option<Said> {
         let output = Command::new(self.program(program)?)

@@ -85,7 +85,9 @@ impl Findings {
             );
         }
         let rights = machine.ask("sudo", &["-n", "-l", "-U", USER]).map(|said| said.text).unwrap_or_default();
-        let bin = appliance.admin().join("bin/jobs");
+        // Jobs of the ancestor that were kept are started from beside ours.
+        let is_kept = appliance.wrapper().ends_with("start.sh");
+        let bin = appliance.admin().join(if is_kept { "bin/kept" } else { "bin/jobs" });
         // Long lists are broken into lines.
         let rights: String = rights.split_whitespace().collect::<Vec<_>>().join(" ");
         let is_missing = |job: &&&str| !rights.contains(&format!("{} ", bin.join(job).display()));

@@ -8,6 +8,7 @@ mod jobs;
 mod logs;
 mod machine;
 mod servers;
+mod takeover;
 #[cfg(test)]
 mod tests;
 
@@ -54,6 +55,8 @@ pub fn findings(appliance: &Appliance, machine: &Machine) -> Vec<Finding> {
     // What install.sh has not made is somebody else's, who may do it in another way.
     if machine.file("/etc/jidoteki-admin-api").is_dir() {
         findings.permissions(appliance, machine);
+        findings.readable(appliance, machine);
+        findings.takeover(appliance, machine);
         findings.sudo(appliance, machine);
         findings.web_server(appliance, machine);
         findings.unit(machine);

@@ -563,7 +563,7 @@ fn every_path_has_its_mode_and_its_owner() {
     // Somebody else is the API's user now.
     installation.write("etc/passwd", &format!("{USER}:x:4242:4242::/:\n"), 0o644);
     let problems = installation.problems();
-    assert_eq!(problems.len(), 9, "{problems:?}");
+    assert_eq!(problems.len(), 10, "{problems:?}");
     assert!(
         problems.contains(
             &"/admin/state has mode 700 and belongs to US, not mode 700 and jidoteki-admin-api:jidoteki-admin-api"
@@ -571,6 +571,56 @@ fn every_path_has_its_mode_and_its_owner() {
         ),
         "{problems:?}"
     );
+}
+
+#[test]
+fn what_the_ancestor_has_left_is_named() {
+    let installation = Installation::new("takeover");
+    // Its owners and modes are no finding, once it was taken over.
+    installation.write("etc/jidoteki-admin-api/takeover", "group admin 997\nuser admin\njobs ours\n", 0o644);
+    installation.mode("admin/etc", 0o1775);
+    installation.mode("admin/lib", 0o755);
+    installation.mode("admin/etc/updates.key", 0o640);
+    assert_eq!(installation.problems(), Vec::<String>::new());
+    installation.write("admin/etc/backup.txt", "# ours\n/data/a\napp\n", 0o644);
+    assert_eq!(installation.problems(), ["/admin/etc/backup.txt is in the old form: app is looked for below /data"]);
+    installation.write("admin/etc/backup.txt", "/data/a\n", 0o644);
+    // With its jobs, a certificate of theirs that is not in force.
+    installation.write("etc/jidoteki-admin-api/takeover", "jobs keep\n", 0o644);
+    fs::create_dir_all(installation.root.join("usr/pki/tls")).unwrap();
+    let old = installation.root.join("usr/pki/tls/enterprise.pem");
+    fs::copy(installation.root.join("usr/tls/current/appliance.pem"), &old).unwrap();
+    assert_eq!(installation.problems(), Vec::<String>::new());
+    let other = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=x"])
+        .args(["-keyout", "/dev/null", "-out"])
+        .arg(&old)
+        .output()
+        .unwrap();
+    assert!(other.status.success());
+    assert_eq!(
+        installation.problems(),
+        ["the certificate in /usr/pki/tls/enterprise.pem is not the one that is served"]
+    );
+    fs::remove_file(old).unwrap();
+    // Kept jobs are started from their own folder, which the rules of sudo must name.
+    installation.write("admin/bin/start.sh", "#!/bin/sh\n", 0o755);
+    let problems = installation.problems();
+    assert!(problems[0].starts_with("sudo does not let jidoteki-admin-api run token, update,"), "{problems:?}");
+    installation.remove("admin/bin/start.sh");
+    // Neither owner nor group: what others may not, we may not.
+    installation.write("etc/passwd", &format!("{USER}:x:4242:4242::/:\n"), 0o644);
+    installation.write("admin/etc/network.json", "{}", 0o640);
+    installation.write("admin/etc/version.txt", "1\n", 0o644);
+    installation.mode("admin/bin/wrapper.sh", 0o750);
+    let problems = installation.problems();
+    for wanted in [
+        "jidoteki-admin-api cannot read /admin/etc/network.json, so the API does not know it",
+        "jidoteki-admin-api cannot start /admin/bin/wrapper.sh, so no job runs where systemd does not",
+    ] {
+        assert!(problems.iter().any(|problem| problem == wanted), "{problems:?}");
+    }
+    assert!(!problems.iter().any(|problem| problem.contains("cannot read /admin/etc/version.txt")), "{problems:?}");
 }
 
 #[test]
