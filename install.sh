@@ -78,6 +78,8 @@ brings everything up to date and keeps the API token, settings and certificates.
   --no-ipv6                listen on IPv4 only (so it is anyway where the kernel has no IPv6)
   --jobs keep|ours         on a machine that runs the ancestor (docs/MIGRATION.md): its own jobs stay and are what
                            runs (keep, also without this option), or ours take their place (ours)
+  --dashboard ours|keep|DIR  serve our dashboard, or the pages of the ancestor's (keep) or of a vendor's folder,
+                           with a policy that lets code in the pages run; the choice is remembered
   --uninstall              stop and remove everything but the data: $ADMIN,
                            $ETC, logs, and Debian's packages stay. A machine that was
                            taken over from the ancestor is given back to it
@@ -140,6 +142,7 @@ parse() {
 	TLS_PROFILE=
 	GIVEN_BINARY=
 	GIVEN_JOBS=
+	GIVEN_DASHBOARD=
 	TARGET=
 	HOW=
 	CLI=yes
@@ -185,6 +188,12 @@ parse() {
 			shift
 			;;
 		--jobs=*) GIVEN_JOBS=${1#*=} ;;
+		--dashboard)
+			[ $# -ge 2 ] || fail "--dashboard needs a word: ours, keep, or a folder"
+			GIVEN_DASHBOARD=$2
+			shift
+			;;
+		--dashboard=*) GIVEN_DASHBOARD=${1#*=} ;;
 		--no-cli) CLI=no ;;
 		--no-ipv6) IPV6=no ;;
 		--no-start) START=no ;;
@@ -738,8 +747,9 @@ render() { # render TEMPLATE
 		fail "could not fill in nginx/$1"
 }
 
-put_rendered() { # put_rendered MODE TEMPLATE TO
-	render "$2" >"$WORK/rendered"
+put_rendered() { # put_rendered MODE TEMPLATE TO [FILTER]
+	render "$2" >"$WORK/unfiltered"
+	"${4:-cat}" <"$WORK/unfiltered" >"$WORK/rendered"
 	put "$1" "$WORK/rendered" "$3"
 }
 
@@ -766,9 +776,7 @@ put_files() {
 	for file in self-signed.sh lighttpd-error.sh; do
 		put 755 "$SOURCE/nginx/$file" "$LIB/$file"
 	done
-	for file in $(cd "$SOURCE/nginx/html" && find . -type f | sed 's|^\./||' | sort); do
-		put 644 "$SOURCE/nginx/html/$file" "$HTML/$file"
-	done
+	put_dashboard
 
 	put_rendered 644 tmpfiles.conf "/usr/lib/tmpfiles.d/$USER_NAME.conf"
 	put_rendered 644 logrotate "/etc/logrotate.d/$USER_NAME"
@@ -794,8 +802,9 @@ put_sudoers() {
 put_web_server() {
 	local file
 	# Written for both: switching is a matter of which one is started.
-	put_rendered 644 lighttpd.conf "$CONF/lighttpd.conf"
-	for file in nginx nginx-fastcgi nginx-headers nginx-error; do
+	put_rendered 644 lighttpd.conf "$CONF/lighttpd.conf" policy
+	put_rendered 644 nginx.conf "$CONF/nginx.conf" policy
+	for file in nginx-fastcgi nginx-headers nginx-error; do
 		put_rendered 644 "$file.conf" "$CONF/$file.conf"
 	done
 	# A link is read in one call, and leads nowhere: its text is what counts (src/request.rs).
@@ -838,6 +847,7 @@ put_data() {
 		printf '{"options":["local"]}\n' >"$ROOT$ETC/storage-options.json"
 		own 644 0:0 "$ROOT$ETC/storage-options.json"
 	fi
+	read_old_packages
 	# The program appends, but may not make a file in this directory: who can make one can replace one.
 	for file in log/jidoteki-audit.log audit/jidoteki-audit.jsonl; do
 		remember "$ADMIN/$file"
@@ -958,6 +968,7 @@ install_machine() {
 		enable_in_image
 		return 0
 	fi
+	serve_old_certificate
 	"$LIB/self-signed.sh" "$TLS"
 	finish_record
 	start_everything

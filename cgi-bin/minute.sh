@@ -10,6 +10,8 @@ bin=$(cd "${0%/*}" && pwd -P)
 status=0
 "$bin/recover.sh" || status=$?
 "$bin/jobs/health" || status=$?
+# What the ancestor's jobs, or the image's own, have put where the ancestor served it from.
+"$bin/jobs/old-certificate" || status=$?
 # The history of the health values, where the image keeps one.
 [ ! -x "$bin/jobs/monitor" ] || "$bin/jobs/monitor" sample || status=$?
 # How far the audit log has come, where the program's user cannot change it.

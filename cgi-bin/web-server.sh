@@ -73,7 +73,8 @@ lighttpd:reload)
 	pid=$(cat "$pid_file")
 	kill -INT "$pid"
 	rounds=0
-	while kill -0 "$pid" 2>/dev/null; do
+	# One that has ended and whose parent never asks for it has no "exe" any more.
+	while [ -e "/proc/$pid/exe" ]; do
 		rounds=$((rounds + 1))
 		if [ "$rounds" -eq 50 ]; then
 			kill -TERM "$pid"

@@ -201,6 +201,92 @@ put_old_init() {
 	[ ! -e "$ROOT$OLD_INIT" ] || put_rendered 755 init.sh "$OLD_INIT"
 }
 
+# The customer's certificate goes on being served.
+serve_old_certificate() {
+	[ "$TAKES_OVER" = yes ] && [ -s "$ETC/pki/tls/enterprise.pem" ] || return 0
+	if "$ADMIN/bin/jobs/old-certificate" </dev/null >/dev/null 2>&1; then
+		[ "$FIRST_TIME" = no ] || say "The certificate in $ETC/pki/tls/enterprise.pem is served"
+	else
+		note "the certificate in $ETC/pki/tls/enterprise.pem cannot be served: see $ADMIN/log/update_certs.log"
+	fi
+}
+
+# Packages of the ancestor's days are encrypted with a key that was derived as it was done then.
+CIPHERS='"update-ciphers":"legacy"'
+read_old_packages() {
+	local file="$ETC/jidoteki-admin-api.json"
+	[ "$TAKES_OVER" = yes ] && [ "$FIRST_TIME" = yes ] || return 0
+	! grep -q '"update-ciphers"' "$ROOT$file" || return 0
+	case $(tr -d ' \t\r\n' <"$ROOT$file") in
+	'{}') printf '{%s}\n' "$CIPHERS" >"$ROOT$file.new" ;;
+	'{'*) awk -v key="$CIPHERS," '!done && sub(/{/, "{" key) { done = 1 } { print }' "$ROOT$file" >"$ROOT$file.new" ;;
+	*) return 0 ;;
+	esac
+	own "$(stat -c %a "$ROOT$file")" "$(stat -c %u:%g "$ROOT$file")" "$ROOT$file.new"
+	mv -f "$ROOT$file.new" "$ROOT$file"
+	note "$file says $CIPHERS: update packages of the ancestor's days (md5, or sha256 without pbkdf2) are read; the signature decides as always"
+}
+
+# --- the dashboard ---
+
+# Where a folder of pages that are not ours is noted.
+DASHBOARD=$CONF/dashboard
+# What the ancestor's server allowed: code in the pages runs. Still no page of others can frame or replace them.
+OLD_POLICY="default-src 'self' https: data: blob: 'unsafe-inline' 'unsafe-eval'; object-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'self'"
+
+# Leaves the folder in PAGES; empty for ours.
+choose_dashboard() {
+	local folder
+	PAGES=
+	case ${GIVEN_DASHBOARD:-recorded} in
+	ours) ;;
+	recorded)
+		[ ! -r "$ROOT$DASHBOARD" ] || PAGES=$(head -n 1 "$ROOT$DASHBOARD")
+		;;
+	keep)
+		for folder in /opt/jidoteki/api /opt/jidoteki/admin-api /opt/jidoteki/jidoteki-admin-api; do
+			[ -n "$PAGES" ] || [ ! -f "$ROOT$folder/index.html" ] || PAGES=$folder
+		done
+		[ -n "$PAGES" ] || fail "the ancestor's dashboard was not found: name its folder, as in --dashboard /opt/jidoteki/api"
+		;;
+	/*) PAGES=$GIVEN_DASHBOARD ;;
+	*) fail "unknown dashboard: $GIVEN_DASHBOARD. It can be ours, keep, or the absolute path of a folder" ;;
+	esac
+	[ -z "$PAGES" ] || [ -f "$ROOT$PAGES/index.html" ] || fail "there is no dashboard in $PAGES: index.html is missing"
+}
+
+# Only files of kinds that a page consists of: the ancestor's folder has its program and its key as well.
+put_dashboard() {
+	local from="$SOURCE/nginx/html" file
+	choose_dashboard
+	if [ -z "$PAGES" ]; then
+		rm -f "$ROOT$DASHBOARD"
+	else
+		from=$ROOT$PAGES
+		printf '%s\n' "$PAGES" >"$ROOT$DASHBOARD"
+		say "The dashboard is that of $PAGES"
+	fi
+	(cd "$from" && find . -type f ! -path '*/.*/*' | sed 's|^\./||' | LC_ALL=C sort) >"$WORK/pages"
+	while IFS= read -r file; do
+		case $file in
+		*.html | *.css | *.js | *.json | *.map | *.txt | *.svg | *.png | *.gif | *.jpg | *.jpeg | *.ico | *.woff | *.woff2 | *.ttf | *.eot)
+			put 644 "$from/$file" "$HTML/$file"
+			;;
+		esac
+	done <"$WORK/pages"
+}
+
+# A filter for the configuration of a server: the policy of the dashboard.
+policy() {
+	if [ -z "$PAGES" ]; then
+		cat
+	else
+		sed "/script-src/s|\"default-src [^\"]*\"|\"$OLD_POLICY\"|"
+	fi
+}
+
+# --- the ancestor's server ---
+
 # The ancestor must leave the port. Its own script knows how; its stunnel may outlive that.
 stop_ancestor() {
 	local script pid
@@ -231,6 +317,9 @@ give_back() {
 		done <"$CONF/files"
 	fi
 	[ -r "$TAKEOVER" ] || return 0
+	if grep -q "$CIPHERS" "$ETC/jidoteki-admin-api.json" 2>/dev/null; then
+		sed -i "s/$CIPHERS,\{0,1\}//" "$ETC/jidoteki-admin-api.json"
+	fi
 	# Data that our user has made belongs to the ancestor's from now on.
 	find "$ADMIN" "$ETC" -xdev -user "$USER_NAME" -exec chown -h "$(fact user 2 | sed 's/^-$/root/')" {} + 2>/dev/null || :
 	while read -r mode owner path; do

@@ -99,6 +99,11 @@ finish() {
 		(printf 'Reason: %s\n' "$FAILED_TEXT" >&8) 2>/dev/null
 	fi
 	[ -z "$WORK" ] || rm -rf "$WORK" "$STATE/${WORK##*/}.owner"
+	case "$status $JOB" in
+	'0 token' | '0 update' | '0 settings' | '0 certs' | '0 license' | '0 storage' | '0 backup')
+		save_system || say "The system could not be saved: the change is lost with the next boot"
+		;;
+	esac
 	write_end
 	exit "$status"
 }
@@ -328,6 +333,19 @@ hook() {
 # ask COMMAND...: a command of the executable, which judges what scripts should not.
 ask() {
 	JIDO_ADMIN_PATH="$ADMIN" JIDO_ETC_PATH="$ETC" jidoteki-admin-api "$@"
+}
+
+# save_system: where the system lives in memory, a change is there after the next boot only if it is saved. The tool of
+# the image does, if there is one, as it did for the ancestor after every change.
+save_system() {
+	local device
+
+	if command -v symlinktool.sh >/dev/null; then
+		device=$(sed 's|/||' /etc/sysconfig/backup_device) || return 1
+		bounded 600 symlinktool.sh -c "$device" && bounded 600 symlinktool.sh -r "$device"
+	elif command -v filetool.sh >/dev/null; then
+		bounded 600 filetool.sh -b -s
+	fi
 }
 
 # detach COMMAND...: outlives the job, the web server and whoever else; in a unit of its own where

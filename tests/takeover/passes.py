@@ -51,16 +51,26 @@ def one_pass(report, machine, server, jobs):
     report.need("./install.sh takes the appliance over", done.returncode == 0, done.stdout)
     report.check("... and says so", "runs the ancestor" in done.stdout, done.stdout)
     taken_over(report, machine, client, jobs, wrapper, before)
+    report.check("the customer's certificate is served", "CustomerCA" in served(machine), served(machine))
     changes(report, machine, client)
-    again = install(machine, server, None)
+    certificates(report, machine, client)
+    others(report, machine, client, jobs)
+    page = machine.attempt("curl -sSik https://localhost:8443/").stdout
+    report.check("the dashboard is ours, and strict", "unsafe-inline" not in page and "The old dashboard" not in page, page[:600])
+    again = install(machine, server, None, "--dashboard keep")
     report.check("./install.sh again succeeds", again.returncode == 0, again.stdout)
     reads(report, client, "after ./install.sh again")
+    page = machine.attempt("curl -sSik https://localhost:8443/").stdout
+    report.check("--dashboard keep serves the old one, whose code may run", "'unsafe-inline'" in page and "The old dashboard" in page,
+                 page[:600])
+    got = machine.sh("for f in docs/ui.js run.l enterprise.pem; do curl -sk -o /dev/null -w '%{http_code} ' https://localhost:8443/$f; done")
+    report.same("... and nothing else of its folder", got, "200 404 404 ")
     report.same("a vendor's own file keeps its mode", machine.sh(f"stat -c '%a %u:%g' {ADMIN}/etc/vendor.secret"), "600 0:0\n")
     given_back(report, machine, before, wrapper)
 
 
-def install(machine, server, jobs):
-    words = f"--jobs {jobs}" if jobs else ""
+def install(machine, server, jobs, words=""):
+    words += f" --jobs {jobs}" if jobs else ""
     return machine.attempt(f"cd {machine.source} && ./install.sh --server {server} --binary ./jidoteki-admin-api {words} 2>&1",
                            seconds=300)
 
@@ -123,6 +133,58 @@ def changes(report, machine, client):
         status, body = client.get("/version")
         report.need("... the new token lets in", status == 200, lambda: f"{status} {body}{machine.sh(LISTING)}")
         report.same("... and the one before does not", client.ask("/version", token=refused)[0], 403)
+
+
+def served(machine):
+    """Issuer and serial number of the certificate that a client sees."""
+    return machine.attempt("openssl s_client -connect 127.0.0.1:8443 </dev/null 2>/dev/null | openssl x509 -noout -issuer -serial").stdout
+
+
+def certificates(report, machine, client):
+    before = served(machine)
+    status, body = client.job("certs", "/certs", f"public=@{OURS}/next.crt", f"private=@{OURS}/next.key", f"ca=@{OURS}/ca.pem")
+    report.check("POST /certs", status == 202, f"{status} {body}")
+    wanted = machine.sh(f"openssl x509 -in {OURS}/next.crt -noout -serial")
+    report.check("... is what clients see", poll(lambda: wanted in served(machine), 30), lambda: before + served(machine) + log(machine, "certs"))
+    # By the vendor's own program, behind our back.
+    machine.sh(f"cat {OURS}/third.key {OURS}/third.crt {OURS}/ca.pem >/tmp/pem && cat /tmp/pem >{ETC}/pki/tls/enterprise.pem && {ADMIN}/bin/minute.sh || true")
+    wanted = machine.sh(f"openssl x509 -in {OURS}/third.crt -noout -serial")
+    report.check("a certificate that a program of the vendor's puts where the ancestor's lay is served within a minute",
+                 poll(lambda: wanted in served(machine), 30), lambda: served(machine) + log(machine, "certs"))
+
+
+def log(machine, name):
+    return machine.attempt(f"tail -n 20 {ADMIN}/log/update_{name}.log").stdout
+
+
+def others(report, machine, client, jobs):
+    status, body = client.job("license", "/license", f"license=@{ADMIN}/etc/license.asc")
+    report.check("POST /license", status in (200, 202), lambda: f"{status} {body}{log(machine, 'license')}")
+    report.check("... and it can be read", "enterprise" in client.get("/license")[1])
+    status, body = client.ask("/logs")
+    report.check("GET /logs", status == 200, lambda: f"{status} {body[:300]}{log(machine, 'logs')}")
+    status, body = client.ask("/debug")
+    report.check("GET /debug", status == 200, lambda: f"{status} {body[:300]}{log(machine, 'debug')}")
+    left = f"{UPLOADS}/api.token"
+    machine.sh(f"setpriv --reuid=sftpadmin --regid=admin --clear-groups cp /etc/hostname {left}; touch {ADMIN}/lib/x; "
+               f"printf '0 %s\\n' \"$(stat -c '%i %Z' {left})\" >{ADMIN}/lib/left.api.token; {ADMIN}/bin/jobs/sweep; test -e {left} && rm {left} {ADMIN}/lib/x")
+    report.check("what SFTP has put into uploads is not swept away", True)
+    saved = machine.attempt("grep -c -e '-b -s' /var/log/vendor-filetool.log").stdout.strip()
+    if jobs == "ours":
+        report.check("filetool.sh was told of every change", saved.isdigit() and int(saved) >= 5, saved)
+        return
+    status, body = client.job("backup", "/backup", "action=START")
+    report.check("POST /backup START", status == 202, f"{status} {body}")
+    report.check("... succeeds with the old list", poll(lambda: '"success"' in client.get("/backup")[1], 30),
+                 lambda: client.get("/backup")[1] + log(machine, "backup"))
+    machine.sh("echo lost >/data/app/file")
+    client.job("backup", "/backup/restore", f"archive=@{OURS}/backup.tar")
+    report.check("a backup of the ancestor's is restored", poll(lambda: "precious" in machine.sh("cat /data/app/file"), 30),
+                 lambda: log(machine, "backup"))
+    status, body = client.job("update", "/update", f"update=@{OURS}/md5.enc")
+    report.check("POST /update with a package of the ancestor's days", status == 202, f"{status} {body}")
+    report.check("... is installed", poll(lambda: "1.0.1" in client.get("/version")[1], 60),
+                 lambda: client.get("/update")[1] + log(machine, "update"))
 
 
 def given_back(report, machine, before, wrapper):
