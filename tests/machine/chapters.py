@@ -7,6 +7,7 @@ import interruptions
 import lost
 import plain
 import session
+import takeover
 import whole
 from machine import RELEASES, Disk
 from report import Report
@@ -29,6 +30,7 @@ ALL = [
     ("ifupdown", "Network changes with ifupdown", lost.ifupdown),
     ("certs", "Certificates that nobody confirms", lost.certs),
     ("uninstall", "install.sh --uninstall leaves the data", whole.uninstall),
+    ("takeover", "An appliance of the ancestor is taken over and given back", takeover.takeover),
     ("plain", "A machine without systemd, from an image filled by DESTDIR", plain.plain),
 ]
 NAMES = [name for name, _, _ in ALL]
@@ -36,7 +38,7 @@ NAMES = [name for name, _, _ in ALL]
 # what meets its servers and its systemd. lighttpd goes on with the machine that nginx leaves.
 LANES = [("bookworm", ["nginx", "lighttpd", "servers", "reboot", "confined", "attacks", "uninstall"]),
          ("bookworm", ["cuts", "session-nginx", "session-lighttpd"]),
-         ("bookworm", ["networkd", "ifupdown", "disk", "certs", "plain"]),
+         ("bookworm", ["networkd", "ifupdown", "disk", "certs", "takeover", "plain"]),
          ("trixie", ["session-nginx", "session-lighttpd", "nginx", "lighttpd", "uninstall"])]
 assert sorted(name for release, names in LANES if release == "bookworm" for name in names) == sorted(NAMES)
 assert {release for release, _ in LANES} == set(RELEASES)

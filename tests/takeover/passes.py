@@ -77,7 +77,7 @@ def install(machine, server, jobs, words=""):
 
 READS = {"/version": '"1.0.', "/changelog": "First", "/settings": "192.168.1.", "/license": "enterprise", "/storage": "local",
          "/certs": "success", "/update": "success", "/update/log": "Update successful", "/build": "1500000000",
-         "/endpoints": "settings", "/services": '{"openssh":"running"}'}
+         "/endpoints": "settings", "/services": '{"openssh":'}
 
 
 def reads(report, client, when):
