@@ -848,6 +848,7 @@ put_data() {
 		own 644 0:0 "$ROOT$ETC/storage-options.json"
 	fi
 	read_old_packages
+	take_from_old_group
 	# The program appends, but may not make a file in this directory: who can make one can replace one.
 	for file in log/jidoteki-audit.log audit/jidoteki-audit.jsonl; do
 		remember "$ADMIN/$file"

@@ -131,9 +131,21 @@ is_of_ancestor() { # is_of_ancestor PATH
 	[ "${TAKES_OVER:-no}" = yes ] && [ -d "$ROOT$1" ] || return 1
 	case $1 in
 	"$ADMIN"/state | "$ADMIN"/audit) return 1 ;;
-	"$ADMIN" | "$ADMIN"/* | "$ETC") return 0 ;;
+	"$ADMIN" | "$ADMIN"/* | "$ETC")
+		# Version 2.0.0 gave them to a group of its own.
+		[ "$(stat -c %g "$ROOT$1")" != "$(number_of group "$USER_NAME")" ]
+		return
+		;;
 	esac
 	return 1
+}
+
+# What version 2.0.0, which did not know the ancestor, gave to a group of its own.
+take_from_old_group() {
+	local gid
+	gid=$(number_of group "$USER_NAME")
+	[ "$TAKES_OVER" = yes ] && [ -n "$gid" ] || return 0
+	find "$ROOT$ADMIN" "$ROOT$LOG" -xdev -group "$gid" ! -type l -exec chgrp -h "$API_GID" {} +
 }
 
 # Puts what is in the place of a file of ours aside, once.
