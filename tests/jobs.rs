@@ -11,6 +11,7 @@ mod network;
 mod settings;
 mod storage;
 mod support;
+mod takeover;
 mod token;
 mod trees;
 mod update;

@@ -1,0 +1,117 @@
+//! Jobs in the folders of an appliance that was taken over: its group can make files there.
+
+use super::appliance::{Appliance, is_root, sh, under_each_shell};
+use std::os::unix::fs::{MetadataExt, symlink};
+
+/// The group of the ancestor's files, by its number: no account is needed.
+const GROUP: u32 = 997;
+
+/// Owners and modes as the ancestor made them; needs root.
+fn take_over(appliance: &Appliance) {
+    sh(
+        &appliance.root,
+        "chgrp 997 admin/etc admin/log admin/home/sftp/uploads; chmod 1775 admin/etc admin/log; chmod 770 admin/home/sftp/uploads
+         chmod 755 admin/lib",
+    );
+}
+
+fn group(appliance: &Appliance, name: &str) -> u32 {
+    appliance.path(name).symlink_metadata().unwrap().gid()
+}
+
+#[test]
+fn what_is_put_in_force_belongs_to_the_group_of_the_folder() {
+    if !is_root() {
+        return;
+    }
+    under_each_shell(|appliance| {
+        take_over(appliance);
+        appliance.write("admin/etc/api.token", "old\n");
+        appliance.upload("api.token", "new\n");
+        appliance.succeed("token");
+        assert_eq!(appliance.read("admin/etc/api.token"), "new\n");
+        for (name, mode) in [("admin/etc/api.token", 0o660), ("admin/log/update_token.log", 0o640)] {
+            assert_eq!((group(appliance, name), appliance.mode(name)), (GROUP, mode), "{name}");
+        }
+        // Whoever could read a file by its group can read the next one, and nobody else.
+        sh(
+            &appliance.root,
+            "echo 'type=\"local\"' >etc/storage.conf; chgrp 997 etc/storage.conf; chmod 640 etc/storage.conf",
+        );
+        appliance.upload("storage.json", "{\"storage\":{\"type\":\"local\"}}");
+        appliance.upload("storage.conf", "type=\"local\"\n");
+        appliance.hook("admin/bin/storage.sh", "umask >>record; echo \"$HOME $USER $LOGNAME\" >>record");
+        appliance.succeed("storage");
+        assert_eq!((group(appliance, "etc/storage.conf"), appliance.mode("etc/storage.conf")), (GROUP, 0o640));
+        assert!(appliance.record().contains("0022\n/root root root\n"), "{}", appliance.record());
+        sh(&appliance.root, "chgrp 0 etc/storage.conf; chmod 600 etc/storage.conf");
+        appliance.upload("storage.json", "{\"storage\":{\"type\":\"local\"}}");
+        appliance.upload("storage.conf", "type=\"local\"\n");
+        appliance.succeed("storage");
+        assert_eq!((group(appliance, "etc/storage.conf"), appliance.mode("etc/storage.conf")), (0, 0o600));
+        assert!(
+            !appliance.files("admin/etc").iter().any(|name| name.starts_with('.')),
+            "{:?}",
+            appliance.files("admin/etc")
+        );
+    });
+}
+
+#[test]
+fn what_the_group_has_planted_neither_misleads_a_job_nor_stops_it() {
+    if !is_root() {
+        return;
+    }
+    under_each_shell(|appliance| {
+        take_over(appliance);
+        appliance.write("victim", "untouched\n");
+        for log in ["admin/log/update_token.log", "admin/log/update_license.log"] {
+            symlink(appliance.path("victim"), appliance.path(log)).unwrap();
+        }
+        std::fs::hard_link(appliance.path("victim"), appliance.path("admin/log/update_storage.log")).unwrap();
+        // The name beside a file that is being replaced, as something that cannot be removed as a file.
+        appliance.write("admin/etc/api.token.new/in/the/way", "x");
+        appliance.upload("api.token", "new\n");
+        appliance.succeed("token");
+        assert_eq!(appliance.read("admin/etc/api.token"), "new\n");
+        assert!(appliance.read("admin/log/update_token.log").contains("API token changed"));
+        appliance.run("license");
+        appliance.run("storage");
+        assert_eq!(appliance.read("victim"), "untouched\n");
+    });
+}
+
+#[test]
+fn what_people_put_into_uploads_waits_for_them() {
+    if !is_root() {
+        return;
+    }
+    under_each_shell(|appliance| {
+        sh(&appliance.root, "mkdir admin/state && chown 4242 admin/state");
+        for (name, owner) in [("api.token", 998), ("license.asc", 4242)] {
+            appliance.upload(name, "x\n");
+            sh(&appliance.root, &format!("chown {owner} admin/home/sftp/uploads/{name}"));
+            let mark = sh(&appliance.root, &format!("stat -c '%i %Z' admin/home/sftp/uploads/{name}"));
+            appliance.write(&format!("admin/lib/left.{name}"), format!("99999999999 {mark}"));
+        }
+        appliance.recover();
+        assert_eq!(appliance.files("admin/home/sftp/uploads"), ["api.token"], "the request's goes, the person's stays");
+    });
+}
+
+#[test]
+fn a_change_is_saved_where_the_system_lives_in_memory() {
+    under_each_shell(|appliance| {
+        appliance.upload("api.token", "new\n");
+        appliance.succeed("token");
+        assert!(!appliance.record().contains("filetool"));
+        appliance.hook("fakes/filetool.sh", "echo \"filetool.sh $*\" >>\"${0%/*}/../record\"");
+        appliance.upload("api.token", "newer\n");
+        appliance.succeed("token");
+        assert!(appliance.record().contains("filetool.sh -b -s\n"), "{}", appliance.record());
+        // What has failed has changed nothing.
+        let before = appliance.record();
+        appliance.refuse("token", "Missing token");
+        assert_eq!(appliance.record(), before);
+    });
+}
