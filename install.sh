@@ -932,7 +932,8 @@ finish_record() {
 			fi
 		done <"$ROOT$RECORD"
 	fi
-	cp "$WORK/kept" "$ROOT$CONF/kept"
+	# The ancestor's wrapper.sh was asked for.
+	grep -vxF "${KEPT_WRAPPER:--}" "$WORK/kept" >"$ROOT$CONF/kept" || :
 	own 644 0:0 "$ROOT$CONF/kept"
 	cp "$RECORD_NEW" "$ROOT$RECORD.new"
 	own 644 0:0 "$ROOT$RECORD.new"

@@ -193,7 +193,8 @@ put_wrapper() {
 	case $TAKES_OVER:$JOBS in
 	yes:keep)
 		put_back_jobs
-		printf '%s\n' "$ADMIN/bin/wrapper.sh" >>"$WORK/kept"
+		KEPT_WRAPPER=$ADMIN/bin/wrapper.sh
+		printf '%s\n' "$KEPT_WRAPPER" >>"$WORK/kept"
 		put 755 "$SOURCE/cgi-bin/wrapper.sh" "$ADMIN/bin/start.sh"
 		for job in $WORDS; do
 			put 755 "$SOURCE/nginx/kept-job.sh" "$JOB_DIRECTORY/$job"

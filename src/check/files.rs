@@ -1,6 +1,6 @@
 //! Folders, scripts and secrets of the appliance: whether they are there, and who may change and read them.
 
-use super::takeover::is_taken_over;
+use super::takeover::{is_taken_over, keeps_jobs};
 use super::{AGAIN, Findings, Severity};
 use crate::appliance::{self, Appliance};
 use crate::chain;
@@ -126,8 +126,8 @@ impl Findings {
                     format_args!("chown root {shown} && chmod go-w {shown}"),
                 );
             }
-            // The other two have words and commands in a line.
-            if name != "backup.txt" {
+            // The other two have words and commands in a line, and jobs of the ancestor's that were kept read words.
+            if name != "backup.txt" || keeps_jobs(machine) {
                 continue;
             }
             for (at, line) in text.split(|byte| *byte == b'\n').enumerate() {

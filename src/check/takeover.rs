@@ -2,7 +2,7 @@
 //! were kept, lists and certificates where the ancestor had them (docs/MIGRATION.md).
 
 use super::{Findings, Severity};
-use crate::appliance::{self, Appliance};
+use crate::appliance::Appliance;
 use crate::machine::{Machine, USER};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -27,6 +27,11 @@ const TAKEOVER: &str = "/etc/jidoteki-admin-api/takeover";
 /// Whether this machine was taken over from the ancestor, whose owners and modes others rely on.
 pub(super) fn is_taken_over(machine: &Machine) -> bool {
     machine.file(TAKEOVER).exists()
+}
+
+/// Whether the ancestor's jobs are what runs there: they read their lists in their own way.
+pub(super) fn keeps_jobs(machine: &Machine) -> bool {
+    machine.text(TAKEOVER).lines().any(|line| line == "jobs keep")
 }
 
 impl Findings {
@@ -72,20 +77,8 @@ impl Findings {
         if !is_taken_over(machine) {
             return;
         }
-        if machine.text(TAKEOVER).lines().any(|line| line == "jobs keep") {
-            return self.old_certificate(appliance, machine);
-        }
-        let list = appliance.etc_file("backup.txt");
-        let text = appliance::read(&list).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text).into_owned();
-        let words = text.lines().filter(|line| !line.trim_start().starts_with('#')).flat_map(str::split_whitespace);
-        if let Some(word) = words.into_iter().find(|word| !word.starts_with('/')) {
-            let shown = list.display();
-            self.add(
-                Severity::Warning,
-                format_args!("{shown} is in the old form: {word} is looked for below /data"),
-                format_args!("write one absolute path a line into {shown}: /data/{word}"),
-            );
+        if keeps_jobs(machine) {
+            self.old_certificate(appliance, machine);
         }
     }
 

@@ -582,9 +582,8 @@ fn what_the_ancestor_has_left_is_named() {
     installation.mode("admin/lib", 0o755);
     installation.mode("admin/etc/updates.key", 0o640);
     assert_eq!(installation.problems(), Vec::<String>::new());
-    installation.write("admin/etc/backup.txt", "# ours\n/data/a\napp\n", 0o644);
-    assert_eq!(installation.problems(), ["/admin/etc/backup.txt is in the old form: app is looked for below /data"]);
-    installation.write("admin/etc/backup.txt", "/data/a\n", 0o644);
+    installation.write("admin/etc/backup.txt", "app\n", 0o644);
+    assert_eq!(installation.problems(), ["line 1 of /admin/etc/backup.txt is no absolute path, so no backup has it"]);
     // With its jobs, a certificate of theirs that is not in force.
     installation.write("etc/jidoteki-admin-api/takeover", "jobs keep\n", 0o644);
     fs::create_dir_all(installation.root.join("usr/pki/tls")).unwrap();
