@@ -228,6 +228,16 @@ fn package(archive: impl Read, directory: Option<&Path>) -> Result<String, Failu
     Ok(if base.is_none() { format!("{}\n", bytes / 1024 + 1) } else { String::new() })
 }
 
+/// Unpacks the tar of a package into a directory, which is there and empty. Whether all of it is there.
+pub fn unpack_package(archive: impl Read, directory: &Path) -> bool {
+    package(archive, Some(directory)).is_ok()
+}
+
+/// Whether each member of a package may be unpacked.
+pub fn judge_package(archive: impl Read) -> bool {
+    package(archive, None).is_ok()
+}
+
 /// `RESERVE` stays free.
 fn need_room(folder: &Path, bytes: u64, code: &'static str) -> Result<(), Failure> {
     let Some(free) = appliance::free_bytes(folder) else { return Ok(()) };
