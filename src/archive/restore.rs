@@ -60,6 +60,8 @@ struct Row {
     stage_inode: u64,
     /// When the directory had changed last: names that come and go change it.
     modified: (i64, u32),
+    /// Of a table that 2.0.0 has left: the one name in the directory.
+    of_2_0_0: Option<Vec<u8>>,
 }
 
 /// Where a path of the archive goes.
@@ -271,7 +273,9 @@ impl<'a> Restore<'a> {
                 }
                 Err(Lost::Missing) => {
                     let walk_here = walk.clone().arrive().map_err(|error| lost(error, entry))?;
-                    rustix::fs::mkdirat(walk_here.file(), *name, rustix::fs::Mode::from_raw_mode(0o755))?;
+                    let made = tree::create_directory(walk_here.file(), name)?;
+                    // Those that the data belongs to must get through it.
+                    rustix::fs::fchmod(&made, rustix::fs::Mode::from_raw_mode(0o755))?;
                     walk = walk.go(name).map_err(|error| lost(error, entry))?;
                 }
                 Err(error) => return Err(lost(error, entry)),
@@ -310,7 +314,16 @@ impl<'a> Restore<'a> {
             dress = Some(portrait);
         }
         let (inode, modified) = (seen.inode, seen.modified);
-        let row = Row { number, is_whole, path: path.to_vec(), inode, stage: stage_path, stage_inode, modified };
+        let row = Row {
+            number,
+            is_whole,
+            path: path.to_vec(),
+            inode,
+            stage: stage_path,
+            stage_inode,
+            modified,
+            of_2_0_0: None,
+        };
         let list = Some(BufWriter::new(list));
         self.holders.push(Holder { row, directory, stage, new, old, list, dress });
         Ok(number)
@@ -486,6 +499,7 @@ pub fn undo(appliance: &Appliance) -> Result<(), Failure> {
     if !undo.exists() {
         return Err(Failure::new("E1003", "There is no restore to undo"));
     }
+    rows(&appliance::read(&undo)?)?;
     // From here on it is an interrupted restore, and ends as one does.
     std::fs::rename(&undo, &journal)?;
     flush(&state)?;
@@ -499,6 +513,10 @@ fn unswap(table: &[u8]) -> Result<(), Failure> {
     let rows = rows(table)?;
     // What lies in another holder is put right before that.
     for row in rows.iter().rev() {
+        if let Some(old) = &row.of_2_0_0 {
+            unswap_of_2_0_0(row, old)?;
+            continue;
+        }
         let gone = |what: &str| Failure::log("E1002", UNABLE, &format!("{}: {what}", shown(&row.path)));
         let directory = open(&row.path)?;
         let stage = open(&row.stage)?;
@@ -512,6 +530,29 @@ fn unswap(table: &[u8]) -> Result<(), Failure> {
         Holder { row: row.clone(), directory, stage, new, old, list: None, dress: None }.unswap()?;
     }
     Ok(())
+}
+
+/// A line of 2.0.0's table: `new/N` and `old/N` of the stage are one name each.
+fn unswap_of_2_0_0(row: &Row, name: &[u8]) -> Result<(), Failure> {
+    let directory = open(&row.path)?;
+    let stage = open(&row.stage)?;
+    if !is_ours(&stage, None)? {
+        return Err(Failure::log(
+            "E1002",
+            UNABLE,
+            &format!("{}: it is not the directory that it was", shown(&row.stage)),
+        ));
+    }
+    let (new, old) = (tree::directory(&stage, b"new")?, tree::directory(&stage, b"old")?);
+    let number = row.number.to_string().into_bytes();
+    // "whole" stands for what the archive had, the other for what only was there.
+    if row.is_whole && !tree::exists(&new, &number)? && tree::exists(&directory, name)? {
+        rustix::fs::renameat(&directory, name, &new, number.as_slice())?;
+    }
+    if tree::exists(&old, &number)? {
+        rustix::fs::renameat(&old, number.as_slice(), &directory, name)?;
+    }
+    Ok(rustix::fs::syncfs(&directory)?)
 }
 
 /// Whether a stage is one that we have made: nobody else makes a directory of root's that only root can enter.
@@ -568,11 +609,29 @@ fn table(rows: &[Row]) -> Vec<u8> {
 
 fn rows(text: &[u8]) -> Result<Vec<Row>, Failure> {
     let wrong = || Failure::new("E1000", "The table of the restore cannot be read");
+    let number = |field: &[u8]| str::from_utf8(field).ok().and_then(|field| field.parse().ok());
+    if !text.contains(&0) {
+        let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(|line| {
+            let fields: Vec<&[u8]> = line.splitn(4, |byte| *byte == b'\t').collect();
+            let [own, kind, stage, path] = fields.as_slice() else { return None };
+            let (directory, name) = split(path);
+            Some(Row {
+                number: usize::try_from(number(own)?).ok()?,
+                is_whole: *kind == b"new",
+                path: if directory.is_empty() { b"/".to_vec() } else { directory.to_vec() },
+                inode: 0,
+                stage: stage.to_vec(),
+                stage_inode: 0,
+                modified: (0, 0),
+                of_2_0_0: Some(name.to_vec()),
+            })
+        });
+        return lines.collect::<Option<Vec<Row>>>().ok_or_else(wrong);
+    }
     let mut fields: Vec<&[u8]> = text.split(|byte| *byte == 0).collect();
     if fields.pop() != Some(b"") || !fields.len().is_multiple_of(8) {
         return Err(wrong());
     }
-    let number = |field: &[u8]| str::from_utf8(field).ok().and_then(|field| field.parse().ok());
     let rows = fields.chunks_exact(8).map(|row| {
         Some(Row {
             number: usize::try_from(number(row[0])?).ok()?,
@@ -582,6 +641,7 @@ fn rows(text: &[u8]) -> Result<Vec<Row>, Failure> {
             modified: (str::from_utf8(row[4]).ok()?.parse().ok()?, u32::try_from(number(row[5])?).ok()?),
             path: row[6].to_vec(),
             stage: row[7].to_vec(),
+            of_2_0_0: None,
         })
     });
     rows.collect::<Option<Vec<Row>>>().ok_or_else(wrong)

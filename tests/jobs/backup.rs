@@ -522,6 +522,31 @@ fn a_start_that_fails_names_the_file_and_leaves_the_backup_of_before() {
     });
 }
 
+/// An update comes between a restore by 2.0.0 and its UNDO, or its end.
+#[test]
+fn what_2_0_0_kept_for_undo_comes_back() {
+    for table in ["restore.undo", "restore.journal"] {
+        let appliance = Appliance::new(Shell::Dash);
+        appliance.write("data/one", "restored");
+        appliance.write("data/.jidoteki-restore/old/1", "of before");
+        appliance.write("data/.jidoteki-restore/old/2", "of before, and not in the archive");
+        sh(&appliance.path("data/.jidoteki-restore"), "mkdir new unpacked; chmod 700 .");
+        let data = appliance.path("data").display().to_string();
+        appliance.write("admin/lib/restore.stages", format!("{data}/.jidoteki-restore\n"));
+        appliance.write(
+            &format!("admin/lib/{table}"),
+            format!("1\tnew\t{data}/.jidoteki-restore\t{data}/one\n2\tgone\t{data}/.jidoteki-restore\t{data}/two\n"),
+        );
+        if table == "restore.undo" {
+            appliance.succeed("backup UNDO");
+        } else {
+            appliance.recover();
+        }
+        assert_eq!(appliance.files("data"), ["one", "two"], "{}", appliance.describe());
+        assert_eq!(appliance.read("data/one"), "of before");
+    }
+}
+
 #[test]
 fn pipes_and_sockets_are_left_out_and_said() {
     under_each_shell(|appliance| {
