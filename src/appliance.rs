@@ -86,6 +86,11 @@ impl Appliance {
         self.etc.join("build.json")
     }
 
+    /// The certificate in force, and those that issued it.
+    pub fn certificate_file(&self) -> PathBuf {
+        self.etc.join("tls/current/appliance.pem")
+    }
+
     /// A file in `etc` below the admin path.
     pub fn etc_file(&self, name: &str) -> PathBuf {
         self.admin.join("etc").join(name)

@@ -6,6 +6,7 @@
 use crate::adapters;
 use crate::appliance::Appliance;
 use crate::archive;
+use crate::certificate;
 use crate::collect;
 use crate::derive;
 use crate::gate;
@@ -26,6 +27,7 @@ type Command = fn(Arguments<'_>, &Appliance) -> Result<ExitCode, String>;
 /// Every command, by its name.
 const COMMANDS: &[(&str, Command)] = &[
     ("archive", archive::run),
+    ("certificate", certificate::command),
     ("collect", collect::command),
     ("conf", derive::conf),
     ("conf-mode", derive::mode),

@@ -1,70 +1,76 @@
 //! The certificate in force, and its key.
 
 use super::{Findings, Severity};
-use crate::appliance::Appliance;
-use crate::audit;
+use crate::appliance::{self, Appliance};
+use crate::certificate;
 use crate::machine::Machine;
+use crate::x509::{AltName, iso, pem as pem_of};
 use std::fs;
-use std::time::Duration;
-
-pub(super) const DAY: u64 = 86_400;
 
 impl Findings {
     pub(super) fn certificate(&mut self, appliance: &Appliance, machine: &Machine) {
-        let folder = appliance.etc().join("tls/current");
-        let (pem, key) = (folder.join("appliance.pem"), folder.join("appliance.key"));
+        let pem = appliance.certificate_file();
+        let key = pem.with_file_name("appliance.key");
         if !pem.exists() {
             // Another image keeps it elsewhere; that is not wrong.
             return;
         }
         let shown = pem.display().to_string();
         let send = "send a new one: POST /certs with public, private and ca";
-        let ask =
-            |arguments: &[&str]| machine.ask("openssl", arguments).filter(|said| said.is_good).map(|said| said.text);
-        let Some(public) = ask(&["x509", "-noout", "-pubkey", "-in", &shown]) else {
-            return self.add(
-                Severity::Error,
-                format_args!("{shown} is no certificate that openssl reads"),
-                format_args!("{send}"),
-            );
+        let chain = appliance::read(&pem).ok().and_then(|bytes| certificate::all(&bytes)).unwrap_or_default();
+        let Some(own) = chain.first() else {
+            return self.add(Severity::Error, format_args!("{shown} is no certificate"), format_args!("{send}"));
         };
-        let dates = ask(&["x509", "-noout", "-dates", "-dateopt", "iso_8601", "-in", &shown]).unwrap_or_default();
-        let date =
-            |name: &str| dates.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap_or_default();
-        let (begin, end) = (date("notBefore"), date("notAfter"));
-        let at = |time: u64| audit::timestamp(Duration::from_secs(time))[..19].replace('T', " ");
-        // Written in the same way, times sort as text.
-        if !end.is_empty() && *end <= *at(machine.now) {
-            self.add(
-                Severity::Error,
-                format_args!("the certificate {shown} has expired: it ended {end}"),
-                format_args!("{send}"),
-            );
-        } else if !end.is_empty() && *end <= *at(machine.now + 14 * DAY) {
-            self.add(
-                Severity::Warning,
-                format_args!("the certificate {shown} expires within 14 days: {end}"),
-                format_args!("{send}"),
-            );
-        }
-        if *begin > *at(machine.now) {
-            self.add(
-                Severity::Error,
-                format_args!("the certificate {shown} is not valid yet: it begins {begin}"),
-                format_args!("set the clock, if that is wrong (date -s); otherwise wait"),
-            );
+        let now = i64::try_from(machine.now).unwrap_or(i64::MAX);
+        for (at, certificate) in chain.iter().enumerate() {
+            let what = if at == 0 {
+                format!("the certificate {shown}")
+            } else {
+                format!("the CA certificate {} in {shown}", certificate.title())
+            };
+            let (begin, end) = certificate.validity;
+            let day = |time| iso(time).replace('T', " ");
+            if end < now {
+                self.add(
+                    Severity::Error,
+                    format_args!("{what} has expired: it ended {}", day(end)),
+                    format_args!("{send}"),
+                );
+            } else if certificate.days_left(now) < certificate::SOON {
+                self.add(
+                    Severity::Warning,
+                    format_args!("{what} expires within {} days: {}", certificate::SOON, day(end)),
+                    format_args!("{send}"),
+                );
+            }
+            if now < begin {
+                self.add(
+                    Severity::Error,
+                    format_args!("{what} is not valid yet: it begins {}", day(begin)),
+                    format_args!("set the clock, if that is wrong (date -s); otherwise wait"),
+                );
+            }
         }
         let path = key.display().to_string();
-        if fs::File::open(&key).is_ok() && ask(&["pkey", "-pubout", "-in", &path]).is_none_or(|own| own != public) {
+        let public = machine.ask("openssl", &["pkey", "-pubout", "-in", &path]).filter(|said| said.is_good);
+        let is_own = public.is_some_and(|said| said.text == pem_of("PUBLIC KEY", &own.key_der));
+        if fs::File::open(&key).is_ok() && !is_own {
             self.add(Severity::Error, format_args!("{path} is not the key of {shown}"), format_args!("{send}"));
         }
         let host = machine.text("/proc/sys/kernel/hostname").trim().to_owned();
-        let names = ask(&["x509", "-noout", "-checkhost", &host, "-in", &shown]).unwrap_or_default();
-        if names.contains("NOT match") {
+        let own_name = AltName::Dns(host.clone());
+        if !certificate::names(own).iter().any(|name| certificate::is_named(name, &own_name)) {
             self.add(
                 Severity::Warning,
                 format_args!("the certificate {shown} does not name this machine, {host}: browsers refuse it"),
                 format_args!("{send}"),
+            );
+        }
+        if certificate::served(appliance, &own.fingerprint()) == Some(false) {
+            self.add(
+                Severity::Error,
+                format_args!("the web server does not serve the certificate {shown}"),
+                format_args!("reload the web server, and see its log"),
             );
         }
     }

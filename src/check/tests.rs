@@ -1,6 +1,5 @@
 //! A good installation has no findings, and each thing that is wrong has its own.
 
-use super::certificate::DAY;
 use super::findings;
 use super::jobs::JOBS;
 use crate::appliance::Appliance;
@@ -12,6 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
+
+const DAY: u64 = 86_400;
 
 /// 2026-11-23, when the certificate is good.
 const NOW: u64 = 1_795_392_000;
@@ -394,8 +395,8 @@ fn each_thing_that_is_wrong_is_named() {
         ),
         (
             "soon",
-            |i| i.at(NOW + 30 * DAY),
-            "the certificate /usr/tls/current/appliance.pem expires within 14 days: 2026-12-31 00:00:00Z",
+            |i| i.at(NOW + 9 * DAY),
+            "the certificate /usr/tls/current/appliance.pem expires within 30 days: 2026-12-31 00:00:00Z",
         ),
         (
             "early",
@@ -415,7 +416,12 @@ fn each_thing_that_is_wrong_is_named() {
         (
             "nocert",
             |i| i.write("usr/tls/current/appliance.pem", "x", 0o644),
-            "/usr/tls/current/appliance.pem is no certificate that openssl reads",
+            "/usr/tls/current/appliance.pem is no certificate",
+        ),
+        (
+            "served",
+            |i| i.write("admin/etc/served_certificate.txt", "nothing\n", 0o640),
+            "the web server does not serve the certificate /usr/tls/current/appliance.pem",
         ),
         (
             "name",

@@ -252,6 +252,13 @@ impl Appliance {
         assert!(output.status.success(), "recover.sh under {:?}: {output:?}\n{}", self.shell, self.describe());
     }
 
+    /// What the minute does about certificates.
+    #[track_caller]
+    pub fn tend(&self) {
+        let output = self.command(&self.path("admin/bin/jobs/certs")).arg("tend").output().unwrap();
+        assert!(output.status.success(), "certs tend under {:?}: {output:?}\n{}", self.shell, self.describe());
+    }
+
     /// Names of all files below a directory, sorted, without what is always there.
     pub fn files(&self, directory: &str) -> Vec<String> {
         let mut names = Vec::new();

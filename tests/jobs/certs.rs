@@ -1,9 +1,11 @@
-//! The job `certs`: every mistake by its name, and that the old pair stays whatever happens.
+//! The job `certs` and the judge that it asks: every mistake by its name, and that the old pair stays whatever happens.
 
 use super::appliance::{Appliance, Shell, eventually, sh, under_each_shell};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A little PKI, made once: a root, an intermediate, and leaves with all that can be wrong with one.
 fn pki() -> &'static Path {
@@ -12,47 +14,7 @@ fn pki() -> &'static Path {
         let directory = std::env::temp_dir().join(format!("jidoteki-pki-{}", std::process::id()));
         let _ = fs::remove_dir_all(&directory);
         fs::create_dir(&directory).unwrap();
-        sh(
-            &directory,
-            r#"
-            key() { openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$1.key"; }
-            # sign NAME ISSUER DAYS-OPTIONS EXTENSIONS
-            sign() {
-                name=$1; issuer=$2; shift 2
-                printf "$EXT" >"$name.ext"
-                openssl req -new -key "$name.key" -subj "$SUBJECT" |
-                    openssl x509 -req -CA "$issuer.pem" -CAkey "$issuer.key" -extfile "$name.ext" -out "$name.pem" "$@"
-            }
-            export OPENSSL_CONF=/dev/null
-            key root; openssl req -x509 -config /etc/ssl/openssl.cnf -key root.key -days 3650 -subj '/CN=Test Root' -out root.pem
-            key middle; EXT='basicConstraints=critical,CA:TRUE\n' SUBJECT='/CN=Test Middle' sign middle root -days 3650
-            EXT='subjectAltName=DNS:appliance.example,IP:192.0.2.7\n'
-            SUBJECT='/CN=appliance.example'
-            key leaf; sign leaf middle -days 30
-            key direct; sign direct root -days 30
-            key other; sign other root -days 30
-            key expired; sign expired root -days -1
-            key nameless; EXT='keyUsage=digitalSignature\n' SUBJECT='/O=Nobody' sign nameless root -days 30
-            openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out rsa.key
-            sign rsa root -days 30
-            openssl pkey -in rsa.key -traditional -out rsa1.key
-            openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:1024 -out short.key
-            sign short root -days 30
-            openssl pkey -in leaf.key -aes128 -passout pass:secret -out encrypted.key
-            openssl rsa -in rsa1.key -traditional -aes128 -passout pass:secret -out encrypted1.key
-            openssl req -x509 -config /etc/ssl/openssl.cnf -key other.key -days 30 -subj /CN=self -out self.pem
-            cat middle.pem root.pem >chain.pem
-            cat root.pem middle.pem >reversed.pem
-            cat leaf.pem middle.pem >full.pem
-            cat middle.pem leaf.pem >upside-down.pem
-            sed 's/$/\r/' leaf.pem >crlf.pem
-            { printf '\357\273\277'; sed 's/$/\r/' leaf.key; } >bom.key
-            { printf '\357\273\277'; cat leaf.pem; } >bom.pem
-            openssl x509 -in leaf.pem -outform DER -out der.pem
-            sed '3s/^.\{10\}/AAAAAAAAAA/' leaf.pem >broken.pem
-            sed '2s/^.\{10\}/AAAAAAAAAA/' leaf.key >broken.key
-            "#,
-        );
+        sh(&directory, include_str!("pki.sh"));
         directory
     })
 }
@@ -97,8 +59,6 @@ fn good_pairs_are_installed() {
         ("full.pem", "leaf.key", "", &["leaf.pem", "middle.pem"]),
         ("full.pem", "leaf.key", "middle.pem", &["leaf.pem", "middle.pem"]),
         ("crlf.pem", "bom.key", "middle.pem", &["leaf.pem", "middle.pem"]),
-        ("bom.pem", "leaf.key", "middle.pem", &["leaf.pem", "middle.pem"]),
-        ("rsa.pem", "rsa.key", "root.pem", &["rsa.pem", "root.pem"]),
         ("rsa.pem", "rsa1.key", "root.pem", &["rsa.pem", "root.pem"]),
         ("self.pem", "other.key", "", &["self.pem"]),
     ] {
@@ -120,33 +80,148 @@ fn good_pairs_are_installed() {
     }
 }
 
+/// Has the executable judge a pair, as the job does: its warnings or its reason, and the chain.
+fn judge(public: &str, private: &str, ca: &str) -> Result<(Vec<String>, String), String> {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let work = std::env::temp_dir().join(format!("jidoteki-judge-{}-{number}", std::process::id()));
+    fs::create_dir(&work).unwrap();
+    for (from, to) in [(public, "appliance.pem"), (private, "appliance.key"), (ca, "ca.pem")] {
+        if !from.is_empty() {
+            fs::copy(pki().join(from), work.join(to)).unwrap();
+        }
+    }
+    let output = Command::new(env!("CARGO_BIN_EXE_jidoteki-admin-api"))
+        .args(["certificate", "judge"])
+        .arg(&work)
+        .env("JIDO_ADMIN_PATH", work.join("nothing"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let result = if output.status.success() {
+        Ok((said.lines().map(str::to_owned).collect(), fs::read_to_string(work.join("chain.pem")).unwrap()))
+    } else {
+        assert_eq!(said.lines().count(), 1, "{said}{}", String::from_utf8_lossy(&output.stderr));
+        Err(said.trim_end().to_owned())
+    };
+    fs::remove_dir_all(&work).unwrap();
+    result
+}
+
+#[track_caller]
+fn check_good(public: &str, private: &str, ca: &str, expected: &[&str]) -> Vec<String> {
+    let chain: String = expected.iter().map(|name| fs::read_to_string(pki().join(name)).unwrap()).collect();
+    match judge(public, private, ca) {
+        Ok((warnings, found)) => {
+            assert_eq!(found, chain, "{public} {private} {ca}");
+            warnings
+        }
+        Err(reason) => panic!("{public} {private} {ca}: {reason}"),
+    }
+}
+
+#[test]
+fn a_pair_is_good_however_it_was_put_together() {
+    for (public, private, ca, expected) in [
+        ("glued.pem", "leaf.key", "", &["leaf.pem", "middle.pem"][..]),
+        ("bom.pem", "leaf.key", "middle.pem", &["leaf.pem", "middle.pem"]),
+        ("leaf.pem", "leaf.key", "reversed.pem", &["leaf.pem", "middle.pem", "root.pem"]),
+        ("leaf.pem", "leaf.key", "heap.pem", &["leaf.pem", "middle.pem", "root.pem"]),
+        ("upside-down.pem", "leaf.key", "", &["leaf.pem", "middle.pem"]),
+        ("upside-down.pem", "leaf.key", "roots.pem", &["leaf.pem", "middle.pem", "root.pem"]),
+        ("middle.pem", "leaf.key", "full.pem", &["leaf.pem", "middle.pem"]),
+        ("direct.pem", "direct.key", "roots.pem", &["direct.pem", "root.pem"]),
+        ("full.pem", "leaf.key", "empty", &["leaf.pem", "middle.pem"]),
+        ("full.pem", "leaf.key", "blank", &["leaf.pem", "middle.pem"]),
+        ("indented.pem", "leaf.key", "middle.pem", &["leaf.pem", "middle.pem"]),
+        ("cr.pem", "leaf.key", "middle.pem", &["leaf.pem", "middle.pem"]),
+        ("escaped.pem", "escaped.key", "middle.pem", &["leaf.pem", "middle.pem"]),
+        ("utf16.pem", "leaf.key", "middle.pem", &["leaf.pem", "middle.pem"]),
+        ("bag.pem", "leaf.key", "middle.pem", &["leaf.pem", "middle.pem"]),
+        ("text.pem", "leaf.key", "middle.pem", &["leaf.pem", "middle.pem"]),
+        ("both.pem", "both.pem", "", &["leaf.pem", "middle.pem"]),
+        ("renewed.pem", "leaf.key", "middles.pem", &["leaf.pem", "middle.pem"]),
+        ("leaf.pem", "leaf.key", "crossed.pem", &["leaf.pem", "middle.pem"]),
+        ("any.pem", "any.key", "root.pem", &["any.pem", "root.pem"]),
+        ("pss.pem", "pss.key", "rsaroot.pem", &["pss.pem", "rsaroot.pem"]),
+        ("large.pem", "large.key", "root.pem", &["large.pem", "root.pem"]),
+    ] {
+        check_good(public, private, ca, expected);
+    }
+}
+
+#[test]
+fn what_is_left_out_is_told() {
+    let warnings = check_good("leaf.pem", "leaf.key", "heap.pem", &["leaf.pem", "middle.pem", "root.pem"]);
+    let left_out = "Left out, because it is not part of the chain: CN=Test Root 2".to_owned();
+    assert!(warnings.contains(&left_out), "{warnings:?}");
+}
+
 #[test]
 fn every_mistake_has_its_name() {
+    const SWAPPED: &str = "The certificate is a private key: were the two files swapped?";
+    const ENCRYPTED: &str =
+        "The private key is encrypted. Remove its passphrase first: openssl pkey -in FILE -out NEW.pem";
+    const REQUEST: &str = "The certificate is a certificate request. Send it to your CA, and what that returns here";
+    const CURVE: &str = "The certificate has a key that is of a curve other than P-256 and P-384, which browsers refuse: use RSA, P-256 or P-384";
     for (public, private, ca, reason) in [
-        ("leaf.pem", "encrypted.key", "", "The private key is encrypted: remove its passphrase first"),
-        ("leaf.pem", "encrypted1.key", "", "The private key is encrypted: remove its passphrase first"),
+        ("leaf.pem", "encrypted.key", "", ENCRYPTED),
+        ("leaf.pem", "encrypted1.key", "", ENCRYPTED),
         ("leaf.pem", "other.key", "middle.pem", "The private key belongs to another certificate"),
         ("leaf.key", "leaf.pem", "", "The private key is a certificate: were the two files swapped?"),
-        ("leaf.key", "leaf.key", "", "The certificate is a private key: were the two files swapped?"),
-        ("der.pem", "leaf.key", "", "The certificate is not PEM"),
-        ("leaf.pem", "der.pem", "", "The private key is not PEM"),
-        ("leaf.pem", "leaf.key", "der.pem", "The CA certificate is not PEM"),
-        ("broken.pem", "leaf.key", "", "The certificate is damaged"),
-        ("leaf.pem", "broken.key", "", "The private key is damaged"),
-        ("leaf.pem", "leaf.key", "broken.pem", "The CA certificate is damaged"),
-        ("short.pem", "short.key", "root.pem", "The private key is too short: 1024 bits, at least 2048 needed"),
+        ("leaf.key", "leaf.key", "", SWAPPED),
         (
-            "upside-down.pem",
+            "der.pem",
             "leaf.key",
             "",
-            "The chain is in the wrong order: the certificate of the appliance must be the first",
+            "The certificate is DER and not PEM. Convert it: openssl x509 -inform DER -in FILE -out NEW.pem",
+        ),
+        (
+            "leaf.pem",
+            "key.der",
+            "",
+            "The private key is DER and not PEM. Convert it: openssl pkey -inform DER -in FILE -out NEW.pem",
         ),
         (
             "leaf.pem",
             "leaf.key",
-            "reversed.pem",
-            "The chain is in the wrong order: each certificate must be followed by the one that issued it",
+            "der.pem",
+            "The CA certificate is DER and not PEM. Convert it: openssl x509 -inform DER -in FILE -out NEW.pem",
         ),
+        ("broken.pem", "leaf.key", "", "The certificate is damaged"),
+        ("leaf.pem", "broken.key", "", "The private key is damaged"),
+        ("leaf.pem", "leaf.key", "broken.pem", "The CA certificate is damaged"),
+        ("leaf.pem", "two.key", "middle.pem", "The private key is not one key: the file has several"),
+        ("leaf.pem", "ca.cnf", "middle.pem", "The private key is not PEM"),
+        ("leaf.pem", "public.pem", "middle.pem", "The private key is a public key"),
+        (
+            "leaf.pem",
+            "ssh.key",
+            "middle.pem",
+            "The private key is a key of OpenSSH. Convert it: ssh-keygen -p -m PEM -f FILE",
+        ),
+        ("request.pem", "leaf.key", "", REQUEST),
+        ("iis.pem", "leaf.key", "", REQUEST),
+        ("request.der", "leaf.key", "", REQUEST),
+        (
+            "bundle.p7b",
+            "leaf.key",
+            "",
+            "The certificate is a PKCS#7 bundle. Convert it: openssl pkcs7 -print_certs -in FILE -out NEW.pem",
+        ),
+        (
+            "bundle.der",
+            "leaf.key",
+            "",
+            "The certificate is a PKCS#7 bundle. Convert it: openssl pkcs7 -inform DER -print_certs -in FILE -out NEW.pem",
+        ),
+        (
+            "bundle.p12",
+            "leaf.key",
+            "",
+            "The certificate is a PKCS#12 file. Convert it: openssl pkcs12 -in FILE -nodes -out NEW.pem, and send that as both",
+        ),
+        ("short.pem", "short.key", "root.pem", "The private key is too short: 1024 bits, at least 2048 needed"),
         (
             "leaf.pem",
             "leaf.key",
@@ -154,53 +229,180 @@ fn every_mistake_has_its_name() {
             "The chain is incomplete: the certificate that issued CN=appliance.example is missing",
         ),
         (
+            "full.pem",
+            "leaf.key",
+            "root2.pem",
+            "The chain is incomplete: the certificate that issued CN=Test Middle is missing",
+        ),
+        (
             "leaf.pem",
             "leaf.key",
             "",
             "The chain is incomplete: send the certificate of its issuer, CN=Test Middle, as ca",
         ),
+        (
+            "leaf.pem",
+            "leaf.key",
+            "again.pem",
+            "CN=appliance.example was not signed by the key of the CA certificate CN=Test Middle: was that renewed?",
+        ),
         ("nameless.pem", "nameless.key", "root.pem", "The certificate has no name that could match this appliance"),
+        (
+            "client.pem",
+            "client.key",
+            "root.pem",
+            "The certificate is not for servers: its extended key usage lacks serverAuth",
+        ),
+        (
+            "mail.pem",
+            "mail.key",
+            "root.pem",
+            "The certificate is not for servers: its extended key usage lacks serverAuth",
+        ),
+        (
+            "wrap.pem",
+            "wrap.key",
+            "root.pem",
+            "The certificate may not sign a TLS connection: its key usage lacks digitalSignature",
+        ),
+        (
+            "critical.pem",
+            "critical.key",
+            "root.pem",
+            "The certificate has a critical extension that clients do not know: 1.3.6.1.4.1.99999.7",
+        ),
+        (
+            "byodd.pem",
+            "byodd.key",
+            "odd.pem",
+            "The CA certificate CN=Test odd has a critical extension that clients do not know: 1.3.6.1.4.1.99999.8",
+        ),
+        (
+            "bymute.pem",
+            "bymute.key",
+            "mute.pem",
+            "The CA certificate CN=Test mute may not sign certificates: its key usage lacks keyCertSign",
+        ),
+        (
+            "byplain.pem",
+            "byplain.key",
+            "plain.pem",
+            "The CA certificate CN=Test plain is not that of a CA: its basicConstraints do not say CA:TRUE",
+        ),
+        (
+            "bysilent.pem",
+            "bysilent.key",
+            "silent.pem",
+            "The CA certificate CN=Test silent is not that of a CA: its basicConstraints do not say CA:TRUE",
+        ),
+        (
+            "bymailca.pem",
+            "bymailca.key",
+            "mailca.pem",
+            "The CA certificate CN=Test mailca is not for servers: its extended key usage lacks serverAuth",
+        ),
+        (
+            "bybelow.pem",
+            "bybelow.key",
+            "long.pem",
+            "The CA certificate CN=Test narrow allows 0 CA certificates below it, and there are 1: its path length is too short",
+        ),
+        (
+            "outside.pem",
+            "outside.key",
+            "corp.pem",
+            "A name of CN=appliance.example is outside the name constraints of the CA certificate CN=Test corp",
+        ),
+        (
+            "explicit.pem",
+            "explicit.key",
+            "root.pem",
+            "The certificate has an EC key with explicit parameters, which no client accepts: make a key with a named curve, such as P-256",
+        ),
+        ("koblitz.pem", "koblitz.key", "root.pem", CURVE),
+        ("brain.pem", "brain.key", "root.pem", CURVE),
+        (
+            "edwards.pem",
+            "edwards.key",
+            "root.pem",
+            "The certificate has a key that is Ed25519 or Ed448, which browsers refuse: use RSA, P-256 or P-384",
+        ),
+        ("sha1.pem", "sha1.key", "root.pem", "The certificate is signed with SHA-1, which browsers refuse"),
     ] {
-        under_each_shell(|appliance| {
-            with_old_pair(appliance);
-            upload(appliance, public, private, ca);
-            appliance.refuse("certs", reason);
-            check_old_pair_alone(appliance);
-            assert_eq!(appliance.read("admin/etc/status_error_certs.txt"), format!("{reason}\n"));
-        });
+        assert_eq!(
+            judge(public, private, ca).map(|(warnings, _)| warnings),
+            Err(reason.to_owned()),
+            "{public} {private} {ca}"
+        );
     }
 }
 
 #[test]
-fn dates_are_told_with_the_clock_that_judged_them() {
+fn a_refused_pair_leaves_the_old_one() {
+    let reason = "The certificate is not for servers: its extended key usage lacks serverAuth";
     under_each_shell(|appliance| {
         with_old_pair(appliance);
-        upload(appliance, "expired.pem", "expired.key", "root.pem");
-        let outcome = appliance.run("certs");
-        assert!(outcome.stdout.starts_with("Reason: The certificate has expired: it ended 20"), "{outcome:?}");
-        // An appliance without a clock wakes up in 1970, and its certificates are not yet valid.
-        appliance.hook("fakes/date", "case \"$*\" in -u*) echo 19700101000000 ;; *) echo 0 ;; esac");
-        upload(appliance, "leaf.pem", "leaf.key", "middle.pem");
-        let outcome = appliance.run("certs");
-        assert!(outcome.stdout.starts_with("Reason: The certificate is not yet valid: it begins 20"), "{outcome:?}");
-        assert!(outcome.stdout.ends_with(", and the clock of this appliance says 1970-01-01\n"), "{outcome:?}");
+        upload(appliance, "client.pem", "client.key", "root.pem");
+        appliance.refuse("certs", reason);
         check_old_pair_alone(appliance);
+        assert_eq!(appliance.read("admin/etc/status_error_certs.txt"), format!("{reason}\n"));
     });
 }
 
 #[test]
+fn dates_are_told_with_whose_they_are_and_the_clock_that_judged_them() {
+    for (public, private, ca, begin) in [
+        ("expired.pem", "expired.key", "root.pem", "The certificate has expired: it ended 20"),
+        ("early.pem", "leaf.key", "root.pem", "The certificate is not yet valid: it begins 20"),
+        ("bygone.pem", "bygone.key", "gonechain.pem", "The CA certificate CN=Test gone has expired: it ended 20"),
+        ("bygone.pem", "bygone.key", "gone.pem", "The CA certificate CN=Test gone has expired: it ended 20"),
+    ] {
+        let reason = judge(public, private, ca).map(|(warnings, _)| warnings).unwrap_err();
+        assert!(reason.starts_with(begin) && reason.contains(", and the clock of this appliance says 20"), "{reason}");
+    }
+}
+
+#[test]
+fn what_is_good_and_may_surprise_is_warned_of() {
+    let common = "Warning: the certificate has no subjectAltName, and browsers ignore its common name";
+    let large = "Warning: the certificate has a key of the curve P-521, which Chrome refuses";
+    for (name, warning) in [("common", Some(common)), ("large", Some(large)), ("loopback", None), ("wild", None)] {
+        let (public, private) = (format!("{name}.pem"), format!("{name}.key"));
+        let warnings = check_good(&public, &private, "root.pem", &[&public, "root.pem"]);
+        for known in [common, large] {
+            assert_eq!(warnings.iter().any(|said| said == known), Some(known) == warning, "{name}: {warnings:?}");
+        }
+        // The machine's own address, however it is written, is a name of it.
+        let unnamed = warnings.iter().any(|said| said.starts_with("Warning: no name of the certificate matches"));
+        assert_eq!(unnamed, name != "loopback", "{name}: {warnings:?}");
+    }
+    let warnings = check_good("any.pem", "any.key", "root.pem", &["any.pem", "root.pem"]);
+    let refused = "Warning: clients that use OpenSSL, such as curl, refuse this chain (openssl error 26)".to_owned();
+    assert!(warnings.contains(&refused), "{warnings:?}");
+    // One that is kept for 30 days ends after 29 whole ones.
+    let warnings = check_good("direct.pem", "direct.key", "root.pem", &["direct.pem", "root.pem"]);
+    assert!(warnings.iter().any(|said| said == "Warning: the certificate expires in 29 days"), "{warnings:?}");
+}
+
+#[test]
 fn names_that_do_not_match_are_told_and_no_more() {
-    for (own, warned) in
-        [("appliance.example", false), ("APPLIANCE", false), ("other.example", true), ("appliance.example.org", true)]
-    {
-        under_each_shell(|appliance| {
-            appliance.write("etc/network.conf", format!("mode=dhcp\nhostname=\"{own}\"\n"));
-            upload(appliance, "leaf.pem", "leaf.key", "middle.pem");
-            appliance.succeed("certs");
-            let log = appliance.read("admin/log/update_certs.log");
-            let warning = "Warning: no name of the certificate matches this appliance: appliance.example 192.0.2.7";
-            assert_eq!(log.contains(warning), warned, "{own}: {log}");
-        });
+    for (own, public, warned) in [
+        ("appliance.example", "leaf.pem", None),
+        ("APPLIANCE", "leaf.pem", None),
+        ("other.example", "leaf.pem", Some("appliance.example 192.0.2.7")),
+        ("appliance.example.org", "leaf.pem", Some("appliance.example 192.0.2.7")),
+        ("box.example", "wild.pem", None),
+        ("a.box.example", "wild.pem", Some("*.EXAMPLE")),
+        ("example", "wild.pem", Some("*.EXAMPLE")),
+    ] {
+        let appliance = Appliance::new(Shell::Dash);
+        appliance.write("admin/etc/network.json", format!("{{\"mode\":\"dhcp\",\"hostname\":\"{own}\"}}"));
+        upload(&appliance, public, &public.replace(".pem", ".key"), "chain.pem");
+        appliance.succeed("certs");
+        let log = appliance.read("admin/log/update_certs.log");
+        let names = warned.unwrap_or_default();
+        let warning = format!("Warning: no name of the certificate matches this appliance: {names}");
+        assert_eq!(log.contains(&warning), warned.is_some(), "{own}: {log}");
     }
 }
 
@@ -259,6 +461,11 @@ fn the_new_certificate_must_be_what_a_client_gets() {
     upload(&appliance, "leaf.pem", "leaf.key", "middle.pem");
     appliance.succeed("certs");
     check_in_force(&appliance, &["leaf.pem", "middle.pem"]);
+    // What the minute sees and notes is the same.
+    appliance.tend();
+    let served = appliance.read("admin/etc/served_certificate.txt");
+    let openssl = sh(pki(), "openssl x509 -in leaf.pem -noout -fingerprint -sha256");
+    assert_eq!(openssl.trim().split_once('=').unwrap().1, served.trim());
     appliance.write("deaf", "");
     upload(&appliance, "rsa.pem", "rsa.key", "root.pem");
     appliance.refuse("certs", "The web server does not serve the new certificate");
@@ -315,4 +522,189 @@ fn an_unconfirmed_certificate_is_taken_back_in_time() {
     eventually("the old pair returns", || appliance.maybe("admin/etc/status_certs.txt").as_deref() == Some("failed\n"));
     eventually("it has tidied up", || !appliance.exists("admin/lib/work/certs"));
     check_old_pair_alone(&appliance);
+}
+
+/// What a CA makes of the request that waits.
+fn issue(appliance: &Appliance, name: &str) {
+    sh(
+        &appliance.root,
+        &format!(
+            "openssl x509 -req -in admin/etc/certs_request.pem -copy_extensions copy -days 90 -CA {pki}/middle.pem \
+             -CAkey {pki}/middle.key -out {name}",
+            pki = pki().display()
+        ),
+    );
+}
+
+#[test]
+fn a_request_is_made_here_and_its_key_never_leaves() {
+    for kind in ["ec", "rsa"] {
+        under_each_shell(|appliance| {
+            with_old_pair(appliance);
+            appliance.upload("request.txt", format!("{kind}\nappliance.example,*.box.example,2001:db8::1\n"));
+            appliance.succeed("certs csr");
+            assert_eq!(appliance.mode("admin/lib/certs.request.key"), 0o600);
+            issue(appliance, "issued.pem");
+            let text = sh(&appliance.root, "openssl x509 -in issued.pem -noout -ext subjectAltName,extendedKeyUsage");
+            for name in ["DNS:appliance.example", "DNS:*.box.example", "IP Address:2001:DB8:0:0:0:0:0:1", "Server"] {
+                assert!(text.contains(name), "{text}");
+            }
+            // Another one's key does not fit it, and both stay.
+            upload(appliance, "leaf.pem", "leaf.key", "middle.pem");
+            fs::remove_file(appliance.path("admin/home/sftp/uploads/appliance.key")).unwrap();
+            appliance.refuse("certs", "The private key belongs to another certificate");
+            assert!(appliance.exists("admin/lib/certs.request.key"));
+            appliance.upload("appliance.pem", appliance.read("issued.pem"));
+            appliance.upload("ca.pem", fs::read(pki().join("middle.pem")).unwrap());
+            appliance.succeed("certs");
+            assert!(appliance.read("etc/tls/current/appliance.pem").starts_with(&appliance.read("issued.pem")));
+            assert_eq!(appliance.files("admin/lib"), ["certs.guard", "work.guard", "work/"], "the key was used");
+            assert!(!appliance.exists("admin/etc/certs_request.pem"));
+            appliance.upload("appliance.pem", appliance.read("issued.pem"));
+            appliance.refuse("certs", "Missing private key");
+            assert!(!appliance.read("admin/log/update_certs.log").contains("PRIVATE KEY"));
+        });
+    }
+}
+
+#[test]
+fn a_request_is_replaced_by_the_next_and_forgotten_when_told() {
+    under_each_shell(|appliance| {
+        let mut requests = Vec::new();
+        for _ in 0..2 {
+            appliance.upload("request.txt", "ec\nbox\n");
+            appliance.succeed("certs csr");
+            requests.push(appliance.read("admin/etc/certs_request.pem"));
+        }
+        assert_ne!(requests[0], requests[1]);
+        for text in ["", "ec\n", "ec\na..b\n", "ec\nbox\\nx\n", "dsa\nbox\n"] {
+            appliance.upload("request.txt", text);
+            let outcome = appliance.run("certs csr");
+            assert_ne!(outcome.code, Some(0), "{text:?}");
+        }
+        assert_eq!(appliance.read("admin/etc/certs_request.pem"), requests[1], "what is refused replaces nothing");
+        appliance.succeed("certs forget");
+        assert_eq!(appliance.files("admin/lib"), ["certs.guard", "work.guard", "work/"]);
+        assert!(!appliance.exists("admin/etc/certs_request.pem"));
+    });
+}
+
+#[test]
+fn a_waiting_key_stays_until_its_certificate_is_confirmed() {
+    under_each_shell(|appliance| {
+        with_old_pair(appliance);
+        appliance.upload("request.txt", "ec\nbox\n");
+        appliance.succeed("certs csr");
+        issue(appliance, "issued.pem");
+        for confirmed in [false, true] {
+            appliance.upload("appliance.pem", appliance.read("issued.pem"));
+            appliance.upload("ca.pem", fs::read(pki().join("middle.pem")).unwrap());
+            appliance.upload("certs.confirm", "3600\n");
+            appliance.succeed("certs");
+            assert!(appliance.exists("admin/lib/certs.request.key"));
+            if confirmed {
+                appliance.succeed("certs confirm");
+            } else {
+                appliance.write("admin/etc/pending_certs.txt", "boot_id=another\ndeadline=999999999\n");
+                appliance.recover();
+                check_in_force_is_old(appliance);
+            }
+            assert_eq!(appliance.exists("admin/lib/certs.request.key"), !confirmed);
+        }
+    });
+}
+
+fn check_in_force_is_old(appliance: &Appliance) {
+    assert_eq!(fs::read_link(appliance.path("etc/tls/current")).unwrap(), Path::new("pair.0"));
+}
+
+// --- our own certificate ---
+
+/// Runs the script that makes it, perhaps on another day; whether it made one.
+fn make_own(appliance: &Appliance, day: Option<&str>) -> bool {
+    let before = fs::read_link(appliance.path("etc/tls/current")).ok();
+    let script = super::appliance::repository().join("nginx/self-signed.sh");
+    let mut command = Command::new(if day.is_some() { "faketime" } else { "sh" });
+    if let Some(day) = day {
+        command.arg(day).arg("sh");
+    }
+    let path = format!("{}:{}", appliance.path("fakes").display(), std::env::var("PATH").unwrap());
+    let output = command.arg(script).arg(appliance.path("etc/tls")).env("PATH", path).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    fs::read_link(appliance.path("etc/tls/current")).ok() != before
+}
+
+fn machine_with_name(name: &str) -> Appliance {
+    let appliance = Appliance::new(Shell::Dash);
+    appliance.hook("fakes/hostname", &format!("echo {name}"));
+    appliance
+}
+
+#[test]
+fn our_own_certificate_is_made_anew_when_it_is_of_no_use_any_more() {
+    for (day, anew) in [
+        (Some("2022-01-01"), true),
+        (Some("1970-01-02"), true),
+        (Some("2049-01-01"), true),
+        (Some("-800 days"), true),
+        (Some("-700 days"), false),
+        (None, false),
+    ] {
+        let appliance = machine_with_name("box.example");
+        assert!(make_own(&appliance, day), "there was none");
+        assert_eq!(make_own(&appliance, None), anew, "made on {day:?}");
+        assert!(!make_own(&appliance, None), "made on {day:?}: once is enough");
+    }
+}
+
+#[test]
+fn our_own_certificate_names_the_machine_as_it_is_now() {
+    let appliance = machine_with_name("box.example");
+    let program = appliance.path("fakes/jidoteki-admin-api");
+    // Without our program nobody asks the kernel, as on a machine that had another name and no address then.
+    fs::rename(&program, appliance.path("away")).unwrap();
+    make_own(&appliance, None);
+    assert!(!make_own(&appliance, None));
+    fs::rename(appliance.path("away"), &program).unwrap();
+    assert!(make_own(&appliance, None));
+    assert!(!make_own(&appliance, None));
+}
+
+#[test]
+fn an_owners_certificate_is_never_replaced() {
+    for name in ["expired", "self"] {
+        let appliance = machine_with_name("box.example");
+        make_own(&appliance, Some("2022-01-01"));
+        // Put over ours, with everything that lies beside it, and with the name that ours has.
+        fs::copy(pki().join(format!("{name}.pem")), appliance.path("etc/tls/current/appliance.pem")).unwrap();
+        assert!(!make_own(&appliance, None), "{name}");
+    }
+}
+
+#[test]
+fn the_minute_renews_our_certificate_and_notes_which_one_is_served() {
+    under_each_shell(|appliance| {
+        appliance.hook("fakes/hostname", "echo box.example");
+        assert!(make_own(appliance, Some("2022-01-01")));
+        fs::copy(
+            super::appliance::repository().join("nginx/self-signed.sh"),
+            appliance.path("admin/bin/self-signed.sh"),
+        )
+        .unwrap();
+        appliance.hook("admin/bin/web-server.sh", WEB_SERVER);
+        for expected in [1, 0] {
+            appliance.write("record", "");
+            appliance.tend();
+            let record = appliance.record();
+            assert_eq!(record.lines().filter(|line| line.starts_with("reload")).count(), expected, "{record}");
+            assert_eq!(appliance.files("etc/tls").len(), 5, "{:?}", appliance.files("etc/tls"));
+        }
+        // A change that waits is not touched.
+        upload(appliance, "leaf.pem", "leaf.key", "middle.pem");
+        appliance.upload("certs.confirm", "3600\n");
+        appliance.succeed("certs");
+        let pair = fs::read_link(appliance.path("etc/tls/current")).unwrap();
+        appliance.tend();
+        assert_eq!(fs::read_link(appliance.path("etc/tls/current")).unwrap(), pair);
+    });
 }
