@@ -773,9 +773,9 @@ put_files() {
 	put 644 "$SOURCE/docs/completions/jidoteki-admin-api.bash" "$SHARE/bash-completion/completions/jidoteki-admin-api"
 	put 644 "$SOURCE/docs/completions/_jidoteki-admin-api" "$SHARE/zsh/site-functions/_jidoteki-admin-api"
 	put 644 "$SOURCE/docs/completions/jidoteki-admin-api.fish" "$SHARE/fish/vendor_completions.d/jidoteki-admin-api.fish"
-	for file in self-signed.sh lighttpd-error.sh; do
-		put 755 "$SOURCE/nginx/$file" "$LIB/$file"
-	done
+	# The job certs runs it too.
+	put 755 "$SOURCE/nginx/self-signed.sh" "$ADMIN/bin/self-signed.sh"
+	put 755 "$SOURCE/nginx/lighttpd-error.sh" "$LIB/lighttpd-error.sh"
 	put_dashboard
 
 	put_rendered 644 tmpfiles.conf "/usr/lib/tmpfiles.d/$USER_NAME.conf"
@@ -971,7 +971,7 @@ install_machine() {
 		return 0
 	fi
 	serve_old_certificate
-	"$LIB/self-signed.sh" "$TLS"
+	"$ADMIN/bin/self-signed.sh" "$TLS"
 	finish_record
 	start_everything
 	await_answer

@@ -16,4 +16,6 @@ status=0
 [ ! -x "$bin/jobs/monitor" ] || "$bin/jobs/monitor" sample || status=$?
 # How far the audit log has come, where the program's user cannot change it.
 "$bin/anchor.sh" || status=$?
+# The certificate of our own, and which one is served. Last, because it waits for the web server.
+"$bin/jobs/certs" tend || status=$?
 exit "$status"

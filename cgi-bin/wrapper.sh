@@ -24,7 +24,7 @@ case "$request" in
 version | changelog)
 	exec cat "${bin%/*}/etc/$request.txt"
 	;;
-token | update | certs | "certs confirm" | license | storage | "storage undo" | logs | debug | services | reboot) ;;
+token | update | certs | "certs confirm" | "certs csr" | "certs forget" | license | storage | "storage undo" | logs | debug | services | reboot) ;;
 "settings static" | "settings dhcp" | "settings confirm") ;;
 "backup START" | "backup STOP" | "backup RESTORE" | "backup UNDO") ;;
 "monitor 1h" | "monitor 1d" | "monitor 1w" | "monitor 1m" | "monitor 1y") ;;

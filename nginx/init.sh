@@ -125,7 +125,7 @@ start() {
 	if [ -x @ADMIN@/bin/recover.sh ]; then
 		@ADMIN@/bin/recover.sh </dev/null || printf 'jidoteki-admin-api: recover.sh failed\n' >&2
 	fi
-	@LIB@/self-signed.sh @TLS@
+	@ADMIN@/bin/self-signed.sh @TLS@
 	case $SERVER in
 	nginx)
 		start_fcgiwrap

@@ -1,31 +1,58 @@
 #!/bin/sh
+# shellcheck shell=dash
 #
-# Makes a certificate for this machine, signed by itself, where there is none yet:
+# Makes a certificate for this machine, signed by itself, where there is none, or where ours does not serve any more:
 #
 #     self-signed.sh TLS-DIRECTORY
 #
 # The web servers read TLS-DIRECTORY/current/appliance.pem and appliance.key. "current" is a link that is put in place
-# by rename, so that a pair appears whole or not at all. Runs at installation, and at the first start of a machine
-# made from an image: a key that is part of an image is no secret.
+# by rename, so that a pair appears whole or not at all. Runs at installation, whenever the machine starts (a key that is
+# part of an image is no secret, and the clock may have been wrong the last time), and once a minute.
 
 set -eu
 umask 077
 
 TLS=${1:?usage: self-signed.sh TLS-DIRECTORY}
+PAIR=$TLS/current
 
-# Asks for both: half a pair is none.
-if [ -s "$TLS/current/appliance.pem" ] && [ -s "$TLS/current/appliance.key" ]; then
-	exit 0
+fingerprint() {
+	openssl x509 -in "$1" -noout -fingerprint -sha256 2>/dev/null
+}
+
+# The note lies beside the certificate and says which one we made. One that an owner has put there is another.
+is_ours() {
+	[ -s "$PAIR/self-signed.txt" ] && [ "$(fingerprint "$PAIR/appliance.pem")" = "$(cat "$PAIR/self-signed.txt")" ]
+}
+
+# Is it valid, and does it name the machine? Only a clear no counts: the numbers of openssl for "not yet valid" and "has
+# expired", and the status 3 of our program.
+is_fit() {
+	local said status=0
+	said=$(openssl verify -partial_chain -trusted "$PAIR/appliance.pem" "$PAIR/appliance.pem" 2>&1) || :
+	case $said in
+	*"error 9 at "* | *"error 10 at "*) return 1 ;;
+	esac
+	if command -v jidoteki-admin-api >/dev/null; then
+		jidoteki-admin-api certificate is-fit "$PAIR/appliance.pem" || status=$?
+	fi
+	[ "$status" -ne 3 ]
+}
+
+# Half a pair is none.
+if [ -s "$PAIR/appliance.pem" ] && [ -s "$PAIR/appliance.key" ]; then
+	is_ours || exit 0
+	! is_fit || exit 0
 fi
 
-# Every name and address under which somebody may reach the machine today, each once. A browser looks at these only.
+# Every name and address under which somebody may reach the machine, each once. A browser looks at these only.
 names() {
 	printf 'DNS:%s\n' localhost
 	hostname 2>/dev/null | sed -n 's/^[A-Za-z0-9.-]*$/DNS:&/p'
 	hostname -f 2>/dev/null | sed -n 's/^[A-Za-z0-9.-]*$/DNS:&/p'
 	printf 'IP:%s\n' 127.0.0.1 ::1
-	if command -v ip >/dev/null; then
-		ip -o addr show scope global 2>/dev/null | sed -n 's|.* inet6\{0,1\} \([0-9a-fA-F.:]*\).*|IP:\1|p'
+	# Our program asks the kernel for the others.
+	if command -v jidoteki-admin-api >/dev/null; then
+		jidoteki-admin-api certificate own-names | tr , '\n'
 	fi
 }
 
@@ -54,6 +81,7 @@ if ! openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -sha25
 	exit 1
 fi
 rm "$NEW/errors"
+fingerprint "$NEW/appliance.pem" >"$NEW/self-signed.txt"
 chmod 755 "$NEW"
 chmod 644 "$NEW/appliance.pem"
 chmod 600 "$NEW/appliance.key"

@@ -344,9 +344,9 @@ impl<'a> Way<'a> {
     /// have it by now, and what was sent is only old.
     fn without_old_end(&self, now: i64) -> Option<Way<'a>> {
         let has_ended = |certificate: &&Certificate| dates(certificate, "", now).is_err();
-        let at = self.certificates.iter().position(|certificate| has_ended(certificate))?;
+        let at = self.certificates.iter().position(&has_ended)?;
         let is_old_end = self.is_complete() && at >= 2 && self.certificates.len() - at >= 2;
-        (is_old_end && self.certificates[at..].iter().all(|certificate| has_ended(certificate)))
+        (is_old_end && self.certificates[at..].iter().all(has_ended))
             .then(|| Way::new(self.certificates[..at].to_vec(), now))
             .filter(|way| way.fault.is_none())
     }

@@ -74,7 +74,7 @@ pub const DEFAULT_REFUSALS: u32 = 600;
 pub const DEFAULT_MAX_UPLOAD: u64 = 4 << 30;
 
 /// Fields that are accepted whatever `parameters` lists.
-const ALWAYS_ACCEPTED: [&str; 5] = ["newtoken", "update", "settings", "confirm", "force"];
+const ALWAYS_ACCEPTED: [&str; 7] = ["newtoken", "update", "settings", "confirm", "force", "names", "key"];
 
 /// The configuration file, read.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -217,6 +217,8 @@ pub const JOBS: &[Row] = &[
         orders: &[
             leaves("", CERTS, Action::CertsPost, "Unable to change the certificates"),
             free(waits("confirm", &[], Action::CertsPost, "Unable to confirm the certificates")),
+            free(waits("csr", &["request.txt"], Action::CertsPost, "Unable to make a certificate request")),
+            free(waits("forget", &[], Action::CertsPost, "Unable to remove the certificate request")),
         ],
     },
     Row {

@@ -20,6 +20,12 @@ case $SSH_ORIGINAL_COMMAND in
 token) mv -f "$U/api.token" "$E/api.token" ;;
 settings) [ "$1" = confirm ] || mv -f "$U/app.json" "$U/network.json" "$E/" ;;
 storage) [ "${1-}" = undo ] || mv -f "$U/storage.json" "$E/" ;;
+certs)
+    case ${1-} in
+    '') cat "$U/appliance.pem" "$U/appliance.key" >"$A/record/pair" 2>/dev/null; cp "$A/result" "$E/status_certs.txt" 2>/dev/null ;;
+    csr) mv -f "$U/request.txt" "$E/certs_request.pem" ;;
+    forget) rm -f "$E/certs_request.pem" ;;
+    esac ;;
 license) mv -f "$U/license.asc" "$E/" ;;
 logs) echo logs >"$U/logs.tar.gz" ;;
 debug) echo bundle >"$U/debug-bundle.tar" ;;

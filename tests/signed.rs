@@ -457,3 +457,61 @@ fn the_clients_in_the_documents_work_through_both_servers() {
         assert_eq!(fs::read(fixture.path("home/sftp/uploads/software_package-zzz.enc")).unwrap().len(), 300_000);
     }
 }
+
+#[test]
+fn the_hook_for_acme_clients_posts_what_they_got_and_waits_for_the_result() {
+    let fixture = Fixture::new();
+    let edge = Edge::start(&fixture, "nginx", 24023);
+    // As certbot's lineage has them, and a CA of our own has made them.
+    fixture.write("token", "yourtoken\n");
+    let script = "openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -subj /CN=ca -days 9
+        openssl req -new -newkey rsa:2048 -nodes -keyout privkey.pem -subj /CN=box -out box.csr
+        openssl x509 -req -in box.csr -CA ca.pem -CAkey ca.key -days 9 -out cert.pem; cat cert.pem ca.pem >fullchain.pem";
+    let made = Command::new("sh").args(["-ec", script]).current_dir(fixture.admin()).output().unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let read = |name: &str| fixture.read(name);
+    let (chain, key) = (fixture.path("fullchain.pem"), fixture.path("privkey.pem"));
+    let both = read("fullchain.pem") + &read("privkey.pem");
+    let run = |arguments: &[&std::path::Path], variables: &[(&str, &std::path::Path)]| {
+        Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/clients/deploy-certificate.sh"))
+            .args(arguments)
+            .env("CACERT", edge.certificate())
+            .env("JIDOTEKI_URL", "https://localhost:24023")
+            .env("JIDOTEKI_TOKEN_FILE", fixture.path("token"))
+            .envs(variables.iter().copied())
+            .output()
+            .unwrap()
+    };
+    fixture.write("result", "success\n");
+    let admin = fixture.admin();
+    let nothing = fixture.path("nothing");
+    for (name, arguments, variables) in [
+        ("certbot", &[][..], &[("RENEWED_LINEAGE", admin.as_path())][..]),
+        ("acme.sh", &[], &[("CERT_FULLCHAIN_PATH", chain.as_path()), ("CERT_KEY_PATH", key.as_path())]),
+        ("lego", &[], &[("LEGO_CERT_PATH", chain.as_path()), ("LEGO_CERT_KEY_PATH", key.as_path())]),
+        ("by hand", &[chain.as_path(), key.as_path()], &[]),
+    ] {
+        fixture.remove("record/pair");
+        let output = run(arguments, variables);
+        assert!(output.status.success(), "{name}: {output:?}");
+        assert_eq!(read("record/pair"), both, "{name}");
+    }
+    // Without a key, where a request of the appliance's waits.
+    fixture.write("etc/certs_request.pem", "request\n");
+    for (arguments, variables) in [
+        (&[chain.as_path()][..], &[][..]),
+        (&[], &[("LEGO_CERT_PATH", chain.as_path()), ("LEGO_CERT_KEY_PATH", nothing.as_path())]),
+    ] {
+        let output = run(arguments, variables);
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(read("record/pair"), read("fullchain.pem"));
+    }
+    fixture.write("result", "failed\n");
+    let output = run(&[&chain], &[]);
+    assert!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains("failed"), "{output:?}");
+    fixture.write("token", "wrong\n");
+    let output = run(&[&chain], &[]);
+    assert!(!output.status.success(), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("Authentication error") && !said.contains("wrong"), "{said}");
+}

@@ -1,15 +1,19 @@
 //! `/certs`: the certificate that browsers see.
 
 use super::turn::Turn;
-use super::{Call, check_nothing_pending, confirm_seconds, hand_over_confirm, missing, pending_member};
+use super::{Call, check_nothing_pending, confirm_seconds, hand_over_confirm, missing, pending_member, text_file};
 use crate::auth::Admin;
+use crate::certificate::{self, Wanted};
 use crate::error::Error;
 use crate::jobs::Job;
 use crate::json::quote;
 use crate::response::Response;
+use crate::rule::InvalidOption;
 use crate::status::{self, JobStatus, Phase};
 
 const PENDING: &str = "pending_certs.txt";
+/// The request whose key waits for its certificate, where only root can read it.
+const REQUEST: &str = "certs_request.pem";
 
 /// `POST /certs`
 pub fn post(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
@@ -18,11 +22,17 @@ pub fn post(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     let mut form = call.form()?;
     let confirm = confirm_seconds(call, &mut form)?;
     let public = form.document("public").ok_or_else(|| missing("public"))?;
-    let private = form.document("private").ok_or_else(|| missing("private"))?;
+    let private = form.document("private");
+    if private.is_none() && !call.appliance.etc_file(REQUEST).exists() {
+        return Err(missing("private"));
+    }
     let ca = form.document("ca");
 
     turn.document("appliance.pem", &public)?;
-    turn.document("appliance.key", &private)?;
+    // Without it the job takes the key that waits.
+    if let Some(private) = private {
+        turn.document("appliance.key", &private)?;
+    }
     if let Some(ca) = ca {
         turn.document("ca.pem", &ca)?;
     }
@@ -54,6 +64,32 @@ pub fn get(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
         body.extend([",\"error-message\":", &quote(&message)]);
     }
     body.push_str(&pending_member(call, PENDING));
+    if let Some(certificate) = certificate::in_force(appliance, certificate::now()) {
+        body.extend([",\"certificate\":", &certificate]);
+    }
     body.push('}');
     Ok(Response::json(body))
+}
+
+/// `POST /certs/csr`: makes a key that stays on the appliance, and a request for a certificate, which is the answer.
+pub fn post_csr(call: &mut Call<'_, '_>, admin: Admin) -> Result<Response, Error> {
+    let mut turn = Turn::take(call, Job::Certs, "csr")?;
+    let mut form = call.form()?;
+    if let Some(action) = form.text("action") {
+        if !action.trim().eq_ignore_ascii_case("FORGET") {
+            return Err(InvalidOption::new("action", "FORGET").into());
+        }
+        turn.wait(call, "forget")?;
+        return Ok(Response::done());
+    }
+    let names = form.text("names").ok_or_else(|| missing("names"))?;
+    let wanted = Wanted::parse(&form.text("key").unwrap_or_default(), &names)?;
+    turn.document("request.txt", wanted.to_text().as_bytes())?;
+    turn.wait(call, "csr")?;
+    csr(call, admin)
+}
+
+/// `GET /certs/csr`
+pub fn csr(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
+    text_file(&call.appliance.etc_file(REQUEST))
 }

@@ -346,7 +346,7 @@ def forbidden_files(attacker):
              f"{ADMIN}/home/sftp/new", f"{ETC}/new", f"{ETC}/network.conf", f"{ETC}/jidoteki-admin-api.json",
              f"{ETC}/allservices.txt", f"{ETC}/tls/new", f"{ETC}/tls/current/appliance.pem", "/etc/sudoers.d/new",
              "/etc/cron.d/new", "/usr/local/bin/jidoteki-admin-api", "/usr/local/sbin/mv", "/run/jidoteki-admin-api/x",
-             "/usr/local/lib/jidoteki-admin-api/self-signed.sh", "/etc/jidoteki-admin-api/installed"]
+             f"{ADMIN}/bin/self-signed.sh", "/etc/jidoteki-admin-api/installed"]
     _, output = attacker.sh('for path in "$@"; do if ( : >>"$path" ) 2>/dev/null; then echo "wrote $path"; fi; done', *write)
     attacker.held(f"write to {len(write)} files and directories of root's", "each refused", output == "", output)
     move = [UPLOADS, f"{ADMIN}/home/sftp", f"{ADMIN}/etc", f"{ADMIN}/bin", f"{ADMIN}/bin/jobs/token", f"{ADMIN}/etc/api.token",
