@@ -504,18 +504,7 @@ fn each_matter_stays_in_its_file() {
         (
             "the making of an environment for a job",
             &["Command::new"],
-<<<<<<< HEAD
             &["src/job.rs", "src/verify.rs", "src/programs.rs", "src/machine.rs", "src/cli.rs", "src/certificate.rs"],
-=======
-            &[
-                "src/job.rs",
-                "src/verify.rs",
-                "src/adapters/programs.rs",
-                "src/machine.rs",
-                "src/cli.rs",
-                "src/certificate.rs",
-            ],
->>>>>>> 421939c (certs: show what is in force, and make requests whose key never leaves the appliance)
         ),
         ("the quoting of a value for a shell", &["'`'"], &["src/shell_conf.rs"]),
     ];

@@ -1,6 +1,5 @@
 //! Disk, memory and clock of the machine.
 
-use super::certificate::DAY;
 use super::{Findings, Severity};
 use crate::appliance::Appliance;
 use crate::audit;
@@ -16,6 +15,8 @@ const MIN_FREE_LOG: u64 = 8 << 20;
 const MIN_MEMORY: u64 = 64 << 20;
 /// 2024-01-01: a clock that says less was never set.
 const EARLIEST: u64 = 1_704_067_200;
+
+const DAY: u64 = 86_400;
 
 impl Findings {
     /// What `network.sh` can make the network of a machine with.
