@@ -600,6 +600,37 @@ fn a_wrong_credential_is_refused_before_the_body_comes() {
     }
 }
 
+/// Beyond the budget of refusals it waits, and is told for how long, in the same words with and without a long body.
+#[test]
+fn a_guess_too_many_is_told_to_wait_before_the_body_comes() {
+    each(&Program::Ours, |edge| {
+        fs::write(edge.base.join("etc/jidoteki-admin-api.json"), r#"{"refusals-per-minute":1}"#).unwrap();
+        let state = edge.admin("state");
+        fs::create_dir(&state).unwrap();
+        mode(&state, 0o777);
+        let body = edge.base.join("body");
+        fs::write(&body, "x".repeat(20_000)).unwrap();
+        let field = format!("update=@{}", body.display());
+        let ask = |form: &[&str]| {
+            edge.curl("/api/v1/admin/update", &[&["-H", "Authorization: Bearer wrong"][..], form].concat())
+        };
+        assert_eq!(ask(&["-F", &field]).status, 403, "{:?}", edge.server);
+        for form in [&["-F", field.as_str()][..], &["-F", "update=short"], &[]] {
+            let answer = ask(form);
+            assert_eq!(answer.status, 429, "{:?} {form:?}: {}", edge.server, answer.text());
+            assert!(answer.header("retry-after").parse::<u32>().is_ok(), "{:?} {form:?}", edge.server);
+            assert!(
+                answer.text().contains("Too many refused requests"),
+                "{:?} {form:?}: {}",
+                edge.server,
+                answer.text()
+            );
+            assert!(answer.header("error-message").contains("try again in"), "{:?} {form:?}", edge.server);
+            answer.check_security(&format!("{:?} {form:?}", edge.server));
+        }
+    });
+}
+
 /// Prints what it was given.
 const DUMP: &str = "#!/bin/sh
 cat >/dev/null
