@@ -181,12 +181,11 @@ def others(report, machine, client, jobs):
     report.check("GET /debug", status == 200, lambda: f"{status} {body[:300]}{log(machine, 'debug')}")
     left = f"{UPLOADS}/api.token"
     machine.sh(f"setpriv --reuid=sftpadmin --regid=admin --clear-groups cp /etc/hostname {left}; touch {ADMIN}/lib/x; "
-               f"printf '0 %s\\n' \"$(stat -c '%i %Z' {left})\" >{ADMIN}/lib/left.api.token; {ADMIN}/bin/jobs/sweep; test -e {left} && rm {left} {ADMIN}/lib/x")
+               f"printf '99999999999 %s\\n' \"$(stat -c '%i %Z' {left})\" >{ADMIN}/lib/left.api.token; {ADMIN}/bin/jobs/sweep; test -e {left} && rm {left} {ADMIN}/lib/x")
     report.check("what SFTP has put into uploads is not swept away", True)
     saved = machine.attempt("grep -c -e '-b -s' /var/log/vendor-filetool.log").stdout.strip()
     if jobs == "ours":
         report.check("filetool.sh was told of every change", saved.isdigit() and int(saved) >= 5, saved)
-        return
     status, body = client.job("backup", "/backup", "action=START")
     report.check("POST /backup START", status == 202, f"{status} {body}")
     report.check("... succeeds with the old list", poll(lambda: '"success"' in client.get("/backup")[1], 30),
