@@ -198,7 +198,7 @@ fn the_units_that_run_the_program_are_confined() {
         let rendered = Command::new("nginx/render.sh")
             .arg(format!("nginx/systemd/{server}/jidoteki-admin-api.service"))
             .args(["ADMIN=/opt/x", "RUN=/run/x", "LOG=/var/log/x", "SPOOL=/var/lib/x", "CONF=/etc/x", "PORT=8443"])
-            .args(["BINARY=/bin/true", "WORKERS=8", "USER=jidoteki-admin-api", "GROUP=jidoteki-admin-api"])
+            .args(["BINARY=/bin/true", "WORKERS=8", "USER=jidoteki-admin-api", "GROUP=jidoteki-admin-api", "UID=847"])
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .output()
             .unwrap();
