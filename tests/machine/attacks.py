@@ -162,13 +162,19 @@ def constants(attacker):
     for line in evil:
         attacker.restock()
         attacker.sh(f'printf "mode=static\\n%s\\n" "$1" >{UPLOADS}/network.conf', line)
-        if attacker.call("settings", "static")[0] == 0:
-            faults.append(f"network.conf: {line}")
+        attacker.call("settings", "static")
+        faults.extend(in_force(attacker, "network.conf", line))
         attacker.sh(f'printf "%s\\n" "$1" >{UPLOADS}/storage.conf', line)
-        if attacker.call("storage")[0] == 0:
-            faults.append(f"storage.conf: {line}")
-    attacker.held(f"{2 * len(evil)} ways to put a command into network.conf and storage.conf", "each refused", not faults,
-                  "\n".join(faults))
+        attacker.call("storage")
+        faults.extend(in_force(attacker, "storage.conf", line))
+    attacker.held(f"{2 * len(evil)} ways to put a command into network.conf and storage.conf", "none came into force",
+                  not faults, "\n".join(faults))
+
+
+def in_force(attacker, name, line):
+    """What is wrong after a job was given a file with that line: the file in force is derived from the JSON."""
+    content = attacker.machine.sh(f"cat {ETC}/{name}; ls /root/owned 2>/dev/null || :")
+    return [f"{name}: {line}\n{content}"] if line in content or "/root/owned" in content else []
 
 
 def races(attacker):
