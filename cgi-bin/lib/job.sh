@@ -488,6 +488,8 @@ publish() {
 
 	chgrp "$(stat -c %g "$UPLOADS")" "$file"
 	chmod 0640 "$file"
+	# No rename replaces a directory, and busybox takes a link to one for one.
+	[ ! -d "$UPLOADS/$name" ] || withdraw "$name"
 	if [ "$(stat -c %d "$file")" = "$(stat -c %d "$UPLOADS")" ]; then
 		flush "$file"
 		mv -fT "$file" "$UPLOADS/$name"

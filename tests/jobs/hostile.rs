@@ -128,10 +128,16 @@ fn a_file_that_changes_while_the_job_looks_is_judged_as_it_was_taken() {
     super::backup::upload_own_archive(&appliance);
     let mut open =
         fs::OpenOptions::new().write(true).open(appliance.path("admin/home/sftp/uploads/backup-archive.tar")).unwrap();
-    // tar stands still when it first looks at the archive, until the file was overwritten.
+    // The executable stands still before it looks at the archive, until the file was overwritten. What it reads then is
+    // judged: the damage is told, and nothing has changed.
+    let program = env!("CARGO_BIN_EXE_jidoteki-admin-api");
+    fs::remove_file(appliance.path("fakes/jidoteki-admin-api")).unwrap();
     appliance.hook(
-        "fakes/tar",
-        "here=${0%/*}; if mkdir \"$here/../looked\" 2>/dev/null; then while [ ! -e \"$here/../go-on\" ]; do sleep 0.02; done; fi; PATH=${PATH#*:}; exec tar \"$@\"",
+        "fakes/jidoteki-admin-api",
+        &format!(
+            "here=${{0%/*}}; if [ \"$1 $2\" = \"archive restore\" ]; then mkdir \"$here/../looked\"; \
+             while [ ! -e \"$here/../go-on\" ]; do sleep 0.02; done; fi; exec {program} \"$@\""
+        ),
     );
     appliance.write("data/conf", "changed");
     let job = appliance.start("backup RESTORE");
@@ -139,8 +145,8 @@ fn a_file_that_changes_while_the_job_looks_is_judged_as_it_was_taken() {
     std::io::Write::write_all(&mut open, &vec![b'X'; 100_000]).unwrap();
     appliance.write("go-on", "");
     let outcome = wait(job, "backup RESTORE");
-    assert_eq!(outcome.code, Some(0), "{outcome:?}\n{}", appliance.describe());
-    assert_eq!(appliance.read("data/conf"), "conf of before\n");
+    assert_ne!(outcome.code, Some(0), "{outcome:?}\n{}", appliance.describe());
+    assert_eq!(appliance.read("data/conf"), "changed");
 }
 
 #[test]
