@@ -21,7 +21,7 @@ use std::time::Duration;
 /// Bytes that a field which is kept in memory may have.
 const MAX_IN_MEMORY: usize = 1 << 20;
 /// Bytes that a form may have whose sender has not yet said who he is, because his credentials are among its fields.
-const MAX_UNIDENTIFIED: u64 = 32 << 20;
+pub const MAX_UNIDENTIFIED: u64 = 32 << 20;
 
 /// Bytes of a form that is too short to need a place.
 const SHORT: u64 = 10_000;

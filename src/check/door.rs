@@ -12,6 +12,7 @@ use crate::keys;
 use crate::machine::Machine;
 use crate::random;
 use crate::signature::base64;
+use crate::upload;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -134,7 +135,10 @@ impl Findings {
             "POST {NOWHERE} HTTP/1.1\r\nHost: localhost:{port}\r\nContent-Type: multipart/form-data; boundary=x\r\n\
              Content-Length: {promised}\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n"
         );
-        if ask(machine, port, &head).is_some_and(|answer| answer.status == 413) {
+        // The program has a narrower limit for a stranger, and it is the web server that is asked.
+        let limit_of = |text: &str| text.split("the limit is ").nth(1)?.split(' ').next()?.parse::<u64>().ok();
+        let is_programs = |text: &str| limit_of(text).is_some_and(|limit| limit <= upload::MAX_UNIDENTIFIED);
+        if ask(machine, port, &head).is_some_and(|answer| answer.status == 413 && !is_programs(&answer.text)) {
             self.add(
                 Severity::Error,
                 format_args!(

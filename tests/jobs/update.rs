@@ -216,7 +216,9 @@ fn a_package_encrypted_with_another_key_is_e1005() {
 
 #[test]
 fn a_package_whose_key_was_derived_weakly_is_e1005() {
-    refused(&Package::new("1.0.1").encrypted_weakly(), "E1005", "Error decrypting software update package", 10);
+    let reason =
+        "Error decrypting software update package: it is encrypted in a way that this appliance no longer reads";
+    refused(&Package::new("1.0.1").encrypted_weakly(), "E1005", reason, 10);
 }
 
 #[test]
