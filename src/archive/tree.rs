@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Bytes of names that are held of a directory at once. A larger one is read again for the next of them.
-const NAMES: usize = 256 << 10;
+const NAMES: usize = 2 << 20;
 
 /// Attributes that belong to the machine and not to the data: labels of its policy, signatures of its files, its overlays.
 const NOT_DATA: [&[u8]; 5] =
