@@ -11,7 +11,6 @@ use crate::record::{self, Ending, Record};
 use crate::status;
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
-use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -156,19 +155,19 @@ pub fn started_by(appliance: &Appliance, key: &str) -> Option<Entry> {
     })
 }
 
-/// Remembers the job that had this lock before, and empties the file for the one that is prepared. The lock is ours.
-pub fn turn_page(appliance: &Appliance, row: &'static Row, file: &File) -> io::Result<()> {
-    if let Some((record, ending)) = record::read(file) {
+/// Remembers the job that had this lock before, and forgets its record for the one that is prepared. The lock is ours.
+pub fn turn_page(appliance: &Appliance, row: &'static Row) -> io::Result<()> {
+    if let Some((record, ending)) = record::read(appliance, row) {
         remember(appliance, conclude(appliance, row, record, ending))?;
+        record::clear(appliance, row)?;
     }
-    record::clear(file)
+    Ok(())
 }
 
 /// The job that has the lock of this row, or had it last.
 fn latest(appliance: &Appliance, row: &'static Row) -> Option<Entry> {
-    let (file, is_running) = job::look(appliance, row.job)?;
-    let (record, ending) = record::read(&file)?;
-    if is_running && ending.is_none() {
+    let (record, ending) = record::read(appliance, row)?;
+    if ending.is_none() && job::is_running(appliance, row.job) {
         return Some(Entry { job: row.word.to_owned(), record, stage: Stage::Running, ending: None });
     }
     Some(conclude(appliance, row, record, ending))

@@ -124,9 +124,10 @@ impl Lock {
         self.job
     }
 
-    /// The file of the lock, which says what its job is.
-    pub fn file(&self) -> &File {
-        &self.file
+    /// Notes in the times of the lock when its job begins, for those who ask.
+    pub fn begin(&self) {
+        // On a file system without times the words of the job before only stand a moment longer.
+        let _ = self.file.set_modified(SystemTime::now());
     }
 
     /// Starts the job and leaves it to itself: it outlives the request, the web server and a restart of it.
@@ -245,21 +246,19 @@ pub fn is_running(appliance: &Appliance, job: Job) -> bool {
 /// When the job began that is at work now; `None` where none is.
 pub fn running_since(appliance: &Appliance, job: Job) -> Option<SystemTime> {
     let (file, is_running) = look(appliance, job)?;
-    let since = || record::read(&file).map_or_else(|| modified(&file), |(record, _)| record.started_at());
-    is_running.then(since)
+    is_running.then(|| modified(&file))
 }
 
 /// When the job began that is at work now and tells of itself in its status files. Until it does, they speak of the job
 /// before, and a client that asks meanwhile would take the old result for the new one.
 pub fn status_since(appliance: &Appliance, job: Job) -> Option<SystemTime> {
-    let (file, is_running) = look(appliance, job)?;
-    let (record, _) = record::read(&file)?;
-    let order = job.row().order(&record.argument)?;
-    (is_running && order.trace == Trace::Status).then(|| record.started_at())
+    let since = running_since(appliance, job)?;
+    let order = record::read(appliance, job.row()).and_then(|(record, _)| job.row().order(&record.argument));
+    order.is_none_or(|order| order.trace == Trace::Status).then_some(since)
 }
 
 /// The file of a lock, and whether a job has it.
-pub fn look(appliance: &Appliance, job: Job) -> Option<(File, bool)> {
+fn look(appliance: &Appliance, job: Job) -> Option<(File, bool)> {
     let file = appliance::open_unlinked(&appliance.uploads().join(job.row().lock)).ok()?;
     // Shared, so that two who look do not see each other.
     let is_running = matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));

@@ -163,6 +163,8 @@ const fn targets(target: &'static str, order: Order) -> Order {
 
 const SETTINGS: &[&str] = &["app.json", "network.json", "network.conf", "settings.confirm"];
 const CERTS: &[&str] = &["appliance.pem", "appliance.key", "ca.pem", "certs.confirm"];
+/// It leaves nothing that could tell how it went, so it has no record.
+const STOP: Order = Order { trace: Trace::None, ..free(leaves("STOP", &[], Action::BackupPost, "Backup failed")) };
 const HISTORY: &str = "Cannot show the history";
 
 /// Every job, in the order of the API document.
@@ -248,7 +250,7 @@ pub const JOBS: &[Row] = &[
         files: Files { json: Some("backup.json"), ..log("update_backup.log") },
         orders: &[
             leaves("START", &[], Action::BackupPost, "Backup failed"),
-            free(leaves("STOP", &[], Action::BackupPost, "Backup failed")),
+            STOP,
             targets(
                 "backup-archive.tar",
                 waits("RESTORE", &["backup-archive.tar"], Action::BackupRestored, "Unable to extract backup archive"),
@@ -262,7 +264,7 @@ pub const JOBS: &[Row] = &[
         lock: ".backup-stop.lock",
         location: "/api/v1/admin/backup",
         files: log("update_backup.log"),
-        orders: &[free(leaves("STOP", &[], Action::BackupPost, "Backup failed"))],
+        orders: &[STOP],
     },
     Row {
         job: Job::Logs,

@@ -1,17 +1,13 @@
-//! What the file of a lock says of the job that has it, or had it last: a line when it starts, and a line when it ends.
-//!
-//! A job of ours writes its own end, through the lock that is its standard input. One of the ancestor's knows nothing of
-//! this, and then the end is concluded from what it left (`history.rs`).
+//! What the executable remembers of the latest job of each kind: a line when it starts, and a line when it ends and the
+//! client waited for it. The end of any other job is concluded from what it left (`history.rs`).
 
+use crate::appliance::{self, Appliance};
+use crate::jobs::Row;
 use crate::random;
 use serde::{Deserialize, Serialize};
-use std::fs::File;
-use std::io::{self, Seek, Write};
-use std::os::unix::fs::FileExt;
+use std::io;
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-/// Bytes that both lines may have.
-const MAX_BYTES: usize = 4 << 10;
 
 /// How a job began.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,37 +61,49 @@ impl Record {
         UNIX_EPOCH + Duration::from_nanos(self.started)
     }
 
-    /// Makes this the only line of the file. It is on the disk when this returns: after a power cut the job is known to
-    /// have been cut off.
-    pub fn write(&self, mut file: &File) -> io::Result<()> {
-        clear(file)?;
-        file.write_all(line(self)?.as_bytes())?;
-        file.sync_data()
+    /// Makes this the record of its kind. It is on the disk when this returns: after a power cut the job is known to have
+    /// been cut off.
+    pub fn write(&self, appliance: &Appliance, row: &Row) -> io::Result<()> {
+        put(appliance, row, &line(self)?)
     }
 }
 
 impl Ending {
-    /// Adds the line of the end, for a job that has not done so itself.
-    pub fn write(&self, mut file: &File) -> io::Result<()> {
-        file.seek(io::SeekFrom::End(0))?;
-        file.write_all(line(self)?.as_bytes())?;
-        file.sync_data()
+    /// Adds how the job ended.
+    pub fn write(&self, appliance: &Appliance, row: &Row) -> io::Result<()> {
+        match read(appliance, row) {
+            Some((record, _)) => put(appliance, row, &(line(&record)? + &line(self)?)),
+            None => Ok(()),
+        }
     }
 }
 
-/// Empties the file: nothing is known of the job that is prepared now.
-pub fn clear(mut file: &File) -> io::Result<()> {
-    file.set_len(0)?;
-    file.rewind()
+/// Forgets the record: nothing is known of the job that is prepared now.
+pub fn clear(appliance: &Appliance, row: &Row) -> io::Result<()> {
+    match std::fs::remove_file(path(appliance, row)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
 }
 
-/// What the file says; `None` where no job of ours began.
-pub fn read(file: &File) -> Option<(Record, Option<Ending>)> {
-    let mut bytes = vec![0; MAX_BYTES];
-    let n = file.read_at(&mut bytes, 0).ok()?;
-    let mut lines = bytes[..n].split(|byte| *byte == b'\n');
+/// The record, and how the job ended; `None` where none is known.
+pub fn read(appliance: &Appliance, row: &Row) -> Option<(Record, Option<Ending>)> {
+    let content = appliance::read(&path(appliance, row)).ok()?;
+    let mut lines = content.split(|byte| *byte == b'\n');
     let record = serde_json::from_slice(lines.next()?).ok()?;
     Some((record, lines.find_map(|line| serde_json::from_slice(line).ok())))
+}
+
+fn path(appliance: &Appliance, row: &Row) -> PathBuf {
+    appliance.state_file(&format!("job{}", row.lock.trim_end_matches(".lock")))
+}
+
+fn put(appliance: &Appliance, row: &Row, text: &str) -> io::Result<()> {
+    match appliance::replace(&path(appliance, row), text.as_bytes(), 0o600) {
+        // An image without that folder remembers nothing, and starts its jobs all the same.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
 }
 
 fn line(value: &impl Serialize) -> io::Result<String> {

@@ -68,8 +68,9 @@ impl Response {
 
     /// 202: the work goes on, and `location` tells about it.
     pub fn accepted(location: &str, job: &str) -> Response {
-        let (place, job) = (quote(location), quote(job));
-        let body = format!("{{\"Status\":\"202 Accepted\",\"Location\":{place},\"Job\":{job}}}");
+        // An order without a record, such as STOP, has no id.
+        let job = if job.is_empty() { String::new() } else { format!(",\"Job\":{}", quote(job)) };
+        let body = format!("{{\"Status\":\"202 Accepted\",\"Location\":{}{job}}}", quote(location));
         Response::new("202 Accepted", "application/json", Body::Bytes(body.into_bytes()))
             .header("Location", location.to_owned())
     }

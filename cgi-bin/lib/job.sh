@@ -104,20 +104,7 @@ finish() {
 		save_system || say "The system could not be saved: the change is lost with the next boot"
 		;;
 	esac
-	write_end
 	exit "$status"
-}
-
-# The file of our lock has the record of this job (GET /jobs): its second line is how it ended. Both texts are plain().
-write_end() {
-	[ -f /proc/self/fd/9 ] || return 0
-	{
-		if [ -n "$FAILED_CODE" ]; then
-			printf '{"ended":%s,"code":"%s","reason":"%s"}\n' "$(date +%s)" "$FAILED_CODE" "$FAILED_TEXT"
-		else
-			printf '{"ended":%s}\n' "$(date +%s)"
-		fi >>/proc/self/fd/9
-	} 2>/dev/null || :
 }
 
 # dash and busybox do not run the EXIT trap when a signal kills them.

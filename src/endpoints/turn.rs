@@ -39,7 +39,7 @@ impl Turn {
 
     fn new(call: &Call<'_, '_>, row: &'static Row, order: &'static Order, lock: Lock) -> Result<Turn, Error> {
         if order.trace != Trace::None {
-            let turned = history::turn_page(call.appliance, row, lock.file());
+            let turned = history::turn_page(call.appliance, row);
             turned.map_err(|error| Error::Disk("Cannot remember the job before", error))?;
         }
         Ok(Turn { lock, row, handover: Handover::new(call.appliance), handed: Vec::new() })
@@ -65,7 +65,7 @@ impl Turn {
     /// Starts the job and leaves it to itself. The answer is 202.
     pub fn start(mut self, call: &Call<'_, '_>, argument: &'static str) -> Result<Response, Error> {
         let (order, id) = self.prepare(call, argument)?;
-        self.lock.start(call.appliance, order.argument()).map_err(|error| self.failed(order, error))?;
+        self.lock.start(call.appliance, order.argument()).map_err(|error| self.failed(call, order, error))?;
         self.done(call, order);
         Ok(Response::accepted(self.row.location, &id))
     }
@@ -82,10 +82,10 @@ impl Turn {
         let result = self.lock.wait(call.appliance, order.argument());
         match &result {
             Ok(_) => {
-                self.end(order, Ending::default());
+                self.end(call, order, Ending::default());
                 self.done(call, order);
             }
-            Err(error) => self.end_badly(order, error),
+            Err(error) => self.end_badly(call, order, error),
         }
         Ok(result)
     }
@@ -101,17 +101,18 @@ impl Turn {
         if order.trace == Trace::None {
             return Ok((order, String::new()));
         }
+        self.lock.begin();
         let record = Record::new(argument, &call.key, call.idempotency.clone());
-        let written = record.and_then(|record| record.write(self.lock.file()).map(|()| record.id));
+        let written = record.and_then(|record| record.write(call.appliance, self.row).map(|()| record.id));
         Ok((order, written.map_err(|error| Error::Disk(WHAT, error))?))
     }
 
-    fn failed(&self, order: &'static Order, error: JobError) -> Error {
-        self.end_badly(order, &error);
+    fn failed(&self, call: &Call<'_, '_>, order: &'static Order, error: JobError) -> Error {
+        self.end_badly(call, order, &error);
         Error::Job(order.failure, error)
     }
 
-    fn end_badly(&self, order: &Order, error: &JobError) {
+    fn end_badly(&self, call: &Call<'_, '_>, order: &Order, error: &JobError) {
         let reason = match error {
             JobError::Failed(_, Some(reason)) => reason.clone(),
             JobError::Failed(_, None) => "The job failed".to_owned(),
@@ -121,13 +122,13 @@ impl Turn {
                 "The job could not be started".to_owned()
             }
         };
-        self.end(order, Ending { reason: Some(reason), ..Ending::default() });
+        self.end(call, order, Ending { reason: Some(reason), ..Ending::default() });
     }
 
     /// Writes the end of a job that the client waited for: one of the ancestor's does not do so itself.
-    fn end(&self, order: &Order, ending: Ending) {
+    fn end(&self, call: &Call<'_, '_>, order: &Order, ending: Ending) {
         if order.trace != Trace::None
-            && let Err(error) = (Ending { ended: clock::now(), ..ending }).write(self.lock.file())
+            && let Err(error) = (Ending { ended: clock::now(), ..ending }).write(call.appliance, self.row)
         {
             log::error!("job {}: its end cannot be written down: {error}", self.row.word);
         }

@@ -10,8 +10,9 @@ from machine import run
 
 
 class Vendor:
-    def __init__(self, directory, repository):
+    def __init__(self, directory, repository, program):
         self.directory = pathlib.Path(directory)
+        self.program = program
         self.directory.mkdir()
         self.builder = pathlib.Path(repository, "docs/build-update.sh")
         run("openssl", "genpkey", "-quiet", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048",
@@ -41,7 +42,7 @@ class Vendor:
         if tampered:
             self.pack_tampered(tree, packed)
         else:
-            run("sh", self.builder, "--key", self.file("sign.key"), "--pass", self.file(key), "--out", packed, tree)
+            run("sh", self.builder, "--program", self.program, "--key", self.file("sign.key"), "--pass", self.file(key), "--out", packed, tree)
         data = packed.read_bytes()
         shutil.rmtree(tree)
         packed.unlink()
