@@ -1,5 +1,6 @@
 """A machine that had nothing of ours: installed, used as the README says, held against the conformance cases, removed."""
 
+import re
 import subprocess
 
 from machine import ADMIN, ETC, PATH
@@ -84,13 +85,18 @@ def conformance(stage, machine, server):
     machine.sh(f"mkdir -p {UNIT.rsplit('/', 1)[0]} && printf '[Service]\\nUMask=0022\\n' >{UNIT} && systemctl daemon-reload")
     # With the machine's processes and network, our files, and the appliance's folders at their own places: jobs are
     # told these places.
+    # What is remembered of callers is bounded, and these cases are more refusals than a day of them.
+    machine.sh(f"mv {ADMIN}/state /root/state")
+    overtaken = "|".join(re.escape(line.split()[0]) for line in
+                         (stage.repository / "tests/overtaken.txt").read_text().splitlines() if line[:1].islower())
     script = f"""mount -t proc proc /proc && mount -t tmpfs tmpfs /opt && mkdir -p {ADMIN} &&
         mount --bind "$1{ADMIN}" {ADMIN} && mount --bind "$1{ETC}" {ETC} &&
-        exec python3 -B "$2/replay.py" --force --url https://127.0.0.1:8443 --admin {ADMIN} --etc {ETC} "$2/cases.json" """
+        exec python3 -B "$2/replay.py" --force --url https://127.0.0.1:8443 --admin {ADMIN} --etc {ETC} --only "$3" "$2/cases.json" """
     done = subprocess.run(
         ["nsenter", f"--target={machine.leader}", "--pid", "--net", "--", "unshare", "--mount", "--propagation", "private",
-         "sh", "-c", script, "sh", str(machine.root), str(cases)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+         "sh", "-c", script, "sh", str(machine.root), str(cases), f"^(?!({overtaken})$)"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, errors="replace", env={"PATH": PATH}, check=False)
+    machine.sh(f"mv /root/state {ADMIN}/state")
     lines = done.stdout.splitlines()
     failed = [line for line in lines if line.startswith("FAIL")]
     report.check(f"the conformance cases through {server}: {lines[-1] if lines else 'nothing'}", done.returncode == 0,
