@@ -419,11 +419,6 @@ fn each_thing_that_is_wrong_is_named() {
             "/usr/tls/current/appliance.pem is no certificate",
         ),
         (
-            "served",
-            |i| i.write("admin/etc/served_certificate.txt", "nothing\n", 0o640),
-            "the web server does not serve the certificate /usr/tls/current/appliance.pem",
-        ),
-        (
             "name",
             |i| i.write("proc/sys/kernel/hostname", "other.example\n", 0o644),
             "the certificate /usr/tls/current/appliance.pem does not name this machine, other.example: browsers refuse it",
