@@ -38,7 +38,7 @@ LEFTOVERS = f"""
 find {UPLOADS} -mindepth 1 ! -name '.*.lock' ! -name backup.json ! -name backup.tar -print
 find {ADMIN}/etc {ADMIN}/log {ETC} \\( -name '*.new' -o -name '*.tmp' -o -name '.*' \\) -print
 find {ADMIN}/lib -mindepth 1 ! -name '*.guard' ! -path '*/storage.previous*' ! -name restore.undo \\
-	! -name restore.stages ! -name update.version ! -name work -print
+	! -name restore.stages ! -name update.version ! -name work ! -path '*/network.before*' -print
 [ -f {ADMIN}/lib/restore.undo ] || find / -xdev -name .jidoteki-restore -print
 [ "$(find {ETC}/tls -mindepth 1 -maxdepth 1 -type d | wc -l)" -eq 1 ] || ls {ETC}/tls
 """
