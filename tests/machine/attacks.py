@@ -110,7 +110,7 @@ def prepare(stage, machine, api):
     machine.await_job("backup")
     machine.sh(f"cp {UPLOADS}/backup.tar {GOOD}/backup-archive.tar; chmod 644 {GOOD}/*")
     # Over the cable into uploads, and from there: the executable's own way.
-    machine.inside(f"{GOOD}/software_package-zzz.enc").write_bytes(stage.vendor.package("1.0.0-again", "true"))
+    machine.inside(f"{GOOD}/software_package-zzz.enc").write_bytes(stage.vendor.package("1.0.0+again", "true"))
 
 
 def planted(attacker):
@@ -244,10 +244,12 @@ def locks(attacker):
                   "mkdir .update.lock"):
         attacker.sh(f"cd {UPLOADS} && rm -rf .update.lock && {plant}")
         answer = attacker.api.post("/update", {"update": b"nothing"}, timeout=60)
-        if answer.status == 202 and "mkfifo" not in plant:
+        # What was planted is put aside, so the job starts; or nothing answers for it.
+        if answer.status not in (202, 400):
             faults.append(f"{plant}: {answer}")
         attacker.api.get("/update", timeout=60)
-        attacker.sh(f"rm -rf {UPLOADS}/.update.lock")
+        attacker.machine.await_job("update")
+        attacker.sh(f"rm -rf {UPLOADS}/.update.lock {UPLOADS}/.aside-*")
     attacker.held("the lock of a job is a link, a pipe, a directory", "no answer hangs, nothing is opened through it",
                   not faults, "\n".join(faults))
     attacker.machine.await_job("update")
@@ -442,7 +444,9 @@ def swept(attacker):
     """Where root removes what nobody came for, once a minute."""
     machine = attacker.machine
     attacker.restock()
-    attacker.sh(f"cd {UPLOADS} && for name in api.token backup-archive.tar .appliance.key.new; do ln -sfn /root/canary $name; "
+    # A request leaves its lock beside what it leaves.
+    attacker.sh(f"cd {UPLOADS} && touch .token.lock .certs.lock .license.lock .storage.lock .update.lock .backup.lock && "
+                "for name in api.token backup-archive.tar .appliance.key.new; do ln -sfn /root/canary $name; "
                 "done; rm -f license.asc storage.conf evil.enc; touch keep; ln keep storage.conf; mkfifo .api.token.new; "
                 "mkdir -p software_package-zzz.enc.d && rm -f software_package-zzz.enc && "
                 "ln -s software_package-zzz.enc.d software_package-zzz.enc; mkdir license.asc && ln -s /root license.asc/x")
