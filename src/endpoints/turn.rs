@@ -26,7 +26,7 @@ impl Turn {
         let row = job.row();
         let order = order(row, argument)?;
         let lock = Lock::take_for(call.appliance, job, order).map_err(|error| Error::Job(order.failure, error))?;
-        Turn::new(call, row, order, lock)
+        Ok(Turn::new(call, row, order, lock))
     }
 
     /// The same, whatever runs beside it: the caller has insisted.
@@ -34,17 +34,17 @@ impl Turn {
         let row = job.row();
         let order = order(row, argument)?;
         let lock = Lock::take(call.appliance, job).map_err(|error| Error::Job(order.failure, error))?;
-        Turn::new(call, row, order, lock)
+        Ok(Turn::new(call, row, order, lock))
     }
 
-    fn new(call: &Call<'_, '_>, row: &'static Row, order: &'static Order, lock: Lock) -> Result<Turn, Error> {
+    fn new(call: &Call<'_, '_>, row: &'static Row, order: &'static Order, lock: Lock) -> Turn {
         if order.trace != Trace::None {
             // What is remembered is no reason to refuse work.
             if let Err(error) = history::turn_page(call.appliance, row) {
                 log::error!("job {}: the one before cannot be remembered: {error}", row.word);
             }
         }
-        Ok(Turn { lock, row, handover: Handover::new(call.appliance), handed: Vec::new() })
+        Turn { lock, row, handover: Handover::new(call.appliance), handed: Vec::new() }
     }
 
     /// Hands over a file that was received.

@@ -412,7 +412,7 @@ def archives(attacker):
             archive("data/documents/link", type=tarfile.SYMTYPE, linkname="../../etc"),
             archive("data/documents/link", type=tarfile.LNKTYPE, linkname="/etc/shadow"),
             archive("data/documents/null", type=tarfile.CHRTYPE, devmajor=1, devminor=1),
-            archive("data/documents/pipe", type=tarfile.FIFOTYPE), archive("data/documents/sh", mode=0o4755),
+            archive("data/documents/sh", mode=0o4755),
             archive("etc/shadow"), archive("data/documents\n/etc"), b"no archive at all" * 100, b"")
     before = attacker.machine.sh("find /data /srv -printf '%p %m %s\\n' | sort")
     answers = [attacker.api.post("/backup/restore", {"archive": data}, timeout=60) for data in evil]
