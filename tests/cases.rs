@@ -54,8 +54,10 @@ impl Answer {
         if self.status != 202 {
             return text;
         }
-        // STOP has none.
-        let Some((before, id)) = text.split_once(",\"Job\":\"") else { return text };
+        let Some((before, id)) = text.split_once(",\"Job\":\"") else {
+            assert!(text.contains("/admin/backup\""), "only STOP has no job: {text}");
+            return text;
+        };
         assert!(id.len() == 18 && id.ends_with("\"}"), "a job has an id of 16 digits: {text}");
         format!("{before}}}")
     }

@@ -11,13 +11,13 @@ use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 
 /// Bytes of the executable with the command line.
-const MAX_SIZE: u64 = 1100 << 10;
-const MAX_SIZE_WITHOUT_CLI: u64 = 840 << 10;
+const MAX_SIZE: u64 = 700 << 10;
+const MAX_SIZE_WITHOUT_CLI: u64 = 500 << 10;
 /// 17 of these are the start and the end of any Rust program, 1 the allocator's, 1 asks where the appliance is, 9 three
 /// files, 1 the answer;
 /// docs/PERFORMANCE.md has the list.
 const MAX_SYSTEM_CALLS: usize = 30;
-const MAX_MINOR_FAULTS: u64 = 28;
+const MAX_MINOR_FAULTS: u64 = 20;
 const MAX_UPLOAD_KIBIBYTES: u64 = 2 << 10;
 
 /// The tag over `GET/api/v1/admin/version` by the token of the fixture, from the API document.
