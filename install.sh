@@ -25,6 +25,8 @@ ADMIN=/opt/jidoteki/tinyadmin
 ETC=/usr/local/etc
 TLS=$ETC/tls
 BINARY=/usr/local/bin/jidoteki-admin-api
+# What jobs call as root; it is built, given and installed beside the executable.
+JOBS_BINARY=${BINARY%/*}/jidoteki-admin-jobs
 LIB=/usr/local/lib/jidoteki-admin-api
 SHARE=/usr/local/share
 HTML=$SHARE/jidoteki-admin-api/html
@@ -66,8 +68,10 @@ brings everything up to date and keeps the API token, settings and certificates.
   --server nginx|lighttpd  the web server; without it the one of the last time, or nginx
   --tls intermediate|modern
                            TLS 1.2 and 1.3, as most clients need, or 1.3 alone; without it as the last time, or both
-  --binary FILE            install this executable instead of building one
-  --build FILE             only build the executable, into FILE; needs no root
+  --binary FILE            install this executable, and jidoteki-admin-jobs beside it,
+                           instead of building them
+  --build FILE             only build the executable, into FILE, and jidoteki-admin-jobs
+                           beside it; needs no root
   --target PROCESSOR       build for x86_64, aarch64 or armv7 (for an image: with DESTDIR or --build)
   --how HOW                build by this: sources (musl; rustup with rust-src), prebuilt (musl; rustup's target),
                            debian (musl; Debian's compiler and sources, fetched and unpacked below target/), glibc;
@@ -100,6 +104,7 @@ main() {
 	elif [ "$ACTION" = build ]; then
 		build
 		cp "$BUILT" "$BUILD_TO"
+		cp "${BUILT%/*}/${JOBS_BINARY##*/}" "$(dirname "$BUILD_TO")/${JOBS_BINARY##*/}"
 	elif [ -n "$ROOT" ]; then
 		install_image
 	else
@@ -244,6 +249,8 @@ parse() {
 	esac
 	if [ -n "$GIVEN_BINARY" ]; then
 		[ -x "$GIVEN_BINARY" ] || fail "not an executable: $GIVEN_BINARY"
+		[ -x "$(dirname "$GIVEN_BINARY")/${JOBS_BINARY##*/}" ] ||
+			fail "${JOBS_BINARY##*/} is not beside $GIVEN_BINARY: a build makes both"
 	fi
 }
 
@@ -327,11 +334,11 @@ switch_off() { # switch_off UNIT SERVICE
 
 # --- the executable ---
 
-# Leaves the path of the executable in BUILT.
+# Leaves the path of the executable in BUILT; the program for jobs is beside it.
 build() {
 	local how
 	if [ -n "$GIVEN_BINARY" ]; then
-		BUILT=$GIVEN_BINARY
+		BUILT=$(dirname "$GIVEN_BINARY")/${GIVEN_BINARY##*/}
 		say "Executable: $BUILT (as given)"
 		return 0
 	fi
@@ -455,15 +462,15 @@ run_cargo() {
 	FLAGS=$(printf '%s\037' ${RUSTFLAGS:-} "$@")
 	FLAGS=${FLAGS%?}
 	kept=$TARGET_DIR/built/$TRIPLE-$CLI/$(build_digest "$FLAGS")
-	if [ -x "$kept" ]; then
-		BUILT=$kept
+	if [ -d "$kept" ]; then
+		BUILT=$kept/${BINARY##*/}
 		say "Executable: found again, built before from the same sources in the same way ($kept)"
 		return 0
 	fi
 	say "Building the executable: $KIND"
 	say "  This takes one to five minutes; cargo tells below what it is at."
 	began=$(date +%s)
-	set -- build --release --locked --manifest-path "$SOURCE/Cargo.toml" --target "$TRIPLE" --bin jidoteki-admin-api
+	set -- build --release --locked --manifest-path "$SOURCE/Cargo.toml" --target "$TRIPLE" --bins
 	[ "$CLI" = yes ] || set -- "$@" --no-default-features
 	# shellcheck disable=SC2086  # a list of words
 	as_owner env CARGO_ENCODED_RUSTFLAGS="$FLAGS" RUSTC="${RUST}rustc" "CARGO_TARGET_${name}_LINKER=$LINKER" \
@@ -472,11 +479,11 @@ run_cargo() {
 	[ -x "$BUILT" ] || fail "the build has left no executable at $BUILT"
 	say "  Built in $(($(date +%s) - began)) s."
 	# The last one is kept, and whole: a copy that was cut off has another name.
-	as_owner mkdir -p "${kept%/*}"
-	as_owner cp "$BUILT" "$kept.$$"
+	as_owner mkdir -p "$kept.$$"
+	as_owner cp "$BUILT" "${BUILT%/*}/${JOBS_BINARY##*/}" "$kept.$$"
 	as_owner mv -f "$kept.$$" "$kept"
-	as_owner find "${kept%/*}" -type f ! -name "${kept##*/}*" -delete
-	BUILT=$kept
+	as_owner find "${kept%/*}" -mindepth 1 -maxdepth 1 ! -name "${kept##*/}*" -exec rm -rf {} +
+	BUILT=$kept/${BINARY##*/}
 }
 
 # Names a build by everything that it is made of: sources, the compiler, its flags, and what is asked of cargo.
@@ -756,6 +763,7 @@ put_rendered() { # put_rendered MODE TEMPLATE TO [FILTER]
 put_files() {
 	local file mode
 	put 755 "$BUILT" "$BINARY"
+	put 755 "${BUILT%/*}/${JOBS_BINARY##*/}" "$JOBS_BINARY"
 
 	for file in $(cd "$SOURCE/cgi-bin" && find . -type f ! -name '*.md' | sed 's|^\./||' | sort); do
 		case $file in

@@ -4,4 +4,4 @@
 # that was ever done here. Exit 3: nothing that we know manages this network, so the settings are only stored. An image with
 # a network of its own replaces this file, and reads network.conf.
 
-exec jidoteki-admin-api network "$@"
+exec jidoteki-admin-jobs network "$@"

@@ -5,7 +5,7 @@
 #
 #   build-update.sh --key PRIVATE.pem --pass updates.key --out software_package-1.0.1.enc [--program FILE] DIRECTORY
 #
-# Needs openssl, tar, gzip, and jidoteki-admin-api itself, which judges the package as an appliance will: the one in PATH,
+# Needs openssl, tar, gzip, and jidoteki-admin-jobs, which judges the package as an appliance will: the one in PATH,
 # or that of --program. Any build of it does, for the machine where this runs.
 #
 # DIRECTORY holds what is to be in the package: version.txt and update.sh at least.
@@ -34,7 +34,7 @@ judged() {
 }
 
 main() {
-	local key="" pass="" out="" program=jidoteki-admin-api content work version first=""
+	local key="" pass="" out="" program=jidoteki-admin-jobs content work version first=""
 
 	while [ "$#" -gt 0 ]; do
 		case "$1" in

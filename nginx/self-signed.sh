@@ -32,8 +32,8 @@ is_fit() {
 	case $said in
 	*"error 9 at "* | *"error 10 at "*) return 1 ;;
 	esac
-	if command -v jidoteki-admin-api >/dev/null; then
-		jidoteki-admin-api certificate is-fit "$PAIR/appliance.pem" || status=$?
+	if command -v jidoteki-admin-jobs >/dev/null; then
+		jidoteki-admin-jobs certificate is-fit "$PAIR/appliance.pem" || status=$?
 	fi
 	[ "$status" -ne 3 ]
 }
@@ -51,8 +51,8 @@ names() {
 	hostname -f 2>/dev/null | sed -n 's/^[A-Za-z0-9.-]*$/DNS:&/p'
 	printf 'IP:%s\n' 127.0.0.1 ::1
 	# Our program asks the kernel for the others.
-	if command -v jidoteki-admin-api >/dev/null; then
-		jidoteki-admin-api certificate own-names | tr , '\n'
+	if command -v jidoteki-admin-jobs >/dev/null; then
+		jidoteki-admin-jobs certificate own-names | tr , '\n'
 	fi
 }
 

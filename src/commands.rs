@@ -24,15 +24,19 @@ pub type Arguments<'a> = &'a mut dyn Iterator<Item = OsString>;
 /// Runs a command. `Err` is one line for the log of whoever called it.
 type Command = fn(Arguments<'_>, &Appliance) -> Result<ExitCode, String>;
 
-/// Every command, by its name.
-const COMMANDS: &[(&str, Command)] = &[
+/// Commands by their names.
+type Commands = &'static [(&'static str, Command)];
+
+/// What the executable is called for: both ends of the gate.
+pub const GATE: Commands = &[("gate-answer", gate::answer), (job::GATE_ASK, gate::ask)];
+
+/// What jobs and units call `jidoteki-admin-jobs` for.
+pub const JOBS: Commands = &[
     ("archive", archive::run),
     ("certificate", certificate::command),
     ("collect", collect::command),
     ("conf", derive::conf),
     ("conf-mode", derive::mode),
-    ("gate-answer", gate::answer),
-    (job::GATE_ASK, gate::ask),
     ("list", list::print),
     ("network", adapters::network),
     ("package", package::command),
@@ -42,9 +46,13 @@ const COMMANDS: &[(&str, Command)] = &[
 ];
 
 /// Runs the command that the arguments name; `None` if they name none of these.
-pub fn run(mut arguments: impl Iterator<Item = OsString>, appliance: &Appliance) -> Option<ExitCode> {
+pub fn run(
+    commands: Commands,
+    mut arguments: impl Iterator<Item = OsString>,
+    appliance: &Appliance,
+) -> Option<ExitCode> {
     let name = arguments.next()?;
-    let (name, command) = COMMANDS.iter().find(|(known, _)| name == *known)?;
+    let (name, command) = commands.iter().find(|(known, _)| name == *known)?;
     Some(command(&mut arguments, appliance).unwrap_or_else(|error| {
         log::error!("{name}: {error}");
         ExitCode::FAILURE

@@ -4,6 +4,7 @@
 //! `routes` names the handlers, and `/endpoints` tells it; `commands` names the commands, which take its `Arguments`.
 
 // The ground: what is configured, and values that are valid once they exist.
+pub mod logging;
 pub mod clock;
 pub mod config;
 pub mod rule;

@@ -2,13 +2,14 @@
 
 use crate::appliance;
 use crate::clock;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::ffi::OsString;
 use std::fs;
 use std::io::{Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 /// The user that the API runs as, and its group.
@@ -123,20 +124,13 @@ impl Machine {
         // Its input stays open: a program that reads the end of it may end before the answer has come.
         let mut to = child.stdin.take();
         drop(to.as_mut().map(|to| to.write_all(input).and_then(|()| to.flush())));
-        let (sender, receiver) = mpsc::channel::<Vec<u8>>();
-        if let Some(mut from) = child.stdout.take() {
-            std::thread::spawn(move || {
-                let mut piece = [0; 4096];
-                while let Ok(n @ 1..) = from.read(&mut piece) {
-                    if sender.send(piece[..n].to_vec()).is_err() {
-                        return;
-                    }
-                }
-            });
-        }
         let deadline = Instant::now() + patience;
-        while let Ok(piece) = receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            said.extend(piece);
+        let mut piece = [0; 4096];
+        while let Some(from) = child.stdout.as_mut()
+            && is_readable(from, deadline.saturating_duration_since(Instant::now()))
+            && let Ok(n @ 1..) = from.read(&mut piece)
+        {
+            said.extend_from_slice(&piece[..n]);
             if is_enough(&said) {
                 break;
             }
@@ -177,4 +171,10 @@ impl Machine {
             names.contains(&name.trim())
         })
     }
+}
+
+/// Whether a read would return at once, with bytes or with the end, before the time is over.
+fn is_readable(from: &impl AsFd, patience: Duration) -> bool {
+    let Ok(patience) = Timespec::try_from(patience) else { return false };
+    poll(&mut [PollFd::new(from, PollFlags::IN)], Some(&patience)).is_ok_and(|n_ready| n_ready > 0)
 }

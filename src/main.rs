@@ -2,7 +2,7 @@
 //! of a query, and a query must never become a command line.
 
 use jidoteki_admin_api::request::{self, Request};
-use jidoteki_admin_api::respond;
+use jidoteki_admin_api::{commands, logging, respond};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::env;
 use std::io::{self, Read, Write};
@@ -20,13 +20,13 @@ static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 static IS_ANSWERED: AtomicBool = AtomicBool::new(false);
 
 fn main() -> ExitCode {
-    start_log();
+    logging::start();
     if request::is_cgi(|name| env::var_os(name)) {
         serve();
         return ExitCode::SUCCESS;
     }
     let appliance = request::appliance(|name| env::var_os(name));
-    if let Some(status) = jidoteki_admin_api::commands::run(env::args_os().skip(1), &appliance) {
+    if let Some(status) = commands::run(commands::GATE, env::args_os().skip(1), &appliance) {
         return status;
     }
     #[cfg(feature = "cli")]
@@ -91,24 +91,4 @@ impl Write for Stdout {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
-}
-
-/// One line an event, on standard error, which the web server puts into its error log.
-fn start_log() {
-    env_logger::Builder::new()
-        .filter_level(log::LevelFilter::Info)
-        .format(|out, record| {
-            writeln!(
-                out,
-                "jidoteki-admin-api: {}: {}",
-                record.level().as_str().to_ascii_lowercase(),
-                one_line(&record.args().to_string())
-            )
-        })
-        .init();
-}
-
-/// A text without the characters that would end its line, or that a terminal obeys.
-fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }

@@ -13,6 +13,8 @@ use std::sync::LazyLock;
 /// Bytes of the executable with the command line.
 const MAX_SIZE: u64 = 700 << 10;
 const MAX_SIZE_WITHOUT_CLI: u64 = 500 << 10;
+/// Bytes of the program for jobs, which no request maps.
+const MAX_SIZE_FOR_JOBS: u64 = 575 << 10;
 /// 17 of these are the start and the end of any Rust program, 1 the allocator's, 1 asks where the appliance is, 9 three
 /// files, 1 the answer;
 /// docs/PERFORMANCE.md has the list.
@@ -84,7 +86,9 @@ fn under(tool: &str, arguments: &[&Path], report: &Path, fixture: &Fixture) -> S
 fn the_executable_is_small() {
     let (Some(with), Some(without)) = (&*BUILT, build(CommandLine::Without)) else { return };
     let size = |path: &Path| fs::metadata(path).unwrap().len();
-    println!("size: {} bytes, without the command line {}", size(with), size(&without));
+    let for_jobs = size(&with.with_file_name("jidoteki-admin-jobs"));
+    println!("size: {} bytes, without the command line {}, for jobs {for_jobs}", size(with), size(&without));
+    assert!(for_jobs <= MAX_SIZE_FOR_JOBS, "{for_jobs} bytes for jobs");
     assert!(size(with) <= MAX_SIZE, "{} bytes", size(with));
     assert!(size(&without) <= MAX_SIZE_WITHOUT_CLI, "{} bytes without the command line", size(&without));
 }

@@ -126,6 +126,6 @@ complete_settle() {
 derive() {
 	local reason
 
-	reason=$(JIDO_ADMIN_PATH="$ADMIN" JIDO_ETC_PATH="$ETC" jidoteki-admin-api conf "$1" "$WORK") ||
+	reason=$(JIDO_ADMIN_PATH="$ADMIN" JIDO_ETC_PATH="$ETC" jidoteki-admin-jobs conf "$1" "$WORK") ||
 		fail E1000 "${reason:-The settings could not be read}"
 }

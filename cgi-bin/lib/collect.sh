@@ -14,7 +14,7 @@ collect_logs() {
 	mkdir -m 0700 "$WORK/logs"
 	# The executable stops after a minute. It can still hang in a file system whose server is gone.
 	bounded 90 env JIDO_ADMIN_PATH="$ADMIN" JIDO_ETC_PATH="$ETC" \
-		jidoteki-admin-api collect "$WORK/logs" "$audit" >"$WORK/left-out" || status=$?
+		jidoteki-admin-jobs collect "$WORK/logs" "$audit" >"$WORK/left-out" || status=$?
 	while IFS= read -r line; do
 		say "$line"
 	done <"$WORK/left-out"

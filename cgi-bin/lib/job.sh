@@ -11,7 +11,7 @@ umask 027
 IFS=' 	
 '
 LC_ALL=C
-# cron starts recover.sh with less than jobs need; jidoteki-admin-api itself is in /usr/local/bin.
+# cron starts recover.sh with less than jobs need; jidoteki-admin-jobs is in /usr/local/bin.
 case ":$PATH:" in
 *:/usr/local/bin:*) ;;
 *) PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin ;;
@@ -317,9 +317,9 @@ hook() {
 		sh -c 'umask 022 && exec "$@"' sh "$@"
 }
 
-# ask COMMAND...: a command of the executable, which judges what scripts should not.
+# ask COMMAND...: lets the program for jobs judge what scripts should not.
 ask() {
-	JIDO_ADMIN_PATH="$ADMIN" JIDO_ETC_PATH="$ETC" jidoteki-admin-api "$@"
+	JIDO_ADMIN_PATH="$ADMIN" JIDO_ETC_PATH="$ETC" jidoteki-admin-jobs "$@"
 }
 
 # save_system: where the system lives in memory, a change is there after the next boot only if it is saved. The tool of

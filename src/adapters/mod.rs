@@ -1,4 +1,4 @@
-//! Makes the network of a Debian as the settings say: `jidoteki-admin-api network static|dhcp|none`, which `bin/network.sh`
+//! Makes the network of a Debian as the settings say: `jidoteki-admin-jobs network static|dhcp|none`, which `bin/network.sh`
 //! calls. It reads `network.json`, and believes no other file.
 //!
 //! What is written follows from two things only: the settings, and the machine as it was before our first change. So a

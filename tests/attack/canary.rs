@@ -30,9 +30,9 @@ root=$1 repository=$2; shift 2
 mount -t tmpfs -o mode=755 tmpfs /etc/sudoers.d
 sh "$repository/nginx/render.sh" "$repository/nginx/sudoers" JOBS="$root/admin/bin/jobs" SUDO_USERS=nobody >/etc/sudoers.d/jidoteki
 chmod 440 /etc/sudoers.d/jidoteki
-# Jobs ask the executable, by the path that sudo gives them.
+# Jobs ask their program, by the path that sudo gives them.
 mount -t tmpfs -o mode=755 tmpfs /usr/local/sbin
-cp "$5" /usr/local/sbin/jidoteki-admin-api
+cp "$root/jidoteki-admin-jobs" /usr/local/sbin/
 for name in reboot shutdown halt poweroff systemctl hostname networkctl ifup ifdown ip systemd-run nginx lighttpd-angel; do
 	file=$(command -v "$name") || continue
 	[ "$name" != nginx ] || continue

@@ -45,6 +45,7 @@ impl World {
         fixture.write("usr/jidoteki-admin-api.json", &config);
         let program = fixture.root.join("program");
         fs::copy(BINARY, &program).unwrap();
+        fs::copy(env!("CARGO_BIN_EXE_jidoteki-admin-jobs"), fixture.root.join("jidoteki-admin-jobs")).unwrap();
         up.args([server, &port.to_string()])
             .args([&fixture.admin(), &fixture.etc(), &program, &fixture.root.join("edge")])
             // nginx must read what jobs leave for it, as a member of the group.

@@ -83,7 +83,7 @@ impl Appliance {
             fs::copy(repository().join("tests/bin/record"), appliance.root.join("fakes").join(name)).unwrap();
         }
         fs::copy(repository().join("tests/bin/sudo"), appliance.root.join("fakes/sudo")).unwrap();
-        symlink(env!("CARGO_BIN_EXE_jidoteki-admin-api"), appliance.root.join("fakes/jidoteki-admin-api")).unwrap();
+        symlink(env!("CARGO_BIN_EXE_jidoteki-admin-jobs"), appliance.root.join("fakes/jidoteki-admin-jobs")).unwrap();
         appliance.write("admin/etc/updates.key", "a pass phrase of the image\n");
         appliance.chmod("admin/etc/updates.key", 0o600);
         fs::copy(vendor_keys().join("updates.pub"), appliance.root.join("admin/etc/updates.pub")).unwrap();

@@ -497,11 +497,11 @@ fn stop_leaves_a_restore_alone() {
 
 /// The executable, behind a script that does something before one word of `archive`.
 fn stand_in(appliance: &Appliance, word: &str, script: &str) {
-    let path = appliance.path("fakes/jidoteki-admin-api");
+    let path = appliance.path("fakes/jidoteki-admin-jobs");
     fs::remove_file(&path).unwrap();
-    let real = env!("CARGO_BIN_EXE_jidoteki-admin-api");
+    let real = env!("CARGO_BIN_EXE_jidoteki-admin-jobs");
     let script = format!("if [ \"$1 $2\" = 'archive {word}' ]; then\n:; {script}\nfi\nexec {real} \"$@\"");
-    appliance.hook("fakes/jidoteki-admin-api", &script);
+    appliance.hook("fakes/jidoteki-admin-jobs", &script);
 }
 
 #[test]
@@ -653,7 +653,7 @@ fn a_large_tree_takes_no_more_memory() {
     // The names alone are 4 MB. The limit is of all private memory.
     for word in ["pack", "restore"] {
         let mut command = appliance.command(Path::new("/bin/sh"));
-        command.args(["-c", "ulimit -d 5000 && exec \"$@\"", "sh", env!("CARGO_BIN_EXE_jidoteki-admin-api")]);
+        command.args(["-c", "ulimit -d 5000 && exec \"$@\"", "sh", env!("CARGO_BIN_EXE_jidoteki-admin-jobs")]);
         must(command.args(["archive", word]).arg(appliance.path("archive.tar")));
     }
 }

@@ -91,7 +91,7 @@ fn judge(public: &str, private: &str, ca: &str) -> Result<(Vec<String>, String),
             fs::copy(pki().join(from), work.join(to)).unwrap();
         }
     }
-    let output = Command::new(env!("CARGO_BIN_EXE_jidoteki-admin-api"))
+    let output = Command::new(env!("CARGO_BIN_EXE_jidoteki-admin-jobs"))
         .args(["certificate", "judge"])
         .arg(&work)
         .env("JIDO_ADMIN_PATH", work.join("nothing"))
@@ -661,7 +661,7 @@ fn our_own_certificate_is_made_anew_when_it_is_of_no_use_any_more() {
 #[test]
 fn our_own_certificate_names_the_machine_as_it_is_now() {
     let appliance = machine_with_name("box.example");
-    let program = appliance.path("fakes/jidoteki-admin-api");
+    let program = appliance.path("fakes/jidoteki-admin-jobs");
     // Without our program nobody asks the kernel, as on a machine that had another name and no address then.
     fs::rename(&program, appliance.path("away")).unwrap();
     make_own(&appliance, None);

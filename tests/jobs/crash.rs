@@ -370,12 +370,12 @@ fn ended_inside(case: &Case, (word, call): (&str, &str), (mode, rule): (&str, &s
     (case.before)(&appliance);
     let before = in_force(case, &appliance);
     (case.upload)(&appliance);
-    let real = env!("CARGO_BIN_EXE_jidoteki-admin-api");
+    let real = env!("CARGO_BIN_EXE_jidoteki-admin-jobs");
     let cut = if mode == "cut" { "grep -q 'killed by SIGKILL' trace && kill -9 -$(cat faults/pid)" } else { ":" };
     fs::create_dir(appliance.path("faults")).unwrap();
-    fs::remove_file(appliance.path("fakes/jidoteki-admin-api")).unwrap();
+    fs::remove_file(appliance.path("fakes/jidoteki-admin-jobs")).unwrap();
     appliance.hook(
-        "fakes/jidoteki-admin-api",
+        "fakes/jidoteki-admin-jobs",
         &format!(
             "cd \"${{0%/*}}/..\"; [ \"$2\" = {word} ] && [ -f inject ] || exec {real} \"$@\"
              strace -qq -o trace -e trace={call} -e inject={call}:{rule}{at} {real} \"$@\"; status=$?

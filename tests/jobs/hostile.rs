@@ -130,10 +130,10 @@ fn a_file_that_changes_while_the_job_looks_is_judged_as_it_was_taken() {
         fs::OpenOptions::new().write(true).open(appliance.path("admin/home/sftp/uploads/backup-archive.tar")).unwrap();
     // The executable stands still before it looks at the archive, until the file was overwritten. What it reads then is
     // judged: the damage is told, and nothing has changed.
-    let program = env!("CARGO_BIN_EXE_jidoteki-admin-api");
-    fs::remove_file(appliance.path("fakes/jidoteki-admin-api")).unwrap();
+    let program = env!("CARGO_BIN_EXE_jidoteki-admin-jobs");
+    fs::remove_file(appliance.path("fakes/jidoteki-admin-jobs")).unwrap();
     appliance.hook(
-        "fakes/jidoteki-admin-api",
+        "fakes/jidoteki-admin-jobs",
         &format!(
             "here=${{0%/*}}; if [ \"$1 $2\" = \"archive restore\" ]; then mkdir \"$here/../looked\"; \
              while [ ! -e \"$here/../go-on\" ]; do sleep 0.02; done; fi; exec {program} \"$@\""

@@ -307,7 +307,7 @@ fn a_link_that_comes_and_goes_never_gives_away_what_it_leads_to() {
             let out = appliance.path("out");
             drop(std::fs::remove_dir_all(&out));
             std::fs::create_dir(&out).unwrap();
-            let mut command = appliance.command(&appliance.path("fakes/jidoteki-admin-api"));
+            let mut command = appliance.command(&appliance.path("fakes/jidoteki-admin-jobs"));
             let output = command.arg("collect").arg(&out).arg("no-audit").output().unwrap();
             assert!(output.status.success(), "{output:?}");
             let text = sh(&out, "find . -type f -exec cat {} +");

@@ -280,7 +280,7 @@ fn try_tree(appliance: &Appliance, seed: u64, is_whole_job: bool) {
             appliance.succeed(&format!("backup {job}"));
             return;
         }
-        let mut command = appliance.command(Path::new(env!("CARGO_BIN_EXE_jidoteki-admin-api")));
+        let mut command = appliance.command(Path::new(env!("CARGO_BIN_EXE_jidoteki-admin-jobs")));
         let output = command.arg("archive").args(words).output().unwrap();
         assert!(output.status.success(), "seed {seed}: {words:?}: {output:?}");
     };
@@ -399,7 +399,7 @@ fn trees_with_other_disks_in_them_come_back_and_the_disks_stay() {
         let archive = appliance.path("tmp/archive.tar");
         drop(fs::remove_file(&archive));
         let run = |words: &[&str]| {
-            let mut command = appliance.command(Path::new(env!("CARGO_BIN_EXE_jidoteki-admin-api")));
+            let mut command = appliance.command(Path::new(env!("CARGO_BIN_EXE_jidoteki-admin-jobs")));
             command.arg("archive").args(words).output().unwrap()
         };
         let file = archive.display().to_string();

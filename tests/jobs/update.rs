@@ -548,7 +548,7 @@ fn build_as_a_vendor(appliance: &Appliance) -> Result<String, String> {
         .arg(vendor_keys().join("updates.pem"))
         .arg("--pass")
         .arg(appliance.path("admin/etc/updates.key"))
-        .args(["--out", "x.enc", "--program", env!("CARGO_BIN_EXE_jidoteki-admin-api"), "content"])
+        .args(["--out", "x.enc", "--program", env!("CARGO_BIN_EXE_jidoteki-admin-jobs"), "content"])
         .current_dir(appliance.path("vendor"))
         .output()
         .unwrap();

@@ -101,6 +101,7 @@ class Stage:
         for name in ("install.sh", "README.md", "tests/console.sh"):
             shutil.copy2(self.repository / name, target / name)
         shutil.copy2(self.options.binary, target / "jidoteki-admin-api")
+        shutil.copy2(self.options.binary.parent / "jidoteki-admin-jobs", target / "jidoteki-admin-jobs")
 
     def fill_admin(self, etc, local):
         etc.mkdir(parents=True, exist_ok=True)
