@@ -11,7 +11,7 @@ function result(status) {
 	// Only a file that was coming, and came to nothing.
 	if (!status.status) return;
 	const [before, after] = [status['version-before'], status['version-after']];
-	if (status['error-code'] === 'E1001' && after && after === before) return notice('info', 'installedAlready', {after});
+	if (status['error-code'] === 'E1001' && /already up-to-date/.test(status['error-message'])) return notice('info', 'installedAlready', {before});
 	if (status.status !== 'success') return failed(status);
 	return notice('good', before && after ? 'updatedFrom' : 'updated', {before, after});
 }
