@@ -1032,9 +1032,12 @@ async function through(server, port) {
 			await answers('POST', '/license', 200, /"users":77/, {license: '{"users":77}'});
 			await answers('POST', '/storage', 202, /"Location":"\/api\/v1\/admin\/storage"/, {settings: '{"storage":{"type":"local"}}'});
 			await answers('POST', '/settings', 202, /"Location":"\/api\/v1\/admin\/settings"/, {settings: '{"network":{"hostname":"other","interface":"eth0"},"app":{"name":"testapp"}}'});
+			// An update waits for nobody: it is refused while they run.
+			await until(async () => !(await ask('GET', '/jobs', null, tag))[1].includes('"running"'), 'both changes are made');
 			await answers('POST', '/update', 202, /"Location":"\/api\/v1\/admin\/update"/, {update: '{}'});
 			await until(async () => (await ask('GET', '/update', null, tag))[1].includes('"error-code":"E1005"'), 'the update fails with its code');
 			await answers('GET', '/update/log', 200, /Updating system/);
+			await until(async () => !(await ask('GET', '/jobs', null, tag))[1].includes('"running"'), 'the update has ended');
 			await answers('POST', '/backup', 202, /"Location":"\/api\/v1\/admin\/backup"/, {action: 'START'});
 			await until(async () => (await ask('GET', '/backup', null, tag))[1].includes('"status":"success"'), 'the backup is made');
 			await answers('POST', '/setup', 200, /"Status":"200 OK"/, {newtoken: 'another'});
