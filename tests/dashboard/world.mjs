@@ -34,9 +34,11 @@ export class World {
 		fs.copyFileSync(process.env.BINARY, path.join(this.dir, 'program'));
 		fs.chmodSync(path.join(this.dir, 'program'), 0o755);
 		const wrapper = this.read('admin/bin/wrapper.sh');
-		// Jobs find the executable as a command. It is not the one of the web servers, which holdAnswers replaces.
+		// Jobs find both programs as commands. The first is not the one of the web servers, which holdAnswers replaces.
 		fs.mkdirSync(path.join(this.dir, 'commands'));
 		fs.linkSync(path.join(this.dir, 'program'), path.join(this.dir, 'commands/jidoteki-admin-api'));
+		fs.copyFileSync(path.join(path.dirname(process.env.BINARY), 'jidoteki-admin-jobs'), path.join(this.dir, 'commands/jidoteki-admin-jobs'));
+		fs.chmodSync(path.join(this.dir, 'commands/jidoteki-admin-jobs'), 0o755);
 		this.write('admin/bin/wrapper.sh', wrapper.replace('exec sudo -n -- "$@"', `PATH="${this.dir}/commands:$PATH" exec "$@"`), 0o755);
 		// What would change the machine that runs the tests only leaves a note.
 		this.write('admin/bin/network.sh', `#!/bin/sh\n[ ! -e "${this.dir}/network.fails" ] || exit 1\n`, 0o755);
