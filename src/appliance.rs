@@ -197,10 +197,11 @@ pub fn about(path: &Path, kind: io::ErrorKind, reason: impl Display) -> io::Erro
 /// Reads a small file whole.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     let file = open_now(path)?;
-    let mut content = vec![0; USUAL_FILE];
+    // On the stack, whose page is there already: one on the heap is another page of every request.
+    let mut start = [0; USUAL_FILE];
     // By position, which a named pipe has none of: the kernel refuses to read it like this.
-    let n_read = file.read_at(&mut content, 0)?;
-    content.truncate(n_read);
+    let n_read = file.read_at(&mut start, 0)?;
+    let mut content = start[..n_read].to_vec();
     // Files of settings and status are replaced, not extended: one that leaves room was read to its end.
     if n_read == USUAL_FILE {
         content.clear();
