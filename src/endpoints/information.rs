@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::job::JobError;
 use crate::jobs::Job;
 use crate::json::quote;
+use crate::keys::FIRST;
 use crate::response::Response;
 use crate::routes::{PREFIX, ROUTES};
 use crate::status;
@@ -52,7 +53,8 @@ pub fn history(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     }
 }
 
-/// `GET /endpoints`: the first-level endpoints that are enabled, and `/docs`, sorted.
+/// `GET /endpoints`: the first-level endpoints that are enabled, and `/docs`, sorted. A caller with a named token also learns
+/// which one it is and what it may do.
 pub fn endpoints(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     let enabled = ROUTES.iter().filter(|route| call.config.is_enabled(route.feature)).map(|route| route.path);
     // Clients compare this list: what came after the API document and cannot be switched off is not in it.
@@ -61,5 +63,9 @@ pub fn endpoints(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     let mut paths: Vec<String> = enabled.filter(is_first_level).map(quote).collect();
     paths.sort();
     paths.dedup();
-    Ok(Response::json(format!("{{\"endpoints\":[{}]}}", paths.join(","))))
+    let token = match call.key.as_str() {
+        FIRST => String::new(),
+        name => [",\"token\":{\"name\":", &quote(name), ",\"scope\":\"", call.scope.name(), "\"}"].concat(),
+    };
+    Ok(Response::json(["{\"endpoints\":[", &paths.join(","), "]", &token, "}"].concat()))
 }

@@ -62,6 +62,9 @@ export class World {
 	// The appliance as the factory delivers it, with a token.
 	reset() {
 		if (this.exists('real')) fs.renameSync(path.join(this.dir, 'real'), path.join(this.dir, 'program'));
+		// What a failed test has left at work must not be in the way of the next.
+		this.letInstall();
+		for (const file of fs.readdirSync(path.join(this.admin, 'home/sftp/uploads'))) if (file.endsWith('.lock')) run('flock', '-w', '20', path.join(this.admin, 'home/sftp/uploads', file), 'true');
 		for (const one of ['network.fails', 'reload', 'reboot', 'install']) fs.rmSync(path.join(this.dir, one), {force: true});
 		for (const one of ['admin/etc', 'admin/log', 'admin/home/sftp/uploads']) {
 			for (const file of fs.readdirSync(path.join(this.dir, one))) {

@@ -5,12 +5,13 @@ const ascii = text => new TextEncoder().encode(text);
 const base64 = buffer => btoa(String.fromCharCode(...new Uint8Array(buffer)));
 export const hex = buffer => Array.from(new Uint8Array(buffer), byte => byte.toString(16).padStart(2, '0')).join('');
 
-// An answer that is no success, or none. kind: 'http', 'network' (no answer) or 'cancelled'.
+// An answer that is no success, or none. kind: 'http', 'network' (no answer), 'cancelled', or 'odd': one that makes no sense.
 export class ApiError extends Error {
 	constructor(kind, status = 0, body = {}) {
-		super(body['Error-Message'] || '');
-		Object.assign(this, {kind, status, code: body['Error-Code'], field: body.Field, hint: body.Hint, firstRun: body['First-Run'] === true});
-		// Who may not do everything, or has signed at a wrong time, is none.
+		const text = name => typeof body[name] === 'string' ? body[name] : undefined;
+		super(text('Error-Message') || '');
+		Object.assign(this, {kind, status, body, code: text('Error-Code'), field: text('Field'), hint: text('Hint'), firstRun: body['First-Run'] === true});
+		// A caller with too small a scope, or with a wrong clock, is known.
 		this.isStranger = status === 403 && /^Auth/.test(this.message) && /known key/.test(this.hint || 'known key');
 	}
 }
@@ -18,9 +19,12 @@ export class ApiError extends Error {
 // The key signs and cannot be read back, not by us either.
 let key = null;
 let stays = false;
+// When somebody was here last, in any tab.
+let seen = 0;
+const IDLE = 30 * 60_000;
 const tabs = new BroadcastChannel('session');
-// ended(error): the key is gone.
-export const session = {};
+// ended(error): the key is gone. began(): another tab has one. isBusy(): somebody waits for a transfer.
+export const session = {isBusy: () => false};
 
 // The API's key is the hexadecimal text of SHA-256(token).
 async function keyOf(token) {
@@ -43,23 +47,48 @@ const stored = (mode, act) => new Promise((resolve, reject) => {
 	};
 });
 
+// A browser that keeps nothing still logs in, for this tab.
+const put = (value, name) => stored('readwrite', keys => value ? keys.put(value, name) : keys.delete(name)).catch(() => {});
+const read = name => stored('readonly', keys => keys.get(name)).catch(() => null);
+
 async function hold(newKey, stay) {
-	[key, stays] = [newKey, stay];
-	// A browser that keeps nothing still logs in, for this tab.
-	await stored('readwrite', keys => stay ? keys.put(key, 'key') : keys.delete('key')).catch(() => {});
+	[key, stays, seen] = [newKey, stay, Date.now()];
+	await put(key, 'key');
+	await put(key && {stay, seen}, 'about');
 }
 
 export const isLoggedIn = () => key !== null;
 
+const isOver = about => !about?.stay && !(Math.abs(Date.now() - about?.seen) < IDLE);
+
 export async function resume() {
-	key = await stored('readonly', keys => keys.get('key')).catch(() => null) || null;
-	stays = isLoggedIn();
+	const [kept, about] = [await read('key'), await read('about')];
+	if (kept && isOver(about)) {
+		await hold(null, false);
+		return {idle: true};
+	}
+	[key, stays, seen] = [kept || null, Boolean(about?.stay), Date.now()];
 }
+
+for (const one of ['pointerdown', 'keydown']) addEventListener(one, () => {
+	if (!key || Date.now() - seen < 30_000) return;
+	seen = Date.now();
+	put({stay: stays, seen}, 'about');
+}, true);
+
+setInterval(async () => {
+	if (!key || stays || session.isBusy() || Date.now() - seen < IDLE) return;
+	// Somebody may be at work in another tab.
+	const about = await read('about');
+	if (isOver(about)) forget({idle: true});
+	else ({seen} = about);
+}, 30_000);
 
 export async function logIn(token, stay) {
 	const candidate = await keyOf(token);
 	await get('/endpoints', {key: candidate});
 	await hold(candidate, stay);
+	tabs.postMessage(key);
 }
 
 // proof: a passphrase (first run), null (no token yet), nothing (logged in)
@@ -81,9 +110,13 @@ export function logOut() {
 
 // Another tab logged out, or changed the token.
 tabs.onmessage = ({data}) => {
-	if (!key) return;
-	if (data) key = data;
-	else forget({loggedOut: true});
+	if (!data) {
+		if (key) forget({loggedOut: true});
+		return;
+	}
+	const isNew = !key;
+	[key, seen] = [data, Date.now()];
+	if (isNew) session.began();
 };
 
 // Unless told otherwise a request belongs to the visit of a page, and ends with it.
@@ -101,16 +134,21 @@ export const pause = (ms, {signal} = visit) => new Promise((resolve, reject) => 
 
 // Seconds by which the appliance's clock is before ours; it may be in 1970.
 let ahead = 0;
+export const clock = () => ahead;
+const SMALL = 1 << 25;
 
 // A request's address and headers: good for once, for it and all that is in it (RFC 9421).
-async function signed(method, path, query, fields, signer) {
+async function signed(method, path, query, fields, signer, reading, signal) {
 	const params = new URLSearchParams(query);
 	const mac = text => crypto.subtle.sign('HMAC', signer, ascii(text));
 	const headers = {};
-	// WebCrypto wants all of a file in memory; one that is too large is not covered.
-	if (fields.some(([, {size}]) => size > 3e8)) params.set('hash', hex(await mac(method + PREFIX + path)));
-	else if (signer) {
-		const parts = (await Promise.all(fields.map(async ([name, value]) => `${name}=:${base64(await crypto.subtle.digest('SHA-256', await new Blob([value]).arrayBuffer()))}:`))).join(', ');
+	if (signer) {
+		const digest = async value => {
+			const blob = value instanceof Blob ? value : new Blob([value]);
+			// WebCrypto wants all of a file in memory.
+			return blob.size < SMALL ? crypto.subtle.digest('SHA-256', await blob.arrayBuffer()) : (await import('./sha256.js')).sha256(blob, reading, signal);
+		};
+		const parts = (await Promise.all(fields.map(async ([name, value]) => `${name}=:${base64(await digest(value))}:`))).join(', ');
 		if (parts) headers['Part-Digest'] = parts;
 		const input = `("@method" "@path" "@query"${parts && ' "part-digest"'});created=${Math.floor(Date.now() / 1000) + ahead};nonce="${crypto.randomUUID()}"`;
 		headers['Signature-Input'] = `s=${input}`;
@@ -123,17 +161,31 @@ async function signed(method, path, query, fields, signer) {
 function refusal(status, text, header, signer) {
 	let body = {'Error-Message': header};
 	try {
-		body = JSON.parse(text);
+		const said = JSON.parse(text);
+		if (said?.constructor === Object) body = said;
 	} catch {}
 	const error = new ApiError('http', status, body);
 	if (error.isStranger && signer && signer === key) forget(error);
 	return error;
 }
 
+// What an answer says. A proxy or a login page may have sent it.
+function understood(status, type, text, asText) {
+	const odd = new ApiError('odd', status);
+	if (/html/.test(type)) throw odd;
+	if (asText) return text;
+	let value;
+	try {
+		value = JSON.parse(text);
+	} catch {}
+	if (value?.constructor !== Object) throw odd;
+	return value;
+}
+
 const broken = (error, signal) => error instanceof ApiError ? error : new ApiError(signal.aborted ? 'cancelled' : 'network');
 
 async function request(method, path, options = {}) {
-	const {query, fields = [], seconds = 20, signal = visit.signal, key: signer = key, text, read = response => text ? response.text() : response.json()} = options;
+	const {query, fields = [], seconds = 20, signal = visit.signal, key: signer = key, text, stream} = options;
 	const stop = new AbortController();
 	const abort = () => stop.abort();
 	const timer = seconds && setTimeout(abort, seconds * 1000);
@@ -142,16 +194,20 @@ async function request(method, path, options = {}) {
 		const [url, headers] = await signed(method, path, query, fields, signer);
 		if (signal.aborted) abort();
 		const response = await fetch(url, {method, headers, body: formOf(fields), signal: stop.signal, cache: 'no-store', credentials: 'omit'});
-		// The time is for an answer to begin.
-		clearTimeout(timer);
+		if (stream) clearTimeout(timer);
 		const before = ahead;
 		ahead = Math.round((Date.parse(response.headers.get('Date')) - Date.now()) / 1000) || 0;
 		// Signed at a wrong time.
 		if (response.status === 403 && signer && Math.abs(ahead - before) > 200) return await request(method, path, options);
 		if (!response.ok) throw refusal(response.status, await response.text(), response.headers.get('Error-Message'), signer);
-		return await read(response);
+		const type = response.headers.get('Content-Type');
+		if (!stream) return understood(response.status, type, await response.text(), text);
+		if (response.status !== 200 || /html/.test(type)) throw new ApiError('odd', response.status);
+		return await stream(response);
 	} catch (error) {
 		throw broken(error, signal);
+	} finally {
+		clearTimeout(timer);
 	}
 }
 
@@ -184,10 +240,10 @@ function formOf(fields) {
 
 export const post = (path, fields, options) => request('POST', path, {...options, fields: filledIn(fields)});
 
-// fetch cannot tell how much it has sent.
-export async function upload(path, fields, signal, progress) {
+// fetch cannot tell how much it has sent. reading(done, all): a large file is read before it is sent.
+export async function upload(path, fields, signal, progress, reading) {
 	const [signer, all] = [key, filledIn(fields)];
-	const [url, headers] = await signed('POST', path, {}, all, signer).catch(error => {
+	const [url, headers] = await signed('POST', path, {}, all, signer, reading, signal).catch(error => {
 		throw broken(error, signal);
 	});
 	if (signal.aborted) throw broken(0, signal);
@@ -196,7 +252,14 @@ export async function upload(path, fields, signal, progress) {
 		xhr.open('POST', url);
 		for (const header of Object.entries(headers)) xhr.setRequestHeader(...header);
 		xhr.upload.onprogress = event => progress(event.loaded, event.total);
-		xhr.onload = () => xhr.status < 300 ? resolve(JSON.parse(xhr.responseText)) : reject(refusal(xhr.status, xhr.responseText, xhr.getResponseHeader('Error-Message'), signer));
+		xhr.onload = () => {
+			try {
+				if (xhr.status >= 300) throw refusal(xhr.status, xhr.responseText, xhr.getResponseHeader('Error-Message'), signer);
+				resolve(understood(xhr.status, xhr.getResponseHeader('Content-Type'), xhr.responseText));
+			} catch (error) {
+				reject(error);
+			}
+		};
 		xhr.onerror = xhr.onabort = () => reject(broken(0, signal));
 		signal.addEventListener('abort', () => xhr.abort());
 		xhr.send(formOf(all));
@@ -204,7 +267,7 @@ export async function upload(path, fields, signal, progress) {
 }
 
 // Not by a link: no signature stays in the browser's history, and a fault is told in words.
-export const download = (path, name, signal, progress) => get(path, {signal, seconds: 0, read: async response => {
+export const download = (path, name, signal, progress) => get(path, {signal, seconds: 0, stream: async response => {
 	const total = Number(response.headers.get('Content-Length'));
 	const reader = response.body.getReader();
 	let parts = [], held = 0, received = 0;

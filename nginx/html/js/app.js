@@ -1,10 +1,10 @@
 // Who is there, the frame around every page, and which page is shown.
 
 import * as api from './api.js';
-import {h, t, fill, button, fault, notice, row, language, LANGUAGES, speak, duration} from './ui.js';
+import {h, t, fill, button, fault, notice, row, link, ask, language, LANGUAGES, speak, duration, who, guarded} from './ui.js';
 
-// The menu: name, module, and the endpoint that the page needs.
-const PAGES = ['home home', 'monitor monitor health', 'update update update', 'backup backup backup', 'network settings settings', 'certs certs certs', 'storage settings storage', 'license home license', 'token login setup', 'support home', 'restart home reboot'].map(page => page.split(' '));
+// The menu: name, module, the endpoint that the page needs, and the scope that looking at it needs.
+const PAGES = ['home home', 'monitor monitor health', 'update update update', 'backup backup backup', 'network settings settings', 'certs certs certs', 'storage settings storage admin', 'license home license', 'token login setup', 'jobs jobs endpoints', 'audit jobs audit admin', 'support logs', 'restart home reboot'].map(page => page.split(' '));
 const load = module => import(`./${module}.js`);
 
 let endpoints = [];
@@ -13,7 +13,9 @@ const pages = () => PAGES.filter(([, , needs]) => !needs || offers(needs));
 
 const main = h('main', {id: 'main', tabindex: -1});
 const menu = h('nav');
-const trial = h('div.trial');
+// What is said on every page: what waits to be confirmed, and what is at work.
+const trial = h('div.trial', {tabindex: -1});
+const work = h('div.trial');
 let toggle;
 
 const icon = () => h('img', {src: '/icon.svg', alt: ''});
@@ -27,17 +29,29 @@ function open(isOpen) {
 	toggle.ariaExpanded = isOpen;
 }
 
+menu.addEventListener('keydown', event => {
+	if (event.key !== 'Escape' || toggle.ariaExpanded !== 'true') return;
+	open(false);
+	toggle.focus();
+});
+
+async function logOut() {
+	if (!api.session.isBusy() || await ask('logOutAsk', 'logOut', {}, true)) await api.logOut();
+}
+
 function frame() {
+	work.dataset.text = '';
 	toggle = button('menu', () => open(toggle.ariaExpanded !== 'true'), 'quiet menu');
 	menu.ariaLabel = t('menu');
 	fill(menu, pages().map(([name]) => h('a', {href: `#/${name}`}, t(name))));
 	fill(document.body,
 		h('a.skip', {href: '#main', onclick: event => {
 			event.preventDefault();
-			main.focus();
+			main.querySelector('h1').focus({preventScroll: true});
 		}}, t('skip')),
-		h('header', toggle, h('a.brand', {href: '#/home'}, icon(), h('span', t('appliance'), h('small', location.hostname))), languages(), button('logOut', api.logOut, 'quiet')),
-		menu, trial, main);
+		h('header', toggle, h('a.brand', {href: '#/home'}, icon(), h('span', t('appliance'), h('small', location.hostname))), who.name && h('span.muted', who.name, who.scope === 'read' && ` – ${t('readOnly')}`), languages(), button('logOut', logOut, 'quiet')),
+		menu, h('div.bars', trial, work), main);
+	toggle.addEventListener('keydown', event => event.key === 'Escape' && open(false));
 }
 
 function alone(...children) {
@@ -53,7 +67,7 @@ async function show() {
 	look();
 	main.className = '';
 	document.querySelector('dialog')?.close();
-	const [name, module] = pages().find(([one]) => `#/${one}` === location.hash) || PAGES[0];
+	const [name, module, , needs = 'read'] = pages().find(([one]) => `#/${one}` === location.hash) || PAGES[0];
 	for (const one of menu.children) one.ariaCurrent = one.hash === `#/${name}` ? 'page' : null;
 	open(false);
 	document.title = `${t(name)} – ${location.hostname}`;
@@ -63,13 +77,15 @@ async function show() {
 	heading.focus();
 	const draw = async () => {
 		view.ariaBusy = true;
+		const again = () => row(button('again', draw), button('reload', () => location.reload()));
+		// A module that does not load: away, or updated meanwhile.
+		const page = await load(module).catch(() => fill(view, notice('warn', 'changed'), again()));
 		try {
-			await (await load(module))[name](view, draw);
+			const denied = guarded(needs, () => null);
+			if (denied) fill(view, denied);
+			else if (page) await page[name](view, draw);
 		} catch (error) {
-			if (error.kind === 'cancelled') return;
-			// A module that does not load: away, or updated meanwhile.
-			fill(view, error.kind ? fault(error) : notice('warn', 'changed'), row(button('again', draw), button('reload', () => location.reload())));
-			if (!error.kind) console.error(error);
+			if (error.kind !== 'cancelled') fill(view, fault(error), again());
 		} finally {
 			view.ariaBusy = null;
 		}
@@ -89,15 +105,19 @@ async function render() {
 	}
 	if (!api.isLoggedIn()) return logIn();
 	try {
-		({endpoints} = await api.get('/endpoints'));
+		const answer = await api.get('/endpoints');
+		if (!Array.isArray(answer.endpoints)) throw new api.ApiError('odd', 200);
+		({endpoints} = answer);
+		Object.assign(who, {name: '', scope: 'admin'}, answer.token);
 	} catch (error) {
 		if (api.isLoggedIn()) alone(fault(error), row(button('again', render)));
 		return;
 	}
-	endpoints = endpoints.map(path => path.split('/').pop());
+	endpoints = endpoints.map(path => String(path).split('/').pop());
 	frame();
 	// All now: they work while the appliance restarts, and are of one version.
 	for (const [, module] of pages()) load(module).catch(() => {});
+	seeJobs();
 	await show();
 }
 
@@ -115,30 +135,70 @@ export function onTrial(kind, answer) {
 		delete ends[kind];
 		fill(trial, notice(tone, name, what, row(button('close', () => fill(trial)))));
 	};
-	// It is being taken back: what was told stays until that is over.
-	if (left === 0) return;
 	if (left > 0) {
 		ends[kind] = Date.now() + left * 1000;
-		if (!was) fill(trial, notice('warn', 'trialBegun', what, h('p', {'data-kind': kind}), row(button('keep', async () => {
+		if (was > 0) return;
+		fill(trial, notice('warn', 'trialBegun', what, h('p', {'data-kind': kind}), guarded('admin', () => row(button('keep', async () => {
 			await api.post(`/${kind}/confirm`, {});
 			told('good', 'trialKept');
-		}, 'primary'))));
-	} else if (was) told('warn', 'trialReverted');
+			trial.focus();
+		}, 'primary')))));
+	} else if (left === 0) {
+		// It is being taken back, also where this page has not seen it begin.
+		if (was !== 0) fill(trial, notice('warn', 'trialReverting', what));
+		ends[kind] = 0;
+	} else if (was !== undefined) told(...answer?.status === 'failed' || was === 0 ? ['warn', 'trialReverted'] : ['good', 'trialKept']);
 }
 
 setInterval(() => {
 	const text = trial.querySelector('[data-kind]');
-	if (!text) return;
-	const left = (ends[text.dataset.kind] - Date.now()) / 1000;
-	text.textContent = t('left', {time: duration(left)});
-	// The job needs a moment to put the old state back.
-	if (left < -3 && Math.round(left) % 5 === 0) look();
+	if (text) {
+		const left = (ends[text.dataset.kind] - Date.now()) / 1000;
+		text.textContent = t('left', {time: duration(left)});
+		if (left < 0) look();
+	} else if (Object.values(ends).includes(0)) look();
 }, 1000);
+
+// What is at work, on every page but its own: files on their way, and jobs.
+const HOMES = {settings: 'network', reboot: 'restart', certs: 'certs', license: 'license', storage: 'storage', update: 'update', backup: 'backup', token: 'token'};
+export const homeOf = ({job}) => offers(job) && HOMES[job] || 'jobs';
+export const nameOf = ({job, argument}) => t(['job', job, argument].filter(Boolean).join('_'), {}, t(`job_${job}`, {}, job));
+
+let running = [];
+
+async function showWork() {
+	const {transfers} = await import('./job.js');
+	const here = location.hash.slice(2) || 'home';
+	const places = {restore: 'backup', '/backup/download': 'backup', '/logs': 'support', '/debug': 'support'};
+	const lines = [...transfers.values()].map(({label, path}) => ['transferRuns', label, places[path] || path]).filter(([, , place]) => place !== here);
+	lines.push(...running.filter(one => ![homeOf(one), 'jobs'].includes(here)).map(one => ['jobRuns', nameOf(one), homeOf(one), one.percentage >= 0 ? `${one.percentage} %` : '']));
+	const text = JSON.stringify(lines);
+	if (work.dataset.text !== text) fill(work, lines.map(([name, what, href, step]) => notice('info', name, {what, step}, row(link('look', `#/${href}`)))));
+	work.dataset.text = text;
+}
+
+async function seeJobs() {
+	const answer = await api.get('/jobs', {seconds: 8, signal: new AbortController().signal}).catch(() => ({}));
+	running = Array.isArray(answer.jobs) ? answer.jobs.filter(one => one?.status === 'running') : [];
+	await showWork();
+}
+
+let n_looks = 0;
+setInterval(() => {
+	if (!menu.isConnected || document.hidden) return;
+	if (running[0] || n_looks++ % 5 === 0) seeJobs();
+	else showWork();
+}, 2000);
 
 api.session.ended = async error => {
 	for (const one of (await import('./job.js')).transfers.values()) one.stop();
+	for (const kind in ends) delete ends[kind];
+	running = [];
 	fill(trial);
+	fill(work);
 	await logIn(error);
 };
+api.session.began = () => render();
 addEventListener('hashchange', () => menu.isConnected && show());
-speak().then(() => window.isSecureContext && api.resume()).then(render);
+// Not awaited here: the pages need this module to be complete.
+speak().then(() => window.isSecureContext && api.resume()).then(ended => ended ? logIn(ended) : render());

@@ -1,17 +1,18 @@
 // Backups: made, fetched, deleted, restored.
 
 import {find, post, pause} from './api.js';
-import {h, t, muted, fill, card, facts, field, form, notice, fault, failed, button, row, link, ask, logView, progress} from './ui.js';
+import {h, t, muted, fill, card, facts, field, form, notice, fault, failed, button, row, link, ask, logView, progress, date, guarded, may} from './ui.js';
 import {send, follow, fileButton, isAway, transfers} from './job.js';
 
 export async function backup(view) {
 	const now = h('div');
 	const log = h('div');
+	const undoable = h('div');
 	const lost = h('div');
 	const running = transfers.get('restore');
 	const told = h('div', running?.element);
 	fill(view, card('backup', lost, now),
-		card('restore', told, form([field('archive', {type: 'file', accept: '.tar'})], 'restore', restore)),
+		card('restore', told, guarded('admin', () => form([field('archive', {type: 'file', accept: '.tar'})], 'restore', restore)), undoable),
 		card('log', log));
 	await show();
 
@@ -21,21 +22,31 @@ export async function backup(view) {
 		if (status?.status === 'running') {
 			const bar = progress(t('backupRuns'));
 			bar.set(null);
-			fill(now, bar.element, row(button('backupStop', () => act('STOP'))));
+			fill(now, bar.element, may('operate') && row(button('backupStop', () => act('STOP'))));
 			await follow('/backup', lost, showLog).catch(error => {
 				// Its status went with it: stopped.
 				if (error.status !== 404) throw error;
 			});
 			return show();
 		}
-		const start = kind => button('backupStart', () => act('START'), kind);
+		const start = kind => may('operate') && button('backupStart', () => act('START'), kind);
+		const {jobs = []} = await find('/jobs').catch(() => null) || {};
+		const last = argument => jobs.find(one => one.job === 'backup' && one.status === 'success' && [argument].flat().includes(one.argument));
+		const made = status?.status === 'success' && last('START');
 		if (status?.status === 'success') {
-			fill(now, facts([['size', String(status.filesize)], ['SHA-256', h('code', String(status.sha256))]]),
-				fileButton('backupFetch', '/backup/download', 'backup.tar', 'primary'),
-				row(start(), button('backupDelete', async () => {
-					if (await ask('backupDeleteAsk', 'backupDelete')) await act('STOP');
-				})));
-		} else fill(now, status?.status === 'failed' ? failed(status) : muted('none'), row(start('primary')));
+			fill(now, facts([['made', made && date(Date.parse(made.ended), {dateStyle: 'long', timeStyle: 'short'})], ['size', String(status.filesize)], ['SHA-256', h('code', String(status.sha256))]]),
+				guarded('admin', () => fileButton('backupFetch', '/backup/download', nameOf(made), 'primary')),
+				may('operate') && row(start(), button('backupDelete', async () => {
+					if (await ask('backupDeleteAsk', 'backupDelete', {}, true)) await act('STOP');
+				}, 'danger')));
+		} else fill(now, status?.status === 'failed' ? failed(status) : muted('none'), guarded('operate', () => row(start('primary'))));
+		fill(undoable, may('admin') && last(['RESTORE', 'UNDO'])?.argument === 'RESTORE' && row(button('undoRestore', undo)));
+	}
+
+	// Whose it is and of when, because many of them end up in one folder.
+	function nameOf(made) {
+		const day = made && new Date(made.ended).toISOString().slice(0, 16).replace(/[-:]/g, '').replace('T', '-');
+		return `${['backup', location.hostname.replace(/[^\w.-]/g, '-'), day].filter(Boolean).join('-')}.tar`;
 	}
 
 	async function act(action) {
@@ -53,24 +64,25 @@ export async function backup(view) {
 	}
 
 	async function restore({archive}) {
-		if (!await ask('restoreAsk', 'restore', {file: archive.name})) return;
+		if (!await ask('restoreAsk', 'restore', {file: archive.name}, true)) return;
 		const one = send('restore', '/backup/restore', {archive}, archive, 'restoreRuns');
 		fill(told, one.element);
 		try {
 			await one.done;
-			fill(told, notice('good', 'restored', {}, row(link('restart', '#/restart'), button('undo', undo))));
+			fill(told, notice('good', 'restored', {}, row(link('restart', '#/restart'))));
 		} catch (error) {
 			const isCancelled = error.kind === 'cancelled';
 			if (!isCancelled && !isAway(error)) fill(told, fault(error));
 			else if (error.percent === 100) fill(told, notice('bad', 'restoreLost'));
 			else fill(told, isCancelled ? notice('info', 'uploadCancelled') : notice('bad', 'uploadLost', error));
 		}
-		await showLog();
+		await show();
 	}
 
 	async function undo() {
-		if (!await ask('undoAsk', 'undo')) return;
+		if (!await ask('undoAsk', 'undo', {}, true)) return;
 		await post('/backup/restore', {action: 'UNDO'}, {seconds: 0});
-		fill(told, notice('good', 'restored'));
+		fill(told, notice('good', 'undone', {}, row(link('restart', '#/restart'))));
+		await show();
 	}
 }

@@ -1,8 +1,8 @@
 // Certificates.
 
-import {get, post} from './api.js';
+import {get, post, pause, hex} from './api.js';
 import {onTrial} from './app.js';
-import {h, t, muted, fill, card, facts, field, form, tick, notice, failed, row, link, ask, button, logView, date, duration} from './ui.js';
+import {h, t, muted, fill, card, facts, field, form, tick, notice, failed, row, link, ask, button, logView, date, duration, guarded} from './ui.js';
 import {follow, jobPanel} from './job.js';
 
 const TRIAL_SECONDS = 300;
@@ -23,7 +23,7 @@ function readCertificate(pem) {
 		if (list[0] === '\x82') names.push(value);
 		if (list[0] === '\x87') names.push(value.length === 4 ? Array.from(value, one => one.charCodeAt()).join('.') : plainHost(`[${value.match(/../gs).map(two => (two.charCodeAt() << 8 | two.charCodeAt(1)).toString(16)).join(':')}]`));
 	}
-	return {names, issuer: rest.slice(0, length.charCodeAt()), from: time(from), to: time(to)};
+	return {der, names, issuer: rest.slice(0, length.charCodeAt()), from: time(from), to: time(to)};
 }
 
 const plainHost = host => new URL(`http://${host}`).hostname.replace(/^\[|\]$/g, '');
@@ -55,27 +55,56 @@ function judgeCertificate(pem) {
 
 const judgeKey = pem => pem.includes('ENCRYPTED') ? t('keyEncrypted') : /-----BEGIN (RSA |EC )?PRIVATE KEY-----/.test(pem) ? '' : t('needKey');
 
+const day = ms => date(ms, {dateStyle: 'long'});
+
+// What the appliance says of the certificate in force.
+function inForce(one) {
+	const days = one['days-left'];
+	const text = value => value && String(value);
+	return [facts([
+		['certFor', Array.isArray(one.names) && one.names.join(', ')],
+		['certBy', text(one.issuer)],
+		['certFrom', one['not-before'] && day(Date.parse(one['not-before']))],
+		['certTo', one['not-after'] && t('certDays', {date: day(Date.parse(one['not-after'])), days})],
+		['SHA-256', one.sha256 && h('code', text(one.sha256))],
+	]), one['self-signed'] && notice('info', 'certSelf'), one.served === false && notice('bad', 'aServed'), one.warning && notice(days < 8 ? 'bad' : 'warn', days < 0 ? 'aCertOver' : 'aCert', {days})];
+}
+
 export async function certs(view, redraw) {
 	const status = await get('/certs');
 	onTrial('certs', status);
 	if (status.status === 'running') return job(0);
+	const now = status.certificate && card('certNow', ...inForce(status.certificate));
+	if (status.pending) return onTrialHere(status, now);
 	const leaf = pemField('public', judgeCertificate);
 	const trial = tick('trial', true, {time: duration(TRIAL_SECONDS)});
-	fill(view,
-		card('newCerts', form([leaf, pemField('private', judgeKey), pemField('ca', judgeCertificate, {optional: true}), trial], 'review', async values => {
-			const {names, issuer, from, to} = readCertificate(leaf.pem);
+	fill(view, status.status === 'failed' && failed(status), now,
+		card('newCerts', guarded('admin', () => form([leaf, pemField('private', judgeKey), pemField('ca', judgeCertificate, {optional: true}), trial], 'review', async (values, out) => {
+			const {der, names, issuer, from, to} = readCertificate(leaf.pem);
+			const print = hex(await crypto.subtle.digest('SHA-256', Uint8Array.from(der, one => one.charCodeAt())));
+			if (!values.ca && print === String(status.certificate?.sha256).replaceAll(':', '').toLowerCase()) return fill(out, notice('info', 'certSame'));
 			const faults = [
 				to < Date.now() && notice('bad', 'certExpired'),
 				from > Date.now() && notice('warn', 'certEarly'),
 				!covers(names, plainHost(location.hostname)) && notice('warn', 'certNames', {host: location.hostname}),
 				!trial.input.checked && notice('warn', 'noTrial'),
 			];
-			const day = ms => date(ms, {dateStyle: 'long'});
-			if (!await ask('applyAsk', 'apply', {}, facts([['certFor', names.join(', ') || '–'], ['certBy', issuer], ['certFrom', day(from)], ['certTo', day(to)]]), ...faults)) return;
+			if (!await ask('applyAsk', 'apply', {}, false, facts([['certFor', names.join(', ') || '–'], ['certBy', issuer], ['certFrom', day(from)], ['certTo', day(to)]]), ...faults)) return;
 			await post('/certs', {...values, confirm: trial.input.checked && String(TRIAL_SECONDS)}, {seconds: 60});
 			await job(5000);
-		})),
-		card('lastChange', status.status === 'failed' ? failed(status) : status.status ? notice('good', 'done') : muted('none'), logView(status.log).element));
+		}))),
+		card('lastChange', status.status === 'success' ? notice('good', 'done') : !status.status && muted('none'), logView(status.log).element));
+
+	// Nothing is called installed before it is confirmed.
+	async function onTrialHere(first, card) {
+		const isBack = first.pending['seconds-left'] === 0;
+		const lost = h('div');
+		fill(view, notice(isBack ? 'warn' : 'info', isBack ? 'reverting' : 'onTrial', {}, h('p', t('pendingNote'))), lost, card, logView(first.log).element);
+		view.ariaBusy = null;
+		await pause(1000);
+		await follow('/certs', lost, answer => onTrial('certs', answer), 0, answer => !answer.pending || (answer.pending['seconds-left'] === 0) !== isBack);
+		await redraw();
+	}
 
 	async function job(patience) {
 		const panel = jobPanel('applying');

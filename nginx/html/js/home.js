@@ -1,100 +1,197 @@
-// The overview, and the small pages: licence, support, restart.
+// The overview, and the small pages: license, restart.
 
-import {get, post, find, pause} from './api.js';
-import {offers} from './app.js';
-import {h, t, say, muted, fill, card, facts, progress, notice, fault, row, link, field, form, button, ask, date, number, duration} from './ui.js';
-import {send, fileButton, isAway} from './job.js';
+import {get, post, find, pause, clock} from './api.js';
+import {offers, homeOf, nameOf} from './app.js';
+import {h, t, say, muted, fill, card, facts, progress, notice, fault, row, link, field, form, button, ask, date, number, duration, guarded} from './ui.js';
+import {send, isAway} from './job.js';
 
 // From where a value is bad, and high.
 const LIMITS = {cpu: [95, 80], memory: [95, 85], disk: [92, 80]};
 
 // Fills itself: one slow or broken answer does not hold the others.
-function filled(name, read) {
-	const out = h('div', '…');
-	read().then(children => fill(out, ...children)).catch(error => error.kind !== 'cancelled' && fill(out, fault(error)));
-	return card(name, out);
+function live(name, read) {
+	const out = h('div', muted('loading'));
+	const look = () => read().then(children => fill(out, ...children)).catch(error => error.kind !== 'cancelled' && fill(out, fault(error)));
+	look();
+	return {element: card(name, out), look};
 }
+const filled = (name, read) => live(name, read).element;
+
+const text = value => typeof value === 'object' ? JSON.stringify(value) : String(value);
 
 async function identity() {
 	const [version, build, settings] = await Promise.all([find('/version'), find('/build'), offers('settings') && find('/settings')]);
 	const {hostname, interface: port, ip_address: ip} = settings?.network || {};
 	const built = build?.builddate;
 	return [facts([
-		['hostname', hostname],
-		['version', version?.version || '?'],
-		['built', built > 0 ? date(built * 1000, {dateStyle: 'long'}) : built],
-		['address', port && `${ip || t('dhcp')} (${port})`],
+		['hostname', hostname && text(hostname)],
+		['version', text(version?.version ?? '?')],
+		['built', built > 0 ? date(built * 1000, {dateStyle: 'long'}) : built && text(built)],
+		['address', port && `${ip ? text(ip) : t('dhcp')} (${text(port)})`],
+		['clock', date(Date.now() + clock() * 1000, {day: 'numeric', month: 'long', year: 'numeric', hour: '2-digit', minute: '2-digit', timeZoneName: 'short'})],
 	])];
 }
 
-function measure(name, part = {}, detail = 'usedOf') {
-	const value = Math.min(100, Math.max(0, part.percentage ?? part.cpu5min) || 0);
-	const level = ['bad', 'warn'].find((_, i) => value >= LIMITS[name][i]) || 'good';
+// A share in percent, or null where there is none.
+const share = (part = {}) => {
+	const value = part?.percentage ?? part?.cpu5min;
+	return typeof value === 'number' && value >= 0 ? value : null;
+};
+const level = (name, value) => ['bad', 'warn'].find((_, i) => value >= LIMITS[name][i]) || 'good';
+
+function measure(name, part, detail = 'usedOf') {
+	const value = share(part);
 	const {element, set} = progress(t(name));
-	set(value / 100, `${number(value)} % – ${t(level)}`);
-	element.classList.add(level);
-	element.append(muted(detail, {num: '?', load: '?', used: '?', total: '?', ...part}));
+	if (value === null) {
+		element.querySelector('progress').remove();
+		element.querySelector('.muted').textContent = t('noData');
+	} else {
+		set(Math.min(value, 100) / 100, `${number(value)} % – ${t(level(name, value))}`);
+		element.classList.add(level(name, value));
+	}
+	if (part && (part.used || part.load)) element.append(muted(detail, {num: '?', load: '?', used: '?', total: '?', ...part}));
 	return element;
 }
 
-async function health() {
-	const health = await find('/health');
-	if (!health) return [muted('none')];
-	return [measure('cpu', health.cpu, 'cpuDetail'), measure('memory', health.memory), measure('disk', health.disk)];
+function health(answer) {
+	return [measure('cpu', answer?.cpu, 'cpuDetail'), measure('memory', answer?.memory), measure('disk', answer?.disk)];
 }
 
-async function services() {
-	const rows = (await get('/services')).services.flatMap(Object.entries);
+const servicesOf = answer => answer.services.flatMap(Object.entries);
+
+function services(rows) {
 	const down = rows.filter(([, state]) => state !== 'running').length;
-	return [say(!rows[0] ? 'none' : down ? 'servicesDown' : 'servicesUp', {down}),
-		facts(rows.map(([name, state]) => [name, h(`span.state.${state === 'running' ? 'good' : 'bad'}`, state === 'running' ? t('up') : state === 'not running' ? t('down') : String(state))]), 'service ')];
+	return [say(!rows[0] ? 'servicesNone' : down ? 'servicesDown' : 'servicesUp', {down}),
+		facts(rows.map(([name, state]) => [name, h(`span.state.${state === 'running' ? 'good' : 'bad'}`, state === 'running' ? t('up') : state === 'not running' ? t('down') : text(state))]), 'service ')];
 }
 
-const licenseFacts = license => license ? facts(Object.entries(license).map(([name, value]) => [name, typeof value === 'object' ? JSON.stringify(value) : String(value)]), 'license_') : muted('noLicense');
+// -- What needs attention: each with the way to mend it.
+
+const DAY = 86_400_000;
+const daysUntil = ms => Math.ceil((ms - Date.now()) / DAY);
+const problem = (kind, name, values, href) => ({kind, element: notice(kind, name, values, href && row(link('look', href)))});
+
+function certProblems({certificate} = {}) {
+	const days = certificate?.['days-left'];
+	return [
+		days < 30 && problem(days < 8 ? 'bad' : 'warn', days < 0 ? 'aCertOver' : days === 0 ? 'aCertToday' : 'aCert', {days}, '#/certs'),
+		certificate?.served === false && problem('bad', 'aServed', {}, '#/certs'),
+	];
+}
+
+function licenseProblems(license) {
+	const days = daysUntil(Date.parse(license?.expires));
+	return days < 30 ? [problem(days < 8 ? 'bad' : 'warn', days < 0 ? 'aLicenseOver' : 'aLicense', {days}, '#/license')] : [];
+}
+
+function jobProblems({jobs = []} = {}) {
+	const out = [];
+	const known = new Set();
+	let restarted = 0, pending;
+	const READS = ['logs', 'debug'];
+	for (const one of jobs.filter(one => !READS.includes(one.job))) {
+		const began = Date.parse(one.started);
+		if (one.job === 'reboot' && one.status === 'success') restarted ||= began;
+		const needsRestart = one.job === 'storage' || one.job === 'backup' && ['RESTORE', 'UNDO'].includes(one.argument);
+		if (needsRestart && one.status === 'success' && !(began < restarted)) pending ||= one;
+		// Of each kind the last one counts.
+		if (known.has(one.job)) continue;
+		known.add(one.job);
+		const what = nameOf(one);
+		if (['failed', 'interrupted'].includes(one.status) && one['error-code'] !== 'E1001') out.push(problem('bad', 'aFailed', {what}, `#/${homeOf(one)}`));
+		const silence = (Date.now() - Date.parse(one.heartbeat)) / 1000 + clock();
+		if (one.status === 'running' && silence > 600) out.push(problem('bad', 'aSilent', {what, time: duration(silence)}, `#/${homeOf(one)}`));
+	}
+	if (pending) out.push(problem('warn', 'aRestart', {what: nameOf(pending)}, offers('reboot') && '#/restart'));
+	return out;
+}
+
+function problems({health, services = [], certs, license, jobs}) {
+	const down = services.filter(([, state]) => state !== 'running').map(([name]) => name);
+	const measured = ['disk', 'memory', 'cpu'].map(name => [name, share(health?.[name])]).filter(([name, value]) => value !== null && level(name, value) === 'bad');
+	const all = [
+		down[0] && problem('bad', 'aServices', {names: down.join(', ')}),
+		...measured.map(([name, value]) => problem('bad', 'aBad', {what: t(name), value: `${number(value)} %`}, offers('monitor') && '#/monitor')),
+		...certProblems(certs), ...licenseProblems(license), ...jobProblems(jobs),
+		Math.abs(clock()) > 300 && problem('warn', 'aClock', {time: duration(Math.abs(clock()))}, offers('settings') && '#/network'),
+	].filter(Boolean);
+	return ['bad', 'warn'].flatMap(kind => all.filter(one => one.kind === kind)).map(({element}) => element);
+}
+
+const licenseFacts = license => license ? facts(Object.entries(license).map(([name, value]) => [name, text(value)]), 'license_') : muted('noLicense');
 
 export async function home(view) {
-	const told = h('div');
-	const state = h('div.grid');
-	const look = () => fill(state, filled('health', health), filled('services', services));
+	const attention = h('div');
+	const known = {};
+	const keep = async (name, read) => {
+		const answer = await read();
+		known[name] = answer ?? undefined;
+		return answer;
+	};
+	const cards = [
+		live('health', async () => health(await keep('health', () => find('/health')))),
+		live('services', async () => services(await keep('services', async () => servicesOf(await get('/services'))))),
+	];
+	const look = () => {
+		for (const [name, is] of [['certs', offers('certs')], ['license', offers('license')], ['jobs', true]]) if (is) keep(name, () => find(`/${name}`)).catch(() => {});
+	};
 	look();
-	fill(view, told, h('div.grid', filled('appliance', identity), offers('license') && filled('license', async () => [licenseFacts(await find('/license'))])), state,
+	const tell = () => {
+		const all = problems(known);
+		const seen = all.map(one => one.textContent).join();
+		if (attention.dataset.seen === seen) return;
+		attention.dataset.seen = seen;
+		fill(attention, h('section', {'aria-labelledby': 'attention'}, h('h2', {id: 'attention'}, t('attention')), all[0] ? all : h('p.muted', h('span.state.good', t('attentionNone')))));
+	};
+	fill(view, attention, h('div.grid', cards.map(({element}) => element)), h('div.grid', filled('appliance', identity), offers('license') && filled('license', async () => [licenseFacts(await find('/license'))])),
 		filled('changelog', async () => {
 			const text = await find('/changelog', {text: true});
 			return [text ? h('pre', {tabindex: 0, role: 'group', 'aria-label': t('changelog')}, text) : muted('none')];
 		}));
-	const update = await get('/update').catch(() => null);
-	if (update?.status === 'running') fill(told, notice('info', 'updateRuns', {}, row(link('update', '#/update'))));
 	view.ariaBusy = null;
-	for (;;) {
-		await pause(60000);
-		if (!document.hidden) look();
+	// What is slow is told later.
+	for (let n = 1; ; n++) {
+		await pause(n < 10 ? 500 : 3000);
+		if (n % 20 === 0 && !document.hidden) {
+			look();
+			for (const one of cards) one.look();
+		}
+		tell();
 	}
 }
 
 export async function license(view) {
 	const now = h('div', licenseFacts(await find('/license')));
-	fill(view, card('license', now), card('newLicense', form([field('license', {label: 'licenseFile', type: 'file'})], 'install', async ({license: file}, out) => {
+	fill(view, card('license', now), card('newLicense', guarded('admin', () => form([field('license', {label: 'licenseFile', type: 'file'})], 'install', async ({license: file}, out) => {
 		const one = send('license', '/license', {license: file}, file, 'checking');
 		fill(out, one.element);
 		fill(now, licenseFacts(await one.done));
 		fill(out, notice('good', 'done'));
-	})));
+	}))));
 }
 
-export function support(view) {
-	fill(view, offers('logs') && card('logs', fileButton('logsFetch', '/logs', 'logs.tar.gz')),
-		offers('debug') && card('debug', fileButton('debugFetch', '/debug', 'debug-bundle.tar')),
-		card('docs', row(link('docsOpen', '/docs', {target: '_blank'}))));
-}
+// Where only a POST may restart it, the GET is refused.
+const reboot = force => force ? post('/reboot', {force: 'yes'}) : get('/reboot').catch(error => {
+	if (error.status !== 400 || error.code) throw error;
+	return post('/reboot', {});
+});
 
 export function restart(view, redraw) {
-	fill(view, card('restart', row(button('restart', async () => {
-		if (!await ask('restartAsk', 'restart')) return;
-		await get('/reboot').catch(error => {
-			// Where only a POST may restart it.
-			if (error.status !== 400) throw error;
-			return post('/reboot', {});
-		});
+	const out = h('div');
+	fill(view, card('restart', guarded('operate', () => h('div', row(button('restart', async () => {
+		fill(out);
+		if (await ask('restartAsk', 'restart', {}, true)) await go();
+	}, 'danger')), out))));
+
+	async function go(force) {
+		try {
+			await reboot(force);
+		} catch (error) {
+			if (error.code !== 'E1004') throw error;
+			return fill(out, fault(error, row(button('restartForce', async () => {
+				if (await ask('restartForceAsk', 'restartForce', {}, true)) await go(true);
+			}, 'danger'))));
+		}
 		const began = Date.now();
 		const bar = progress(t('restart'));
 		bar.set(null);
@@ -114,5 +211,5 @@ export function restart(view, redraw) {
 				words.textContent = t('isDown', {time});
 			}
 		}
-	}, 'danger'))));
+	}
 }

@@ -1,11 +1,12 @@
 // Long work made visible: transfers, and jobs until they say how they went.
 
-import {get, upload, download, pause} from './api.js';
+import {get, upload, download, pause, session} from './api.js';
 import {h, t, bytes, duration, number, progress, button, notice, row, logView, fill} from './ui.js';
 
 // Transfers outlive the page that began them.
 export const transfers = new Map();
 
+session.isBusy = () => transfers.size > 0;
 addEventListener('beforeunload', event => transfers.size && event.preventDefault());
 
 // after: what follows the last byte, until the answer.
@@ -13,10 +14,11 @@ function transfer(name, label, run, after) {
 	const stopper = new AbortController();
 	const bar = progress(label);
 	bar.set(null);
-	const self = {element: h('div', bar.element, row(button('cancel', () => stopper.abort()))), stop: () => stopper.abort()};
+	const self = {label, path: name, element: h('div', bar.element, row(button('cancel', () => stopper.abort()))), stop: () => stopper.abort()};
 	// The rate of the last seconds, so that a stall shows.
 	const samples = [[performance.now(), 0]];
 	let done = 0, all = 0;
+	const reading = (read, size) => bar.set(read / size, t('reading'));
 	const show = () => {
 		if (!done) return;
 		if (after && done === all) return bar.set(null, t(after));
@@ -32,7 +34,7 @@ function transfer(name, label, run, after) {
 	self.done = run(stopper.signal, (...now) => {
 		[done, all] = now;
 		show();
-	}).catch(error => {
+	}, reading).catch(error => {
 		throw Object.assign(error, {percent: all && Math.floor(100 * done / all)});
 	}).finally(() => {
 		clearInterval(clock);
@@ -42,7 +44,7 @@ function transfer(name, label, run, after) {
 	return self;
 }
 
-export const send = (name, path, fields, file, after) => transfer(name, t('uploading', {file: file.name}), (signal, show) => upload(path, fields, signal, show), after);
+export const send = (name, path, fields, file, after) => transfer(name, t('uploading', {file: file.name}), (signal, show, reading) => upload(path, fields, signal, show, reading), after);
 
 export function fileButton(name, path, file, props) {
 	const out = h('div');
@@ -89,10 +91,20 @@ export function jobPanel(label) {
 	const log = logView();
 	return {
 		element: h('div', bar.element, step, log.element),
-		show({percentage, log: tail}) {
+		show({percentage, log: tail, step: at}) {
 			bar.set(percentage >= 0 ? percentage / 100 : null, percentage >= 0 ? `${number(percentage)} %` : '');
 			log.add(tail);
-			if (step.textContent !== log.last()) step.textContent = log.last();
+			const last = tail === undefined ? at : log.last();
+			if (last && step.textContent !== last) step.textContent = last;
 		},
 	};
+}
+
+// Where a job has an id it tells itself how it went. An image that keeps none, or another's jobs, do not: then null.
+export async function followJob(accepted, lost, show) {
+	if (!accepted.Job) return null;
+	return follow(`/jobs/${accepted.Job}`, lost, show).catch(error => {
+		if (error.status === 404) return null;
+		throw error;
+	});
 }

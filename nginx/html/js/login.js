@@ -1,21 +1,47 @@
 // The ways in: logging in, the first run, the token of a new appliance; and changing the token later.
 
 import * as api from './api.js';
-import {h, t, say, fill, card, field, form, tick, notice, fault, button, row, chars} from './ui.js';
+import {h, t, say, fill, card, field, form, tick, notice, fault, button, row, chars, guarded} from './ui.js';
 
-const secret = (name, props) => field(name, {type: 'password', check: chars('!-~', 1), ...props});
+const SHORTEST = 16;
 
-function newToken(before, after, submit) {
-	const token = secret('newToken', {autocomplete: 'new-password'});
+// Whatever was pasted with it, such as a space, is not part of it.
+const secret = (name, props) => field(name, {type: 'password', trimmed: true, check: chars('!-~', 1), ...props});
+const strong = value => value.length < SHORTEST ? t('needLonger', {min: SHORTEST}) : chars('!-~', SHORTEST)(value);
+
+function copyable(token) {
+	const self = button('copy', async () => {
+		await navigator.clipboard.writeText(token);
+		self.textContent = t('copied');
+	});
+	return row(h('code.secret', token), self);
+}
+
+// submit(values, out) returns whether the token is in force; then next(). A token that was made here is on the screen until
+// somebody says that it is stored.
+function newToken(before, after, submit, next) {
+	const token = secret('newToken', {autocomplete: 'new-password', check: strong});
 	const again = secret('tokenAgain', {autocomplete: 'new-password', check: value => value === token.value ? '' : t('tokenDiffers')});
+	const made = h('div');
+	let generated;
 	const suggest = button('suggest', () => {
-		token.input.value = again.input.value = api.hex(crypto.getRandomValues(new Uint8Array(12)));
-		token.input.type = 'text';
+		generated = api.hex(crypto.getRandomValues(new Uint8Array(12)));
+		token.input.value = again.input.value = generated;
+		for (const one of [token, again]) one.fail('');
+		fill(made, copyable(generated));
 	});
-	return form([...before, token, row(suggest), again, ...after], 'setToken', async (values, out) => {
-		await submit(values, out);
+	const self = form([...before, token, row(suggest), made, again, ...after], 'setToken', async (values, out) => {
+		if (!await submit(values, out)) return;
+		const isMade = values.newToken === generated;
 		token.input.value = again.input.value = '';
+		fill(made);
+		if (!isMade) return next();
+		const kept = button('tokenStored', next, 'primary');
+		const told = notice('warn', 'storeToken', {}, copyable(values.newToken), row(kept));
+		self.replaceWith(told);
+		kept.focus();
 	});
+	return self;
 }
 
 // error: why a session ended, if one did.
@@ -30,7 +56,7 @@ export function entry(done, error) {
 	function logIn() {
 		const token = secret('token', {autocomplete: 'current-password'});
 		show(h('h1', t('logIn')),
-			error && (error.loggedOut ? notice('good', 'loggedOut') : notice('warn', 'sessionEnded')),
+			error && (error.loggedOut ? notice('good', 'loggedOut') : notice('warn', error.idle ? 'idle' : 'sessionEnded')),
 			form([token, stay], 'logIn', async ({token: value}) => {
 				token.input.value = '';
 				try {
@@ -55,10 +81,10 @@ export function entry(done, error) {
 				if (refused.status !== 403) throw refused;
 				if (passphrase) passphrase.fail(t('passphraseWrong'));
 				else fill(told, notice('bad', 'alreadySet'));
-				return;
+				return false;
 			}
-			await done();
-		})), !passphrase && row(button('back', logIn)));
+			return true;
+		}, done)), !passphrase && row(button('back', logIn)));
 	}
 
 	async function start() {
@@ -74,9 +100,12 @@ export function entry(done, error) {
 	return out;
 }
 
-export function token(view) {
-	fill(view, card('changeToken', newToken([], [], async (values, out) => {
+export function token(view, redraw) {
+	fill(view, card('changeToken', guarded('admin', () => newToken([], [], async values => {
 		await api.setToken(values.newToken);
-		fill(out, notice('good', 'tokenChanged'));
-	})));
+		return true;
+	}, async () => {
+		await redraw();
+		view.prepend(notice('good', 'tokenChanged'));
+	}))));
 }

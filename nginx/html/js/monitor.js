@@ -58,7 +58,7 @@ export async function monitor(view) {
 	fill(view, h('fieldset', h('legend', t('range')), ['1h', '1d', '1w', '1m', '1y'].map(one => h('label', h('input', {type: 'radio', name: 'range', checked: one === range, onchange: () => {
 		range = one;
 		load();
-	}}), t(`range_${one}`)))), out);
+	}}), t(`range_${one}`)))), out, muted('plotTimes', {zone: Intl.DateTimeFormat().resolvedOptions().timeZone}));
 
 	async function load() {
 		const asked = range;

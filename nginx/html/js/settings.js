@@ -2,8 +2,8 @@
 
 import {find, post, pause} from './api.js';
 import {offers, onTrial} from './app.js';
-import {h, t, say, fill, card, facts, field, form, tick, notice, logView, row, link, ask, duration, chars, ip, isIP, netmask} from './ui.js';
-import {isAway} from './job.js';
+import {h, t, fill, card, facts, field, form, tick, notice, failed, logView, row, link, ask, button, duration, chars, ip, netmask, guarded} from './ui.js';
+import {isAway, follow, followJob, jobPanel} from './job.js';
 
 const TRIAL_SECONDS = 180;
 const ORDER = ['interface', 'hostname', 'ip_address', 'netmask', 'gateway', 'dns1', 'dns2', 'ntpserver'];
@@ -13,9 +13,19 @@ const pick = (values, names) => Object.fromEntries(names.filter(name => values[n
 const urlAt = address => `https://${address.includes(':') ? `[${address}]` : address}${location.port && `:${location.port}`}/#/network`;
 const here = location.hostname.replace(/^\[|\]$/g, '');
 
-function changes(before, after) {
-	const names = ORDER.filter(name => before[name] !== after[name]);
-	return names[0] ? facts(names.map(name => [name, `${before[name] || '–'} → ${after[name] || '–'}`])) : say('nothingChanges');
+// Every member of a JSON value by its path, as text.
+function leaves(value, path, out = new Map()) {
+	if (value && typeof value === 'object' && Object.keys(value)[0] !== undefined) for (const [name, one] of Object.entries(value)) leaves(one, `${path}.${name}`, out);
+	else out.set(path, JSON.stringify(value));
+	return out;
+}
+
+// Every difference, as [name, 'before → after'].
+function changes(before, after, names) {
+	const all = names.map(name => [name, before[name], after[name]]);
+	const [old, now] = [leaves(before.app ?? {}, 'app'), leaves(after.app ?? {}, 'app')];
+	for (const path of new Set([...old.keys(), ...now.keys()])) if (![old.get(path), now.get(path)].every(one => one === undefined || one === '{}')) all.push([path, old.get(path), now.get(path)]);
+	return all.filter(([, one, other]) => (one || '') !== (other || '')).map(([name, one, other]) => [name, `${one || '–'} → ${other || '–'}`]);
 }
 
 // Where this page will be; null where nobody can know.
@@ -30,9 +40,10 @@ function isObject(text) {
 	} catch {}
 }
 
-export async function network(view) {
+export async function network(view, redraw) {
 	const stored = await find('/settings');
 	onTrial('settings', stored);
+	if (stored?.pending) return onTrialHere(stored);
 	const before = pick(stored?.network || {}, ORDER);
 	const one = (name, check, extra) => field(name, {value: before[name], check, ...extra});
 	const fixed = h('div', {hidden: !before.ip_address});
@@ -43,18 +54,35 @@ export async function network(view) {
 	const app = field('app', {type: 'textarea', rows: 3, value: JSON.stringify(stored?.app || {}, null, 1), optional: true, check: text => isObject(text) ? '' : t('needObject')});
 	const trial = tick('trial', true, {time: duration(TRIAL_SECONDS)});
 	fixed.append(...addresses.map(({element}) => element));
-	fill(view, !stored && notice('info', 'noSettings'), card('network', form([
+	fill(view, !stored && notice('info', 'noSettings'), card('network', guarded('admin', () => form([
 		one('hostname', chars('A-Za-z0-9.-')), one('interface', chars('A-Za-z0-9', 3, 14)), mode,
 		{element: fixed, fields: addresses}, one('ntpserver', chars('A-Za-z0-9.:-'), {optional: true}), app, trial,
-	], 'review', async values => {
+	], 'review', async (values, out) => {
+		const app = JSON.parse(values.app || '{}');
+		// What this page does not know stays as it is.
+		const others = Object.fromEntries(Object.entries(stored?.network || {}).filter(([name]) => name !== 'mode' && !ORDER.includes(name)));
 		const after = pick(values, ORDER);
+		const differences = changes({...before, app: stored?.app}, {...after, app}, ORDER);
+		if (stored && !differences[0]) return fill(out, notice('info', 'nothingChanges'));
 		const goal = goalOf(before, after);
 		const warning = goal === here ? '' : goal ? notice('warn', 'moves', {url: urlAt(goal)}) : notice('warn', 'movesUnknown');
 		const isTrial = trial.input.checked;
-		if (!await ask('applyAsk', 'apply', {}, changes(before, after), warning, !isTrial && notice('warn', 'noTrial'))) return;
-		await post('/settings', {settings: json({network: after, app: JSON.parse(values.app || '{}')}), confirm: isTrial && String(TRIAL_SECONDS)});
+		if (!await ask('applyAsk', 'apply', {}, false, facts(differences), warning, !isTrial && notice('warn', 'noTrial'))) return;
+		await post('/settings', {settings: json({network: {...others, ...after}, app}), confirm: isTrial && String(TRIAL_SECONDS)});
 		await applied(after, goal, warning);
-	})));
+	}))));
+
+	// Nothing else can be changed meanwhile, and what is on trial is not in force.
+	async function onTrialHere(first) {
+		const isBack = first.pending['seconds-left'] === 0;
+		const lost = h('div');
+		fill(view, notice(isBack ? 'warn' : 'info', isBack ? 'reverting' : 'onTrial', {}, h('p', t('pendingNote'))), lost,
+			!isBack && card('network', facts(ORDER.map(name => [name, first.network?.[name] && String(first.network[name])]))));
+		view.ariaBusy = null;
+		await pause(1000);
+		await follow('/settings', lost, answer => onTrial('settings', answer), 0, answer => !answer.pending || (answer.pending['seconds-left'] === 0) !== isBack);
+		await redraw();
+	}
 
 	async function applied(after, goal, move) {
 		const out = h('div');
@@ -70,15 +98,16 @@ export async function network(view) {
 			try {
 				const answer = await find('/settings', {seconds: 4});
 				onTrial('settings', answer);
-				const isSame = ORDER.every(name => (answer?.network[name] || '') === (after[name] || ''));
+				const isSame = ORDER.every(name => (answer?.network?.[name] || '') === (after[name] || ''));
 				if (answer?.pending?.['seconds-left'] > 0) {
 					tried = true;
-					tell('good', 'onTrial');
-				} else if (answer?.pending) tell('info', 'applying');
+					tell('info', 'onTrial');
+				} else if (answer?.pending) tell(...tried ? ['warn', 'reverting'] : ['info', 'applying']);
 				else if (isSame && answer.status === 'stored') return tell('warn', 'stored');
-				else if (isSame && (tried || ms > 4000)) return tell('good', 'inForce');
+				else if (answer?.status === 'failed') return tell('bad', 'notInForce', answer.log);
+				else if (isSame && answer.status !== 'running' && (tried || ms > 4000)) return tell('good', 'inForce');
 				// The ancestor's job has no status.
-				else if (tried || answer?.status === 'failed' || ms > 45000) return tell('bad', 'notInForce', answer?.log);
+				else if (tried || ms > 45000) return tell('bad', 'notInForce', answer?.log);
 			} catch (error) {
 				if (!isAway(error)) throw error;
 				tell('warn', 'gone');
@@ -97,7 +126,7 @@ const KINDS = {
 	nbd: {export_name: path, ip, port: chars('0-9', 1, 5)},
 };
 
-export async function storage(view) {
+export async function storage(view, redraw) {
 	const stored = await find('/storage');
 	const now = stored?.storage || {type: 'local'};
 	// Without stored settings the API does not tell which kinds there are.
@@ -109,9 +138,44 @@ export async function storage(view) {
 	const type = field('type', {label: 'storageKind', value: now.type, choices: kinds.map(kind => [kind, t(kind)]), onchange: () => {
 		for (const {kind, element} of groups) element.hidden = kind !== type.value;
 	}});
-	fill(view, !stored && notice('info', 'noSettings'), card('storage', form([type, ...groups], 'save', async (values, out) => {
-		if (!await ask(values.type === now.type ? 'storageAsk' : 'storageMoves', 'save', {from: now.type, to: values.type})) return;
-		await post('/storage', {settings: json({storage: values})});
-		fill(out, notice('good', 'storageDone', {}, offers('reboot') && row(link('restart', '#/restart'))));
-	})));
+	const out = h('div');
+	// Settings that our own job has put in place can be taken back.
+	const undo = () => row(button('storageUndo', async () => {
+		if (!await ask('storageUndoAsk', 'undo')) return;
+		await changed(await post('/storage/undo', {}), 'storageUndone');
+	}));
+	fill(view, !stored && notice('info', 'noSettings'), out, card('storage', form([type, ...groups], 'save', async (values, told) => {
+		const differences = changes(now, values, [...new Set([...Object.keys(now), ...Object.keys(values)])])
+			.map(([name, text]) => [name, name === 'password' ? '•••' : text]);
+		if (stored && !differences[0]) return fill(told, notice('info', 'nothingChanges'));
+		if (!await ask(values.type === now.type ? 'storageAsk' : 'storageMoves', 'save', {from: now.type, to: values.type}, false, facts(differences.map(([name, text]) => [name === 'type' ? 'storageKind' : name, text])))) return;
+		await changed(await post('/storage', {settings: json({storage: values})}), 'storageDone');
+	}), stored?.status === 'success' && undo()));
+	if (stored?.status === 'failed') fill(out, failed(stored, 'storageFailed'));
+	if (stored?.status === 'running') await watch({}, 'storageDone');
+
+	async function changed(accepted, name) {
+		fill(view, out);
+		await watch(accepted, name);
+	}
+
+	// Until the job has ended: a 202 says only that it began.
+	async function watch(accepted, name) {
+		const panel = jobPanel('applying');
+		const lost = h('div');
+		fill(out, h('section.card', panel.element, lost));
+		const job = await followJob(accepted, lost, panel.show);
+		const end = await follow('/storage', lost, panel.show, job ? 0 : 5000).catch(error => {
+			if (error.status !== 404) throw error;
+			return error.body;
+		});
+		const isFailed = end.status === 'failed' || job && job.status !== 'success';
+		await redraw();
+		const warnings = (end.log || '').split('\n').slice((end.log || '').split('\n').findLastIndex(line => /Updating storage. Please/.test(line)) + 1).filter(line => /Warning:|Preflight:.* (not|nothing) /.test(line)).map(line => line.replace(/^(\[[^\]]*\])*\s*(Preflight|Warning):\s*/, ''));
+		const told = isFailed ? failed({...job, ...end}, 'storageFailed') : notice(warnings[0] ? 'warn' : 'good', name, {}, offers('reboot') && row(link('restart', '#/restart')));
+		view.querySelector('.notice.bad')?.remove();
+		view.prepend(told, ...warnings[0] ? [notice('warn', 'warnings', {}, ...warnings.map(line => h('p', line)))] : [], card('log', logView(end.log).element));
+		told.tabIndex = -1;
+		told.focus();
+	}
 }

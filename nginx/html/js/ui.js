@@ -11,16 +11,17 @@ export async function speak(wish) {
 	if (wish) localStorage.setItem('language', wish);
 	language = [localStorage.getItem('language'), ...navigator.languages.map(tag => tag.slice(0, 2))].find(one => Object.hasOwn(LANGUAGES, one)) || 'en';
 	locale = navigator.languages.find(tag => tag.startsWith(language)) || language;
-	const file = await fetch(`/lang/${language}.txt`, {cache: 'no-cache'});
-	for (const line of (await file.text()).split('\n')) words.set(line.split(' ', 1)[0], line.slice(line.indexOf(' ') + 1).split(' | '));
+	const {default: text} = await import(`/lang/${language}.js`);
+	for (const line of text.split('\n')) words.set(line.split(' ', 1)[0], line.slice(line.indexOf(' ') + 1).split(' | '));
 	document.documentElement.lang = language;
 }
 
 export const known = name => words.has(name);
 
 const filled = (text, values = {}) => text.replace(/\{(\w+)\}/g, (_, value) => values[value]);
-export const t = (name, values) => filled(words.get(name)[0], values);
-const more = (name, values) => filled(words.get(name)[1] || '', values);
+// other: where there is no such text.
+export const t = (name, values, other) => known(name) ? filled(words.get(name)[0], values) : other;
+const more = (name, values) => filled(words.get(name)?.[1] || '', values);
 
 export const number = (value, digits = 0) => new Intl.NumberFormat(locale, {maximumFractionDigits: digits}).format(value);
 export const date = (ms, style) => isNaN(ms) ? '?' : new Date(ms).toLocaleString(locale, style);
@@ -77,12 +78,24 @@ export const notice = (kind, name, values, ...children) => h(`div.notice.${kind}
 // What went wrong and what to do about it.
 export function fault(error, ...children) {
 	const {kind, status, code, message, hint} = error;
-	if (!kind) throw error;
-	const name = kind === 'network' ? 'errNetwork' : known(code) ? code : status >= 502 ? 'errBusy' : known(`err${status}`) ? `err${status}` : 'errOther';
-	return notice('bad', name, {}, message && h('p', t('says'), ' ', h('q', message), code && ` (${code})`), hint && h('p', hint), ...children);
+	// What was understood as JSON and is not as it should be.
+	if (!kind) console.warn(error);
+	const name = !kind || kind === 'odd' ? 'errOdd' : kind === 'network' ? 'errNetwork' : known(code) ? code : status >= 502 ? 'errBusy' : known(`err${status}`) ? `err${status}` : 'errOther';
+	return notice('bad', name, {}, kind && message && h('p', t('says'), ' ', h('q', message), code && ` (${code})`), hint && h('p', hint), ...children);
 }
 
-export const failed = status => fault({kind: 'http', code: status['error-code'], message: status['error-message']});
+// Of a status, not of an answer: the change was begun.
+export const failed = (status, name = 'errFailed') => {
+	const [code, message] = [status['error-code'], status['error-message']];
+	return notice('bad', known(code) ? code : name, {}, message && h('p', t('says'), ' ', h('q', String(message)), code && ` (${code})`));
+};
+
+// What the token may do; servers that do not tell leave that to their refusals.
+export const who = {scope: 'admin', name: ''};
+const SCOPES = ['read', 'operate', 'admin'];
+export const may = needs => SCOPES.indexOf(who.scope) >= SCOPES.indexOf(needs);
+// Instead of what it may not do, why not.
+export const guarded = (needs, make) => may(needs) ? make() : notice('info', 'mayNot', {...who, needs});
 
 // What fails is shown below it.
 export function button(name, act, kind = '') {
@@ -105,7 +118,7 @@ export function button(name, act, kind = '') {
 }
 
 // check(value) returns the text of a fault, or nothing.
-export function field(name, {label = name, type = 'text', value = '', check = () => '', optional, choices, ...attributes} = {}) {
+export function field(name, {label = name, type = 'text', value = '', check = () => '', optional, choices, trimmed, ...attributes} = {}) {
 	const id = newId();
 	const wrong = h('p.fault', {id: `${id}f`});
 	const props = {id, name, value, autocomplete: 'off', autocapitalize: 'off', spellcheck: 'false', 'aria-describedby': `${id}f ${id}h`, ...attributes};
@@ -116,25 +129,32 @@ export function field(name, {label = name, type = 'text', value = '', check = ()
 		element: h('div.field', h('label', {for: id}, t(label), optional && h('small', ` (${t('optional')})`)), h('p.muted', {id: `${id}h`}, more(label)),
 			type === 'password' ? h('div.reveal', input, reveal(input)) : input, wrong),
 		get value() {
-			return type === 'file' ? input.files[0] : type === 'text' ? input.value.trim() : input.value;
+			return type === 'file' ? input.files[0] : type === 'text' || trimmed ? input.value.trim() : input.value;
 		},
-		fail(text) {
+		fail(text, isQuiet) {
 			wrong.textContent = text;
 			input.ariaInvalid = Boolean(text);
-			if (text) input.focus();
+			if (text && !isQuiet) input.focus();
 		},
-		check() {
+		check(isQuiet) {
 			const text = self.value ? check(self.value) : optional ? '' : t('need');
-			self.fail(text);
+			self.fail(text, isQuiet);
 			return !text;
 		},
 	};
+	// A fault that was mended goes away.
+	input.addEventListener('input', () => wrong.textContent && self.check(true));
 	return self;
 }
 
-const reveal = input => button('show', () => {
-	input.type = input.type === 'password' ? 'text' : 'password';
-}, 'quiet');
+function reveal(input) {
+	const self = button('show', () => {
+		const isHidden = input.type === 'password';
+		input.type = isHidden ? 'text' : 'password';
+		self.textContent = t(isHidden ? 'hide' : 'show');
+	}, 'quiet');
+	return self;
+}
 
 export function tick(name, checked, values) {
 	const input = h('input', {type: 'checkbox', checked});
@@ -165,15 +185,16 @@ export function form(parts, action, submit) {
 	return self;
 }
 
-// Asks before something that cannot be taken back.
-export function ask(name, yes, values, ...children) {
+// Asks first.
+// isDanger: what cannot be taken back, or cuts people off.
+export function ask(name, yes, values, isDanger, ...children) {
 	return new Promise(resolve => {
 		const id = newId();
 		const no = button('cancel', () => dialog.close());
 		const dialog = h('dialog', {'aria-labelledby': id, onclose: () => {
 			resolve(dialog.returnValue === 'yes');
 			dialog.remove();
-		}}, h('h2', {id}, t(name)), ...children, more(name) && h('p', more(name, values)), row(button(yes, () => dialog.close('yes'), 'danger'), no));
+		}}, h('h2', {id}, t(name, values)), ...children, more(name) && h('p', more(name, values)), row(button(yes, () => dialog.close('yes'), isDanger ? 'danger' : 'primary'), no));
 		document.body.append(dialog);
 		dialog.showModal();
 		no.focus();
@@ -214,6 +235,11 @@ export function logView(text) {
 			seen = [...seen, ...lines.slice(n)].slice(-10);
 			element.hidden = !list.firstChild;
 			element.scrollTop = 1e9;
+		},
+		set(text) {
+			seen = [];
+			fill(list);
+			self.add(text);
 		},
 		last: () => list.lastChild?.lastChild.data || '',
 	};

@@ -1,7 +1,7 @@
 // Updating: the package's way up, the job, and what came of it.
 
 import {find} from './api.js';
-import {h, t, say, muted, fill, card, facts, field, form, notice, button, row, link, fault, failed, logView} from './ui.js';
+import {h, t, say, muted, fill, card, facts, field, form, notice, button, row, link, fault, failed, logView, guarded} from './ui.js';
 import {send, transfers, follow, isAway, jobPanel} from './job.js';
 
 // A transfer that failed while another page was shown.
@@ -79,11 +79,17 @@ export async function update(view) {
 			whole.remove();
 		});
 		fill(box, ...told,
-			card('newUpdate', form([field('package', {type: 'file'})], 'uploadInstall', ({package: file}) => {
+			card('newUpdate', guarded('operate', () => form([field('package', {type: 'file'})], 'uploadInstall', ({package: file}) => {
 				const go = () => watch(Object.assign(send('update', '/update', {update: file}, file, 'checking'), {before: last, again: go}));
 				return go();
-			})),
+			}))),
 			card('lastChange', !told[0] && result(last), last.log ? h('div', log.element, row(whole)) : muted('none')));
 		scrollTo(0, 0);
+		// Where the work goes, the focus goes.
+		const first = told[0];
+		if (first) {
+			first.tabIndex = -1;
+			first.focus();
+		}
 	}
 }

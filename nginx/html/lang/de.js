@@ -1,0 +1,313 @@
+export default `language Sprache
+appliance Appliance
+menu Menü
+skip Zum Inhalt springen
+logOut Abmelden
+logOutAsk Abmelden, während eine Datei gesendet wird? | Die Übertragung wird abgebrochen, und nichts wird installiert.
+home Übersicht
+monitor Verlauf
+update Update
+backup Backup | Eine Datei zum Wiederherstellen. Bewahren Sie eine Kopie woanders auf.
+network Netzwerk
+certs Zertifikate
+storage Speicher | Änderungen gelten ab dem nächsten Neustart. Daten werden nicht kopiert.
+license Lizenz
+token Token
+jobs Vorgänge
+audit Audit-Log | Wer was getan hat, das Neueste zuerst.
+support Support
+restart Neustart | Diese Seite zeigt an, wenn die Appliance wieder erreichbar ist.
+show Anzeigen
+hide Verbergen
+cancel Abbrechen
+close Schließen
+back Zurück
+again Erneut versuchen
+reload Seite neu laden
+apply Anwenden
+save Speichern
+install Installieren
+review Änderungen prüfen
+undo Rückgängig machen
+older Ältere Einträge anzeigen
+copy Kopieren
+copied Kopiert
+optional optional
+loading Wird geladen…
+says Meldung der Appliance:
+need Erforderlich
+needOnly Erlaubte Zeichen: {set}
+needLength {min} bis {max} Zeichen
+needLonger Mindestens {min} Zeichen
+needIP Keine IP-Adresse
+needMask Keine Netzmaske
+needObject Kein JSON-Objekt: { … }
+left noch {time}
+ofBytes {done} von {all}
+uploading {file} wird gesendet
+reading Prüfsumme wird berechnet
+checking Gesendet. Warten auf die Appliance…
+collecting Wird zusammengestellt…
+saved {file} heruntergeladen ({size})
+lost Verbindung unterbrochen | Diese Seite verbindet sich von selbst wieder.
+waiting Keine Antwort seit {time}
+errNetwork Die Appliance antwortet nicht | Prüfen Sie, ob sie eingeschaltet ist und dieser Computer mit ihrem Netzwerk verbunden ist.
+errBusy Die Appliance ist beschäftigt oder startet gerade | Versuchen Sie es in einer Minute erneut.
+errOdd Die Antwort ist unverständlich | Vielleicht kam sie nicht von der Appliance, sondern von einem Proxy oder einer Anmeldeseite. Prüfen Sie das Ergebnis, bevor Sie es erneut versuchen.
+err403 Dieses Token darf das nicht | Nichts wurde geändert. Melden Sie sich mit einem Token an, das dazu berechtigt.
+err413 Die Datei ist zu groß | Nichts wurde geändert.
+err429 Zu viele Versuche | Warten Sie einen Moment und versuchen Sie es dann erneut.
+err500 Die Software der Appliance hat einen Fehler | Senden Sie die Logs an Ihren Hersteller (Seite „Support“).
+errOther Anfrage abgelehnt | Nichts wurde geändert.
+errFailed Die Änderung ist fehlgeschlagen
+E1000 Der Vorgang wurde unterbrochen | Versuchen Sie es erneut. Passiert es wieder, senden Sie das Log an Ihren Hersteller.
+E1001 Nicht neuer als die installierte Version oder nicht für diese Appliance | Nichts wurde geändert. Fragen Sie Ihren Hersteller nach dem richtigen Paket.
+installedAlready Version {before} ist bereits installiert | Nichts wurde geändert.
+E1002 Das Update ist bei der Installation fehlgeschlagen | Senden Sie das Log an Ihren Hersteller, bevor Sie es erneut versuchen.
+E1003 Etwas hat gefehlt | Nichts wurde geändert. Senden Sie die Datei noch einmal.
+E1004 Ein anderer Vorgang läuft gerade | Nichts wurde geändert. Warten Sie, bis er abgeschlossen ist.
+E1005 Das Paket ist beschädigt oder nicht von Ihrem Hersteller | Nichts wurde geändert. Laden Sie es noch einmal herunter.
+changed Diese Seite konnte nicht geladen werden | Die Appliance ist nicht erreichbar, oder ihre Oberfläche wurde gerade aktualisiert.
+insecure Diese Seite braucht HTTPS | Ohne Verschlüsselung kann ein Browser keine Anfragen signieren. Öffnen Sie stattdessen diese Adresse:
+readOnly Nur Lesen
+mayNot Ihr Token darf das nicht | „{name}“ hat den Bereich {scope}; nötig ist der Bereich {needs}. Melden Sie sich mit einem anderen Token an oder fragen Sie einen Administrator.
+logIn Anmelden
+tokenWrong Das Token ist nicht richtig. Groß- und Kleinschreibung wird unterschieden.
+stay Angemeldet bleiben | Nur auf dem eigenen Computer. Sonst werden Sie nach 30 Minuten ohne Aktivität abgemeldet. Das Token selbst wird nicht gespeichert.
+loggedOut Sie sind abgemeldet
+idle Sie wurden nach 30 Minuten ohne Aktivität abgemeldet
+sessionEnded Bitte melden Sie sich erneut an | Das Token wurde geändert oder ist nicht mehr gültig.
+noToken Ich habe kein Token
+noTokenDo Das Token wurde beim Einrichten der Appliance gewählt. Nur die Konsole kann es ersetzen. Ist die Appliance neu?
+isNew Erstes Token setzen
+newBox Token wählen | Wer es hat, hat die volle Kontrolle über diese Appliance.
+firstRun Willkommen | Der Bildschirm der Appliance zeigt eine Passphrase. Geben Sie sie hier ein und wählen Sie ein Token.
+passphrase Passphrase | Die Wörter mit den Bindestrichen dazwischen
+passphraseWrong Das ist nicht die Passphrase auf dem Bildschirm
+newToken Neues Token | Mindestens 16 Zeichen
+tokenAgain Neues Token wiederholen
+tokenDiffers Die beiden Token sind verschieden
+suggest Erzeugen
+setToken Token setzen
+storeToken Bewahren Sie dieses Token jetzt auf | Es wird nur hier angezeigt. Legen Sie es in Ihrem Passwort-Manager ab.
+tokenStored Ich habe es gespeichert
+alreadySet Diese Appliance hat bereits ein Token | Gehen Sie zurück und melden Sie sich damit an.
+changeToken Token ändern | Das bisherige Token gilt sofort nicht mehr.
+tokenChanged Das neue Token gilt
+hostname Hostname
+version Version
+built Erstellt
+address Adresse
+clock Uhrzeit
+dhcp Automatisch (DHCP)
+static Feste Adresse
+attention Handlungsbedarf
+attentionNone Kein Handlungsbedarf
+look Öffnen
+aServices Nicht aktiv: {names}
+aBad {what}: Auslastung {value}
+aCert Das Zertifikat läuft in {days} Tagen ab
+aCertToday Das Zertifikat läuft heute ab
+aCertOver Das Zertifikat ist abgelaufen
+aServed Der Webserver verwendet ein anderes Zertifikat
+aLicense Die Lizenz läuft in {days} Tagen ab
+aLicenseOver Die Lizenz ist abgelaufen
+aFailed {what}: fehlgeschlagen
+aSilent {what}: seit {time} kein Lebenszeichen
+aRestart Ein Neustart steht aus | {what}: gilt ab dem nächsten Neustart.
+aClock Die Uhr der Appliance geht falsch | Sie weicht um {time} von der Uhr dieses Computers ab. Richten Sie einen Zeitserver ein.
+health Zustand
+cpu Prozessor
+memory Arbeitsspeicher
+disk Festplatte
+good normal
+warn hoch
+bad kritisch
+noData Keine Daten
+cpuDetail {num} Prozessoren, Last {load}
+usedOf {used} von {total}
+services Dienste
+servicesUp Alle Dienste laufen.
+servicesDown {down} laufen nicht
+servicesNone Es sind keine Dienste eingetragen.
+up läuft
+down läuft nicht
+changelog Neuerungen
+noLicense Keine Lizenz installiert
+newLicense Lizenz installieren
+licenseFile Lizenzdatei | license.asc
+license_app Produkt
+license_users Benutzer
+license_expires Gültig bis
+license_name Name
+license_contact Kontakt
+newUpdate Update installieren | Das Paket wird geprüft, bevor etwas installiert wird.
+package Update-Paket | Die .enc-Datei von Ihrem Hersteller
+uploadInstall Senden und installieren
+installing Wird installiert
+mayLeave Lassen Sie diesen Tab offen, bis die Datei gesendet ist.
+keepPower Schalten Sie die Appliance nicht aus. Diese Seite können Sie schließen.
+wholeLog Vollständiges Log anzeigen
+lastChange Letzte Änderung
+none Noch nichts
+updated Das Update ist installiert
+updatedFrom Von {before} auf {after} aktualisiert
+afterUpdate Nächster Schritt | Starten Sie die Appliance neu, wenn die Hinweise Ihres Herstellers das verlangen.
+uploadLost Verbindung bei {percent} % unterbrochen | Nichts wurde geändert. Senden Sie die Datei noch einmal.
+asking Es wird geprüft, ob die Datei angekommen ist
+uploadCancelled Abgebrochen. Nichts wurde geändert.
+log Log
+find Log durchsuchen
+follow Neuen Zeilen folgen
+lines {n} von {all} Zeilen
+logOf Log von
+logs Logs | Für alle lesbar. Bekannte Geheimnisse sind entfernt.
+logsFetch Logs herunterladen
+debug Debug-Paket | Verschlüsselt. Nur Ihr Hersteller kann es lesen.
+debugFetch Debug-Paket herunterladen
+docs API
+docsOpen API-Dokumentation öffnen
+restartAsk Appliance neu starten? | Alle Verbindungen zu ihr werden getrennt.
+restartForce Trotzdem neu starten
+restartForceAsk Neu starten, obwohl ein Vorgang läuft? | Der Vorgang wird abgebrochen, seine Änderungen können verloren gehen.
+goingDown Fährt herunter ({time})
+isDown Aus oder beim Starten ({time}). Dauert es lange, sehen Sie auf den Bildschirm der Appliance.
+cameBack Nach {time} wieder erreichbar | Es läuft Version {version}.
+interface Netzwerkschnittstelle | Zum Beispiel eth0
+mode Adressierung
+ip_address IP-Adresse | Zum Beispiel 192.168.1.10 oder fd00::10
+netmask Netzmaske | Zum Beispiel 255.255.255.0 oder 24
+gateway Gateway
+dns1 DNS-Server
+dns2 Zweiter DNS-Server
+ntpserver Zeitserver (NTP)
+app Einstellungen der Anwendung | JSON, wie von Ihrem Hersteller beschrieben
+noSettings Noch keine Einstellungen gespeichert | Was Sie speichern, ersetzt die Vorgaben.
+trial Automatisch zurücksetzen, wenn ich nicht bestätige | Sonst gelten nach {time} wieder die bisherigen Einstellungen.
+applyAsk Diese Änderungen anwenden? | Die Verbindung kann kurz unterbrochen werden.
+nothingChanges Alles entspricht den aktuellen Einstellungen | Es gibt nichts anzuwenden.
+moves Diese Seite zieht um nach {url} | Melden Sie sich dort an, und bestätigen Sie, falls Sie gefragt werden.
+movesUnknown Die Adresse kann sich ändern | Die neue Adresse zeigt die Konsole oder der DHCP-Server. Melden Sie sich dort an.
+noTrial Diese Änderung bleibt, auch wenn sie Sie aussperrt
+applying Die Änderungen werden angewandt
+onTrial Die neuen Einstellungen funktionieren | Sie gelten vorläufig, bis Sie sie oben bestätigen.
+inForce Die neuen Einstellungen gelten
+notInForce Die neuen Einstellungen gelten nicht | Die bisherigen Einstellungen gelten weiter.
+stored Die Einstellungen sind gespeichert | Auf dieser Maschine wendet sie noch nichts an: Das Image liest sie.
+gone Unter dieser Adresse keine Antwort mehr | Machen Sie unter der neuen Adresse weiter, und bestätigen Sie dort.
+reverting Die bisherigen Einstellungen werden wiederhergestellt…
+trialBegun {what}: Bestätigen Sie Ihre Änderung
+trialReverting {what}: nicht rechtzeitig bestätigt; die bisherigen Einstellungen werden wiederhergestellt
+trialKept {what}: Änderung bestätigt
+trialReverted {what}: nicht rechtzeitig bestätigt; die bisherigen Einstellungen gelten wieder
+pendingNote Eine weitere Änderung ist erst möglich, wenn diese bestätigt oder zurückgesetzt ist.
+keep Behalten
+certNow Gültiges Zertifikat
+newCerts Zertifikat installieren | PEM-Dateien
+public Zertifikat
+private Privater Schlüssel | Ohne Passphrase
+ca Kette | Zertifikate zwischen Ihrem und dem Stammzertifikat
+needCert Kein PEM-Zertifikat
+isKey Das ist ein privater Schlüssel
+needKey Kein privater PEM-Schlüssel
+keyEncrypted Dieser Schlüssel hat eine Passphrase
+certFor Namen
+certBy Aussteller
+certFrom Gültig ab
+certTo Gültig bis
+certDays {date} ({days} Tage)
+certSelf Selbst signiert | Browser warnen davor.
+certExpired Es ist abgelaufen
+certEarly Es ist noch nicht gültig
+certNames Es gilt nicht für {host} | Browser werden unter dieser Adresse warnen.
+certSame Dieses Zertifikat ist bereits in Kraft | Es gibt nichts anzuwenden.
+certsTrust Ihr Browser vertraut dem neuen Zertifikat vielleicht nicht | Nehmen Sie es in einem neuen Tab an. Danach geht es hier weiter.
+done Installiert
+storageKind Typ
+storageAsk Speicher ändern? | Die Änderung gilt ab dem nächsten Neustart.
+storageMoves Speicher wechseln? | Von „{from}“ zu „{to}“ beim nächsten Neustart. Daten werden nicht kopiert.
+storageDone Die Speichereinstellungen sind gespeichert | Sie gelten ab dem nächsten Neustart.
+storageUndone Die vorherigen Speichereinstellungen sind zurück | Sie gelten ab dem nächsten Neustart.
+storageFailed Der Speicher wurde nicht geändert | Die bisherigen Einstellungen gelten weiter.
+storageUndo Letzte Änderung rückgängig machen
+storageUndoAsk Zu den vorherigen Speichereinstellungen zurückkehren? | Sie gelten ab dem nächsten Neustart.
+warnings Bitte beachten
+local Lokale Festplatte
+nfs NFS
+aoe ATA over Ethernet
+iscsi iSCSI
+nbd Network Block Device
+mount_options Mount-Optionen | Zum Beispiel noacl,sync
+ip IP-Adresse des Servers
+share Freigabe | Zum Beispiel /nfs/storage
+device Gerät | Zum Beispiel e0.1
+target Target | Zum Beispiel iqn.2016-01.com.example:disk1
+username Benutzername
+password Passwort
+export_name Export-Name
+port Port
+backupRuns Backup wird erstellt
+backupStart Backup erstellen
+backupStop Anhalten
+backupFetch Herunterladen
+backupDelete Löschen
+backupDeleteAsk Backup auf der Appliance löschen? | Heruntergeladene Dateien sind nicht betroffen.
+made Erstellt
+size Größe
+restore Wiederherstellen | Ersetzt die aktuellen Daten. Das Backup wird vorher geprüft.
+archive Backup | Eine Datei, die Sie hier heruntergeladen haben
+restoreAsk Aktuelle Daten ersetzen? | Sie werden durch die Daten aus {file} ersetzt.
+restoreRuns Gesendet. Wird wiederhergestellt…
+restored Wiederhergestellt | Starten Sie die Appliance neu, damit alles die wiederhergestellten Daten verwendet.
+undone Die Wiederherstellung ist rückgängig gemacht | Starten Sie die Appliance neu, damit alles die vorherigen Daten verwendet.
+restoreLost Die Antwort ging verloren | Sehen Sie in das Log, bevor Sie es erneut versuchen.
+undoRestore Letzte Wiederherstellung rückgängig machen
+undoAsk Wiederherstellung rückgängig machen? | Die Daten von vorher kehren zurück.
+range Zeitraum
+range_1h Stunde
+range_1d Tag
+range_1w Woche
+range_1m Monat
+range_1y Jahr
+summary jetzt {last}, Mittel {mean}, Spitze {peak} ({when})
+plotTimes Zeiten in {zone}
+network_in Eingehend
+network_out Ausgehend
+noMonitor Noch kein Verlauf | Nötig sind der Endpunkt "monitor" und das Programm rrdtool.
+jobsNow Aktiv
+jobsPast Abgeschlossen
+noJobs Noch keine Vorgänge
+job Vorgang
+by Von
+started Beginn
+took Dauer
+state Ergebnis
+stage_running läuft
+stage_success erledigt
+stage_failed fehlgeschlagen
+stage_interrupted unterbrochen
+job_update Update
+job_settings Netzwerkeinstellungen
+job_certs Zertifikate
+job_license Lizenz
+job_storage Speicher
+job_backup Backup
+job_backup_START Backup
+job_backup_STOP Löschen des Backups
+job_backup_RESTORE Wiederherstellung
+job_backup_UNDO Rücknahme einer Wiederherstellung
+job_storage_undo Rücknahme der Speichereinstellungen
+job_settings_confirm Bestätigung der Netzwerkeinstellungen
+job_certs_confirm Bestätigung der Zertifikate
+job_certs_csr Zertifikatsanforderung
+job_reboot Neustart
+job_token Token
+job_logs Logs
+job_debug Debug-Paket
+jobRuns {what}: läuft | {step}
+transferRuns {what} | Lassen Sie diesen Tab offen.
+when Zeit
+action Aktion
+who Token
+from Adresse
+noAudit Kein Audit-Log | Nötig ist der Endpunkt "audit".`;
