@@ -15,6 +15,11 @@ umask 077
 TLS=${1:?usage: self-signed.sh TLS-DIRECTORY}
 PAIR=$TLS/current
 
+# An old sync knows no operands and takes everything.
+flush() {
+	sync "$@" 2>/dev/null || sync
+}
+
 fingerprint() {
 	openssl x509 -in "$1" -noout -fingerprint -sha256 2>/dev/null
 }
@@ -37,6 +42,11 @@ is_fit() {
 	fi
 	[ "$status" -ne 3 ]
 }
+
+mkdir -p "$TLS"
+# Held until the link leads to the pair: one that no link leads to is swept as a leftover.
+exec 7<"$TLS"
+flock 7
 
 # Half a pair is none.
 if [ -s "$PAIR/appliance.pem" ] && [ -s "$PAIR/appliance.key" ]; then
@@ -63,7 +73,6 @@ case $COMMON in
 esac
 NAMES=$(names | awk '!seen[$0]++' | paste -s -d , -)
 
-mkdir -p "$TLS"
 chmod 755 "$TLS"
 NEW=$(mktemp -d "$TLS/pair.XXXXXX")
 trap 'rm -rf "$NEW" "$TLS/current.new"' EXIT
@@ -86,7 +95,11 @@ chmod 755 "$NEW"
 chmod 644 "$NEW/appliance.pem"
 chmod 600 "$NEW/appliance.key"
 
+# A power cut must not leave a link to files that are not on the disk: whoever trusts this certificate would meet another.
+flush "$NEW"/* "$NEW"
+rm -f "$TLS/current.new"
 ln -s "${NEW##*/}" "$TLS/current.new"
 # -T: "current" is a link to a directory, and mv must replace the link, not move into the directory.
 mv -T -f "$TLS/current.new" "$TLS/current"
 trap - EXIT
+flush "$TLS"

@@ -709,3 +709,47 @@ fn the_minute_renews_our_certificate_and_notes_which_one_is_served() {
         assert_eq!(fs::read_link(appliance.path("etc/tls/current")).unwrap(), pair);
     });
 }
+
+#[test]
+fn a_pair_that_never_came_into_force_is_swept() {
+    under_each_shell(|appliance| {
+        with_old_pair(appliance);
+        let orphan = || appliance.write("etc/tls/pair.cutoff/appliance.key", "of a job that was cut off");
+        orphan();
+        appliance.recover();
+        assert_eq!(appliance.files("etc/tls"), ["current", "pair.0/", "pair.0/appliance.key", "pair.0/appliance.pem"]);
+
+        // While a change waits, the pair of before is one of those that are not in force.
+        upload(appliance, "leaf.pem", "leaf.key", "middle.pem");
+        appliance.upload("certs.confirm", "3600\n");
+        appliance.succeed("certs");
+        appliance.recover();
+        assert!(appliance.exists("etc/tls/pair.0/appliance.key"));
+        // While a job runs, it may be the one that is about to come into force.
+        appliance.succeed("certs confirm");
+        orphan();
+        let guard = appliance.path("admin/lib/certs.guard");
+        let recover = appliance.path("admin/bin/recover.sh");
+        let held = appliance.command(Path::new("flock")).arg(guard).arg(recover).status().unwrap();
+        assert!(held.success());
+        assert!(appliance.exists("etc/tls/pair.cutoff/appliance.key"));
+        appliance.recover();
+        assert_eq!(appliance.files("etc/tls").len(), 4, "{:?}", appliance.files("etc/tls"));
+    });
+}
+
+#[test]
+fn what_is_made_at_boot_is_not_swept_meanwhile() {
+    let appliance = machine_with_name("box.example");
+    let tls = appliance.path("etc/tls");
+    // Each step between the first file and the link asks whether the sweep could come in between.
+    for command in ["openssl", "ln", "mv"] {
+        let lock = format!("flock -n '{}' true && echo open >>'{}'", tls.display(), appliance.path("record").display());
+        appliance.hook(&format!("fakes/{command}"), &format!("{lock}\nPATH=/usr/bin:/bin exec {command} \"$@\""));
+    }
+    assert!(make_own(&appliance, None));
+    assert_eq!(appliance.record(), "");
+    fs::create_dir(tls.join("pair.cutoff")).unwrap();
+    appliance.recover();
+    assert_eq!(appliance.files("etc/tls").len(), 5, "{:?}", appliance.files("etc/tls"));
+}
