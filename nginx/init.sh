@@ -95,6 +95,11 @@ children() { # children PID
 	done
 }
 
+# Takes away all that is in it. Not every busybox knows find's -delete.
+empty() { # empty DIRECTORY
+	find "$1" -mindepth 1 -maxdepth 1 -exec rm -rf {} +
+}
+
 # What may be gone after a boot, where /run or /var/log is in memory. lighttpd opens its logs as the API user, who may
 # not make a file there.
 prepare() {
@@ -110,7 +115,7 @@ prepare() {
 	done
 	# What lighttpd must spool is bounded, together, and what a killed one has left is gone.
 	umount @SPOOL@ 2>/dev/null || :
-	find @SPOOL@ -mindepth 1 -delete
+	empty @SPOOL@
 	mount -t tmpfs -o size=160m,nr_inodes=10k,nosuid,nodev,noexec tmpfs @SPOOL@ 2>/dev/null ||
 		printf 'jidoteki-admin-api: nothing can be mounted here, so what lighttpd spools at @SPOOL@ has no bound\n' >&2
 	chown @USER@:@GROUP@ @SPOOL@
@@ -131,7 +136,7 @@ start() {
 		start_fcgiwrap
 		if ! running "$RUN/nginx.pid" /usr/sbin/nginx >/dev/null; then
 			# A process that was killed has left what it was receiving.
-			find @BODIES@ -mindepth 1 -delete
+			empty @BODIES@
 			nginx -c @CONF@/nginx.conf </dev/null || fail "nginx did not start: see $LOG/nginx.log"
 		fi
 		;;

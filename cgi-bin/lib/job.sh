@@ -511,15 +511,21 @@ withdraw() {
 
 # --- room -----------------------------------------------------------------------------------------
 
+# space DIR: KiB of its filesystem in all, in use, and free for us. Not by df: that of busybox looks for where it is mounted,
+# and what an initramfs was unpacked into is mounted nowhere.
+space() {
+	stat -f -c '%S %b %f %a' "$1" | awk '{ printf "%.0f %.0f %.0f\n", $1 * $2 / 1024, $1 * ($2 - $3) / 1024, $1 * $4 / 1024 }'
+}
+
 # room DIR: KiB that a file there may grow to. A filesystem that says it has no blocks (ramfs) and one
 # that lives in memory can take no more than the memory that is free.
 room() {
 	local total free memory
 
-	# shellcheck disable=SC2046  # two numbers, split on purpose
-	set -- "$1" $(df -Pk "$1" | awk 'END { print $2, $4 }')
+	# shellcheck disable=SC2046  # three numbers, split on purpose
+	set -- "$1" $(space "$1")
 	total=$2
-	free=$3
+	free=$4
 	if [ "$total" -eq 0 ] || [ "$(stat -f -c %T "$1")" = tmpfs ] || [ "$(stat -f -c %T "$1")" = ramfs ]; then
 		memory=$(free_memory)
 		if [ "$total" -eq 0 ] || [ "$memory" -lt "$free" ]; then
