@@ -336,6 +336,8 @@ async function through(server, port) {
 
 		await each('the overview says what the appliance is and how it is', async () => {
 			const one = await visitor(world);
+			await one.page.getByRole('heading', {level: 2, name: 'Needs attention'}).waitFor();
+			await one.see('Not running: gizmo');
 			for (const text of ['box.example.com', '1.0.0', '192.0.2.10 (eth0)', '21 September 2026', 'Enterprise Company', '86 % – high', '14 % – normal', '3.4G of 23G', 'First version', 'gizmo']) await one.see(text);
 			await one.end();
 		});
@@ -372,7 +374,7 @@ async function through(server, port) {
 			await one.end();
 		});
 
-		for (const [colorScheme, width] of [['light', 1100], ['dark', 1100], ['light', 320], ['dark', 320]]) {
+		for (const [colorScheme, width] of [['light', 1280], ['dark', 1280], ['light', 390], ['dark', 390], ['light', 320], ['dark', 800]]) {
 			await each(`every page is accessible and fits, ${colorScheme}, ${width} px`, async () => {
 				world.write('admin/log/update.log', '[1432140922][SYSTEM] Updating system. Please wait..\n[1432140925][SYSTEM] Updating system successful\n');
 				world.write('admin/etc/status_update.json', '{"status":"success","percentage":100,"version-before":"0.9.0","version-after":"1.0.0"}');
@@ -962,6 +964,178 @@ async function through(server, port) {
 			await one.end();
 		});
 
+		await each('what needs attention is on top, each with a way to mend it', async () => {
+			world.write('admin/etc/health.json', JSON.stringify({disk: {used: '22G', total: '23G', percentage: 96}}));
+			const soon = new Date(Date.now() + 5 * 86_400_000 - 3_600_000).toISOString();
+			world.write('admin/etc/license.asc', JSON.stringify({app: 'enterprise', expires: soon}));
+			const one = await visitor(world, {token: null});
+			const job = (word, status, more) => ({id: word.padEnd(16, '0'), job: word, status, key: 'admin', started: new Date(Date.now() - 3e6).toISOString(), ended: new Date(Date.now() - 2e6).toISOString(), ...more});
+			await one.page.route('**/api/v1/admin/jobs?*', route => route.fulfill({json: {jobs: [
+				job('certs', 'running', {heartbeat: new Date(Date.now() - 1.2e6).toISOString()}), job('update', 'interrupted'), job('storage', 'success'), job('reboot', 'success', {started: new Date(Date.now() - 9e6).toISOString()})]}}));
+			await one.page.route('**/api/v1/admin/certs?*', route => route.fulfill({json: {status: null, log: null, certificate: {names: ['box'], 'days-left': 12, served: false}}}));
+			await one.logIn();
+			const part = one.page.getByRole('region', {name: 'Needs attention'});
+			for (const [text, hash] of [['Not running: gizmo', '#/support'], ['Disk is at 96 %', '#/monitor'], ['The certificate expires in 12 days', '#/certs'], ['The web server uses another certificate', '#/certs'], ['The license expires in 5 days', '#/license'], ['Update failed', '#/update'], [/^Certificates: no sign of life for 20 min/, '#/certs'], ['A restart is pending', '#/restart']]) {
+				const notice = part.locator('.notice').filter({hasText: text});
+				await notice.waitFor();
+				assert.equal(await notice.getByRole('link').getAttribute('href'), hash, String(text));
+			}
+			// The worst first, and before everything else.
+			const kinds = await part.locator('.notice').evaluateAll(all => all.map(one => one.className.split(' ')[1]));
+			assert.deepEqual(kinds, [...kinds].sort());
+			assert.ok((await part.boundingBox()).y < (await one.card('Health').boundingBox()).y);
+			assert.deepEqual(await axe(one.context, one.page), []);
+			await one.end();
+		});
+
+		await each('a clock that is wrong is noticed', async () => {
+			const one = await visitor(world, {token: null});
+			await one.context.addInitScript(() => {
+				const now = Date.now;
+				Date.now = () => now() - 3.6e6;
+			});
+			await one.logIn();
+			await one.see("The appliance's clock is wrong");
+			await one.end();
+		});
+
+		await each('jobs are listed, with who began them and how they ended, and one at work is shown on every page', async () => {
+			const one = await visitor(world, {at: 'backup'});
+			await one.press('Create backup');
+			await one.page.getByRole('button', {name: 'Delete', exact: true}).waitFor();
+			await one.go('update');
+			await one.page.getByLabel('Update package').setInputFiles(world.package({script: world.waits}));
+			await one.press('Send and install');
+			await one.see('70 %');
+			await one.go('license');
+			const bar = one.page.locator('.bars');
+			await bar.getByText('Update in progress').waitFor();
+			await bar.getByText('70 %').waitFor();
+			assert.equal(await bar.getByRole('link').getAttribute('href'), '#/update');
+			await one.go('jobs');
+			await one.card('Running').getByText('Update', {exact: true}).waitFor();
+			world.letInstall();
+			await one.card('Finished').getByRole('row', {name: /^Update/}).getByText('done').waitFor();
+			await one.card('Finished').getByRole('row', {name: /^Backup .*done.* admin$/}).waitFor();
+			assert.deepEqual(await axe(one.context, one.page), []);
+			await one.end();
+		});
+
+		await each('a restart while a job is at work is refused with the reason, and can be forced', async () => {
+			world.write('etc/jidoteki-admin-api.json', JSON.stringify({...JSON.parse(world.read('etc/jidoteki-admin-api.json')), reboot: 'both'}));
+			const one = await visitor(world, {at: 'update'});
+			await one.page.getByLabel('Update package').setInputFiles(world.package({script: world.waits}));
+			await one.press('Send and install');
+			await one.see('70 %');
+			await one.go('restart');
+			await one.press('Restart');
+			await one.page.getByRole('dialog').getByRole('button', {name: 'Restart'}).click();
+			await one.see('Another job is in progress');
+			assert.ok(!world.exists('reboot'));
+			await one.press('Restart anyway');
+			await one.page.getByRole('dialog').getByText('The job is cut off').waitFor();
+			await one.page.getByRole('dialog').getByRole('button', {name: 'Restart anyway'}).click();
+			await until(() => world.exists('reboot'), 'the reboot job runs');
+			world.letInstall();
+			await one.end();
+		});
+
+		await each('logging out asks while a file is being sent', async () => {
+			const one = await visitor(world, {at: 'update'});
+			await sendingAt(STALLED, one);
+			await one.page.getByLabel('Update package').setInputFiles(world.package({size: 8_000_000}));
+			await one.press('Send and install');
+			await one.go('license');
+			await one.page.locator('.bars').getByText('Sending package.enc').waitFor();
+			await one.press('Log out');
+			await one.page.getByRole('dialog').getByText('The transfer is canceled').waitFor();
+			await one.page.getByRole('dialog').getByRole('button', {name: 'Cancel'}).click();
+			assert.equal(await one.page.getByLabel('Token', {exact: true}).count(), 0);
+			await one.press('Log out');
+			await one.page.getByRole('dialog').getByRole('button', {name: 'Log out'}).click();
+			await one.page.getByText('You are logged out', {exact: true}).waitFor();
+			await one.end();
+		});
+
+		await each('without activity the session ends, and says why', async () => {
+			const one = await visitor(world);
+			const seen = ago => one.page.evaluate(ago => new Promise(resolve => {
+				const open = indexedDB.open('dashboard');
+				open.onsuccess = () => {
+					const work = open.result.transaction('keys', 'readwrite');
+					work.objectStore('keys').put({stay: false, seen: Date.now() - ago}, 'about');
+					work.oncomplete = () => resolve(open.result.close());
+				};
+			}), ago);
+			await seen(29 * 60_000);
+			await one.page.reload();
+			await one.page.getByRole('heading', {level: 1, name: 'Overview'}).waitFor();
+			await seen(31 * 60_000);
+			await one.page.reload();
+			await one.see('You were logged out after 30 minutes without activity');
+			await one.page.reload();
+			await one.page.getByLabel('Token', {exact: true}).waitFor();
+			await one.end();
+		});
+
+		await each('a tab that is opened later is logged in as well, and one that waits at the door', async () => {
+			const one = await visitor(world, {token: null});
+			await one.page.goto(`${world.url}/`);
+			await one.page.getByLabel('Token', {exact: true}).waitFor();
+			const other = await one.context.newPage();
+			await other.goto(`${world.url}/#/license`);
+			await other.getByLabel('Token', {exact: true}).fill(TOKEN);
+			await other.getByRole('button', {name: 'Log in', exact: true}).click();
+			await other.getByRole('heading', {level: 1, name: 'License'}).waitFor();
+			await one.page.getByRole('heading', {level: 1, name: 'Overview'}).waitFor();
+			await one.end();
+		});
+
+		await each('the audit log is a page', async () => {
+			const configuration = JSON.parse(world.read('etc/jidoteki-admin-api.json'));
+			world.write('etc/jidoteki-admin-api.json', JSON.stringify({...configuration, endpoints: [...configuration.endpoints, 'audit']}));
+			const one = await visitor(world);
+			const entry = seq => ({seq, time: '2026-11-23T12:00:00.123456789Z', id: '8a1c6f0b2d3e4f50', action: seq % 2 ? 'update.post' : HOSTILE, target: '', result: 'done', client: '192.0.2.7', key: 'ops', chain: ''});
+			await one.page.route('**/api/v1/admin/audit?*', route => {
+				const before = Number(new URL(route.request().url()).searchParams.get('before')) || 4;
+				return route.fulfill({json: {entries: [before - 1, before - 2].map(entry), next: before > 3 ? before - 2 : null}});
+			});
+			await one.go('audit');
+			await one.page.getByRole('row', {name: /update\.post .*done.* ops 192\.0\.2\.7/}).first().waitFor();
+			await one.press('Show older entries');
+			await until(async () => await one.page.locator('tbody tr').count() === 4, 'older entries follow');
+			assert.equal(await one.page.getByRole('button', {name: 'Show older entries'}).count(), 0);
+			assert.deepEqual(await axe(one.context, one.page), []);
+			await one.end();
+		});
+
+		await each('a log can be searched and followed', async () => {
+			world.write('admin/log/update.log', '[1432140922][SYSTEM] one apple\n[1432140923][SYSTEM] two pears\n');
+			const one = await visitor(world, {at: 'support'});
+			await one.see('2 of 2 lines');
+			await one.page.getByLabel('Search the log').fill('PEAR');
+			await one.see('1 of 2 lines');
+			assert.equal(await one.page.getByText('one apple').count(), 0);
+			world.write('admin/log/update.log', `${world.read('admin/log/update.log')}[1432140924][SYSTEM] three pears\n`);
+			await one.see('three pears');
+			await one.page.getByLabel('Follow new lines').uncheck();
+			await one.page.getByLabel('Search the log').fill('');
+			await one.see('3 of 3 lines');
+			await one.end();
+		});
+
+		await each('the menu of a narrow page closes by Escape, and the skip link does not move the page', async () => {
+			const one = await visitor(world, {viewport: {width: 390, height: 600}});
+			await one.press('Menu');
+			await one.page.getByRole('link', {name: 'Update', exact: true}).waitFor();
+			await one.page.keyboard.press('Escape');
+			await one.page.getByRole('link', {name: 'Update', exact: true}).waitFor({state: 'hidden'});
+			await one.page.locator('.skip').focus();
+			await one.page.keyboard.press('Enter');
+			assert.equal(await one.page.evaluate(() => scrollY), 0);
+			await one.end();
+		});
+
 		await each('a backup is made, fetched, restored, undone and deleted', async () => {
 			const one = await visitor(world, {at: 'backup'});
 			await one.press('Create backup');
@@ -1161,11 +1335,15 @@ async function through(server, port) {
 			});
 			await one.go('monitor');
 			await one.card('Processor').getByText(/^now 60 %, average .* %, peak 60 %/).waitFor();
-			await one.card('Disk').getByText('Nothing yet').waitFor();
+			await one.card('Disk').getByText('No data').waitFor();
 			await one.card('Network').getByText(/^Sent: now 5 B\/s/).waitFor();
 			// Two pieces, because there is a gap; and the axis of the network fits its values.
 			assert.equal((await one.card('Processor').locator('path.cpu').getAttribute('d')).replaceAll(/[^M]+h\.1(?=M)/g, '').match(/M/g).length, 2);
 			await one.card('Network').getByText('60 kB/s', {exact: true}).waitFor();
+			assert.deepEqual(await one.card('Processor').locator('.values span').allTextContents(), ['100 %', '75 %', '50 %', '25 %', '0 %']);
+			assert.deepEqual(await one.card('Network').locator('.values span').allTextContents(), ['60 kB/s', '40 kB/s', '20 kB/s', '0 B/s']);
+			assert.equal(await one.card('Processor').locator('.times span').count(), 5);
+			await one.see(/^Times in /);
 			const slider = one.card('Processor').getByRole('slider');
 			await slider.focus();
 			await one.page.keyboard.press('ArrowLeft');

@@ -65,6 +65,7 @@ function alone(...children) {
 async function show() {
 	api.leave();
 	look();
+	seeJobs();
 	main.className = '';
 	document.querySelector('dialog')?.close();
 	const [name, module, , needs = 'read'] = pages().find(([one]) => `#/${one}` === location.hash) || PAGES[0];
@@ -117,7 +118,6 @@ async function render() {
 	frame();
 	// All now: they work while the appliance restarts, and are of one version.
 	for (const [, module] of pages()) load(module).catch(() => {});
-	seeJobs();
 	await show();
 }
 

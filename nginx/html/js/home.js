@@ -110,8 +110,8 @@ function problems({health, services = [], certs, license, jobs}) {
 	const down = services.filter(([, state]) => state !== 'running').map(([name]) => name);
 	const measured = ['disk', 'memory', 'cpu'].map(name => [name, share(health?.[name])]).filter(([name, value]) => value !== null && level(name, value) === 'bad');
 	const all = [
-		down[0] && problem('bad', 'aServices', {names: down.join(', ')}),
-		...measured.map(([name, value]) => problem('bad', 'aBad', {what: t(name), value: `${number(value)} %`}, offers('monitor') && '#/monitor')),
+		down[0] && problem('bad', 'aServices', {names: down.join(', ')}, '#/support'),
+		...measured.map(([name, value]) => problem('bad', 'aBad', {what: t(name), value: `${number(value)} %`}, offers('health') && '#/monitor')),
 		...certProblems(certs), ...licenseProblems(license), ...jobProblems(jobs),
 		Math.abs(clock()) > 300 && problem('warn', 'aClock', {time: duration(Math.abs(clock()))}, offers('settings') && '#/network'),
 	].filter(Boolean);
@@ -121,7 +121,8 @@ function problems({health, services = [], certs, license, jobs}) {
 const licenseFacts = license => license ? facts(Object.entries(license).map(([name, value]) => [name, text(value)]), 'license_') : muted('noLicense');
 
 export async function home(view) {
-	const attention = h('div');
+	// It has its place from the beginning, so that nothing moves.
+	const attention = h('div.attention', h('section', {'aria-labelledby': 'attention'}, h('h2', {id: 'attention'}, t('attention')), muted('loading')));
 	const known = {};
 	const keep = async (name, read) => {
 		const answer = await read();
@@ -137,6 +138,8 @@ export async function home(view) {
 	};
 	look();
 	const tell = () => {
+		// Where nothing is known, nothing is said to be well.
+		if (!known.health && !known.services && !known.jobs) return;
 		const all = problems(known);
 		const seen = all.map(one => one.textContent).join();
 		if (attention.dataset.seen === seen) return;
