@@ -127,6 +127,7 @@ image nginx "$IMAGE"
 # Built once: from here on the same executable is installed.
 BUILT=$WORK/program
 cp "$IMAGE/usr/local/bin/jidoteki-admin-api" "$BUILT"
+cp "$IMAGE/usr/local/bin/jidoteki-admin-jobs" "$WORK/"
 equal "an image does not touch the machine" "$(cat "$WORK/ours")" "$(ours)"
 equal "the user is in the image, by a number that was free" \
 	"jidoteki-admin-api:x:846:847:Admin API of the appliance:/nonexistent:/usr/sbin/nologin" "$(grep "^$USER_NAME:" "$IMAGE/etc/passwd")"
@@ -144,10 +145,11 @@ equal "modes and owners in the image" "755 0:0 $ADMIN/bin
 700 0:0 $ADMIN/lib
 644 0:0 $ETC/jidoteki-admin-api.json
 755 0:0 /usr/local/bin/jidoteki-admin-api
+755 0:0 /usr/local/bin/jidoteki-admin-jobs
 440 0:0 /etc/sudoers.d/jidoteki-admin-api
 755 0:0 /etc/init.d/jidoteki-admin-api
 700 846:847 /var/lib/jidoteki-admin-api/spool" "$(modes "$IMAGE" $ADMIN/bin $ADMIN/bin/wrapper.sh $ADMIN/bin/lib/job.sh $ADMIN/etc $ADMIN/log \
-	$ADMIN/log/jidoteki-audit.log $ADMIN/audit/jidoteki-audit.jsonl $ADMIN/home/sftp/uploads $ADMIN/lib $ETC/jidoteki-admin-api.json /usr/local/bin/jidoteki-admin-api \
+	$ADMIN/log/jidoteki-audit.log $ADMIN/audit/jidoteki-audit.jsonl $ADMIN/home/sftp/uploads $ADMIN/lib $ETC/jidoteki-admin-api.json /usr/local/bin/jidoteki-admin-api /usr/local/bin/jidoteki-admin-jobs \
 	/etc/sudoers.d/jidoteki-admin-api /etc/init.d/jidoteki-admin-api /var/lib/jidoteki-admin-api/spool)"
 equal "no key is part of an image" "" "$(grep -rlE 'PRIVATE KEY-----$' "$IMAGE" || :)"
 equal "no placeholder is left" "" "$(grep -rlE '@[A-Z][A-Z0-9_]*@' "$IMAGE/etc" "$IMAGE/usr/lib" || :)"
