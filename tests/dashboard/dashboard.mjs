@@ -384,7 +384,10 @@ async function through(server, port) {
 				const wave = (mean, swing, period) => Array.from({length: 61}, (_, i) => mean + swing * Math.sin(i / period) * Math.sin(i * i));
 				await one.page.route('**/health/history?*', route => route.fulfill({json: {range: '1h', step: 60, start: 1790000000, series: {cpu: wave(30, 25, 9), memory: wave(60, 3, 20), disk: wave(15, 0, 1), network_in: wave(9e5, 8e5, 5), network_out: wave(2e5, 1e5, 7)}}}));
 				await one.page.route('**/services?*', route => route.fulfill({json: {services: [{openssh: 'running'}, {nginx: 'running'}, {postgresql: 'not running'}]}}));
+				const job = (job, status, hours, more) => ({id: '8a1c6f0b2d3e4f50', job, key: 'admin', status, started: new Date(Date.now() - hours * 3.6e6).toISOString(), ended: new Date(Date.now() - hours * 3.6e6 + 42_000).toISOString(), ...more});
+				await one.page.route('**/api/v1/admin/jobs?*', route => route.fulfill({json: {jobs: [job('backup', 'failed', 2, {argument: 'START', 'error-message': 'Not enough free space: 131072 KiB needed, 4096 KiB free', 'error-code': 'E1002'}), job('update', 'success', 30), job('settings', 'success', 50, {argument: 'static', key: 'ops'})]}}));
 				const look = async page => {
+					if (page === 'home') await one.see('Backup failed');
 					await one.page.evaluate(() => new Promise(resolve => setTimeout(resolve, 250)));
 					await picture(one.page, `${page}-${colorScheme}-${width}`, {fullPage: true});
 					assert.deepEqual(await axe(one.context, one.page), [], page);

@@ -154,8 +154,8 @@ export async function home(view) {
 	view.ariaBusy = null;
 	// What is slow is told later.
 	for (let n = 1; ; n++) {
-		await pause(n < 10 ? 500 : 3000);
-		if (n % 20 === 0 && !document.hidden) {
+		await pause(n < 20 ? 200 : 3000);
+		if (n > 20 && n % 20 === 0 && !document.hidden) {
 			look();
 			for (const one of cards) one.look();
 		}

@@ -31,7 +31,7 @@ export async function jobs(view) {
 				bar.set(one.percentage >= 0 ? one.percentage / 100 : null, one.percentage >= 0 ? `${number(one.percentage)} %` : '');
 				return h('div', bar.element, h('p.muted', text(one.step)));
 			}));
-			if (!now.firstChild) fill(now, muted('none'));
+			if (!now.firstChild) fill(now, muted('jobsNone'));
 			const rows = all.filter(one => !isRunning(one)).map(one => [nameOf(one), stage(one), time(one.started), one.ended ? duration((Date.parse(one.ended) - Date.parse(one.started)) / 1000) : '–', text(one.key)]);
 			fill(past, rows[0] ? table('jobsPast', ['job', 'state', 'started', 'took', 'by'], rows) : muted('noJobs'));
 		}

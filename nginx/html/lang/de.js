@@ -277,6 +277,7 @@ noMonitor Noch kein Verlauf | Nötig sind der Endpunkt "monitor" und das Program
 jobsNow Aktiv
 jobsPast Abgeschlossen
 noJobs Noch keine Vorgänge
+jobsNone Kein Vorgang ist aktiv
 job Vorgang
 by Von
 started Beginn

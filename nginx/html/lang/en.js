@@ -277,6 +277,7 @@ noMonitor No plots yet | They need the endpoint "monitor" and the program rrdtoo
 jobsNow Running
 jobsPast Finished
 noJobs No jobs yet
+jobsNone No job is running
 job Job
 by By
 started Started
