@@ -137,9 +137,12 @@ export async function home(view) {
 		for (const [name, is] of [['certs', offers('certs')], ['license', offers('license')], ['jobs', true]]) if (is) keep(name, () => find(`/${name}`)).catch(() => {});
 	};
 	look();
-	const tell = () => {
+	const tell = isLate => {
 		// Where nothing is known, nothing is said to be well.
-		if (!known.health && !known.services && !known.jobs) return;
+		if (!known.health && !known.services && !known.jobs) {
+			if (isLate) attention.querySelector('.muted')?.replaceChildren(t('noData'));
+			return;
+		}
 		const all = problems(known);
 		const seen = all.map(one => one.textContent).join();
 		if (attention.dataset.seen === seen) return;
@@ -159,7 +162,7 @@ export async function home(view) {
 			look();
 			for (const one of cards) one.look();
 		}
-		tell();
+		tell(n > 20);
 	}
 }
 
