@@ -441,6 +441,7 @@ async function through(server, port) {
 			await page.getByRole('link', {name: 'Restart'}).focus();
 			await page.keyboard.press('Enter');
 			await page.getByRole('heading', {level: 1, name: 'Restart'}).waitFor();
+			await page.locator('main').getByRole('button', {name: 'Restart'}).waitFor();
 			await page.keyboard.press('Tab');
 			await page.keyboard.press('Enter');
 			await page.getByRole('dialog').waitFor();

@@ -72,7 +72,8 @@ export class World {
 			}
 		}
 		for (const one of ['lib', 'state']) {
-			fs.rmSync(path.join(this.admin, one), {recursive: true, force: true});
+			// A request of the page that has just gone may still write there.
+			fs.rmSync(path.join(this.admin, one), {recursive: true, force: true, maxRetries: 20, retryDelay: 50});
 			fs.mkdirSync(path.join(this.admin, one), 0o700);
 		}
 		this.write('admin/etc/api.token', `${TOKEN}\n`, 0o660);

@@ -211,13 +211,13 @@ async function request(method, path, options = {}) {
 	}
 }
 
-// Busy: asked for again.
+// Busy: asked for again, unless that is what the caller wants to know (once).
 export async function get(path, options) {
 	for (let n = 0; ; n++) {
 		try {
 			return await request('GET', path, options);
 		} catch (error) {
-			if (n >= (error.code === 'E1004' ? 20 : error.status > 501 ? 2 : 0)) throw error;
+			if (options?.once || n >= (error.code === 'E1004' ? 20 : error.status > 501 ? 2 : 0)) throw error;
 			await pause(500);
 		}
 	}

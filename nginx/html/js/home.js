@@ -177,7 +177,7 @@ export async function license(view) {
 }
 
 // Where only a POST may restart it, the GET is refused.
-const reboot = force => force ? post('/reboot', {force: 'yes'}) : get('/reboot').catch(error => {
+const reboot = force => force ? post('/reboot', {force: 'yes'}) : get('/reboot', {once: true}).catch(error => {
 	if (error.status !== 400 || error.code) throw error;
 	return post('/reboot', {});
 });
