@@ -52,7 +52,7 @@ def run_all(options, repository, work, cgroup):
     try:
         debian = options.debian
         stage = Stage(report, repository, work, cgroup, options, debian,
-                      Disk.filled_from(debian, work / "debian.img"), Vendor(work / "vendor", repository, options.binary))
+                      Disk.filled_from(debian, work / "debian.img"), Vendor(work / "vendor", repository, options.binary.parent / "jidoteki-admin-jobs"))
         STAGES.append(stage)
         for name, title, chapter in ALL:
             if name in wanted:
