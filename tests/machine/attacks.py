@@ -32,7 +32,7 @@ CALL = (f"cd {UPLOADS} && exec env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/s
 # What no attack may change. Left out: what jobs write when they are asked to.
 ROOTS = (f"find / -xdev \\( -path /var/log -o -path /var/tmp -o -path /tmp -o -path {ADMIN} -o -path {ETC} -o -path /root/src "
          "-o -path /var/lib/systemd -o -path /etc/systemd/network -o -path /etc/hostname -o -path /etc/hosts "
-         "-o -path /var/lib/private -o -path /usr/share -o -path /usr/lib \\) -prune -o \\( -type f -o -type l \\) "
+         "-o -path /var/lib/private -o -path /usr/share -o -path /usr/lib -o -name .jidoteki-restore \\) -prune -o \\( -type f -o -type l \\) "
          f"-printf '%p %u %g %m %s %T@ %l\\n' | sort; find {ADMIN}/bin -printf '%p %u %g %m %s %T@\\n' | sort; "
          "sha256sum /etc/shadow /etc/passwd /etc/sudoers.d/*")
 
@@ -240,19 +240,23 @@ def published(attacker):
 def locks(attacker):
     """The lock files are in uploads as well."""
     faults = []
-    for plant in ("ln -sfn /etc/passwd .update.lock", "ln -sfn /root/canary .update.lock", "mkfifo .update.lock",
-                  "mkdir .update.lock"):
-        attacker.sh(f"cd {UPLOADS} && rm -rf .update.lock && {plant}")
+    for plant, kind in (("ln -sfn /etc/passwd .update.lock", "symbolic link"), ("ln -sfn /root/canary .update.lock", "symbolic link"),
+                        ("mkfifo .update.lock", "fifo"), ("mkdir .update.lock", "directory"),
+                        ("touch keep && ln keep .update.lock", "regular empty file")):
+        attacker.sh(f"cd {UPLOADS} && rm -rf .update.lock keep && {plant}")
         answer = attacker.api.post("/update", {"update": b"nothing"}, timeout=60)
-        # What was planted is put aside, so the job starts; or nothing answers for it.
-        if answer.status not in (202, 400):
+        # It is put aside as it is, and the job begins with a lock of its own.
+        if answer.status != 202:
             faults.append(f"{plant}: {answer}")
         attacker.api.get("/update", timeout=60)
         attacker.machine.await_job("update")
-        attacker.sh(f"rm -rf {UPLOADS}/.update.lock {UPLOADS}/.aside-*")
-    attacker.held("the lock of a job is a link, a pipe, a directory", "no answer hangs, nothing is opened through it",
-                  not faults, "\n".join(faults))
-    attacker.machine.await_job("update")
+        _, seen = attacker.sh(f"cd {UPLOADS} && stat -c '%F %h' .update.lock .aside-*")
+        wanted = ["regular empty file 1", f"{kind} {2 if kind in ('regular empty file', 'directory') else 1}"]
+        if seen.splitlines() != wanted:
+            faults.append(f"{plant}: in uploads is {seen}, and not {wanted}")
+        attacker.sh(f"rm -rf {UPLOADS}/.update.lock {UPLOADS}/.aside-* {UPLOADS}/keep")
+    attacker.held("the lock of a job is a link, a pipe, a directory, a file with another name",
+                  "each is put aside, nothing is opened through it, the job starts", not faults, "\n".join(faults))
 
 
 def other_commands(attacker):
@@ -413,12 +417,24 @@ def archives(attacker):
             archive("data/documents/link", type=tarfile.LNKTYPE, linkname="/etc/shadow"),
             archive("data/documents/null", type=tarfile.CHRTYPE, devmajor=1, devminor=1),
             archive("data/documents/sh", mode=0o4755),
-            archive("etc/shadow"), archive("data/documents\n/etc"), b"no archive at all" * 100, b"")
-    before = attacker.machine.sh("find /data /srv -printf '%p %m %s\\n' | sort")
+            archive("etc/shadow"), archive("etc/cron.d/pipe", type=tarfile.FIFOTYPE), archive("data/documents\n/etc"), b"no archive at all" * 100, b"")
+    # Beside what the last restore keeps for UNDO until the next one is unpacked.
+    look = "find /data /srv -name .jidoteki-restore -prune -o -printf '%p %m %s\\n' | sort"
+    before = attacker.machine.sh(look)
     answers = [attacker.api.post("/backup/restore", {"archive": data}, timeout=60) for data in evil]
-    after = attacker.machine.sh("find /data /srv -printf '%p %m %s\\n' | sort")
+    after = attacker.machine.sh(look)
     attacker.held(f"{len(evil)} evil archives to restore", "each refused, no data touched",
                   all(answer.status == 400 for answer in answers) and before == after, f"{answers}\n{after}")
+    # A pipe among what was backed up, by another program than ours, is no data: the rest comes back.
+    # Its times are whole seconds.
+    attacker.machine.sh("find /data /srv -type f -exec touch -d @1700000000 {} +; mkfifo /data/documents/pipe; "
+                        "tar -C / -cf /var/tmp/pipe.tar data/documents srv/settings; rm /data/documents/pipe")
+    attacker.before = attacker.machine.sh(ROOTS)
+    packed = attacker.machine.inside("/var/tmp/pipe.tar").read_bytes()
+    answer = attacker.api.post("/backup/restore", {"archive": packed}, timeout=60)
+    said = attacker.machine.sh(f"grep -c 'Left out: /*data/documents/pipe: a pipe$' {ADMIN}/log/update_backup.log; {look}")
+    attacker.held("a pipe in an archive", "it is left out, which the log says, and the data comes back",
+                  answer.status == 200 and said == f"1\n{before}", f"{answer}\n{said}")
 
 
 def swapped_package(attacker):
