@@ -36,6 +36,8 @@ LOG=/var/log/jidoteki-admin-api
 BODIES=/var/lib/jidoteki-admin-api/bodies
 SPOOL=/var/lib/jidoteki-admin-api/spool
 LIGHTTPD_MODULES=/usr/lib/lighttpd
+# The certificates of CAs, by the name that Debian's curl and cargo look for.
+TRUSTED=/etc/ssl/certs/ca-certificates.crt
 SUDOERS=/etc/sudoers.d/jidoteki-admin-api
 SYSTEMD=/etc/systemd/system
 INIT=/etc/init.d/jidoteki-admin-api
@@ -276,6 +278,10 @@ install_packages() {
 	if [ -z "$GIVEN_BINARY" ] && [ ! -e /usr/include/stdio.h ]; then
 		missing="$missing libc6-dev"
 	fi
+	# Cargo fetches what the executable is made of, by HTTPS.
+	if [ -z "$GIVEN_BINARY" ] && [ ! -e "$TRUSTED" ]; then
+		missing="$missing ca-certificates"
+	fi
 	[ -n "$missing" ] || return 0
 	missing=" $(printf '%s\n' "$missing" | tr ' ' '\n' | sort -u | sed '/^$/d' | tr '\n' ' ')"
 	command -v apt-get >/dev/null ||
@@ -510,7 +516,7 @@ as_owner() {
 
 # Fetches what Debian has of Rust and musl, once. Called in a condition, where "set -e" is off.
 unpack_debian() { # unpack_debian DIRECTORY
-	local rust="$1/rust" arch musl contained packages
+	local rust="$1/rust" arch musl contained packages gcc
 	case $TRIPLE in
 	x86_64-*) arch=amd64 musl=x86_64-linux-musl ;;
 	aarch64-*) arch=arm64 musl=aarch64-linux-musl ;;
@@ -527,18 +533,20 @@ unpack_debian() { # unpack_debian DIRECTORY
 		fetch_debian "$1/apt" "$(dpkg --print-architecture)" "$rust" \
 			$(printf '%s\n' rustc-web cargo-web rust-web-src libstd-rust-web-dev lld $packages | sort -u) || return 1
 	fi
-	fetch_debian "$1/apt-$arch" "$arch" "$1/$arch" musl-dev libgcc-12-dev || return 1
+	fetch_debian "$1/apt-$arch" "$arch" "$1/$arch" musl-dev libgcc-N-dev || return 1
+	gcc=$(find "$1/$arch/usr/lib/gcc" -name libgcc.a | sort -V | tail -n 1)
+	gcc=${gcc%/*}
 	# Laid out as by rustup, where rustc looks for it. Rust's library asks for one that unwinds the stack, and then, since
 	# a panic ends the program, for nothing in it.
 	# shellcheck disable=SC2016  # for the inner shell
 	as_owner mkdir -p "$contained" &&
 		as_owner cp "$1/$arch/usr/lib/$musl/crt1.o" "$1/$arch/usr/lib/$musl/crti.o" "$1/$arch/usr/lib/$musl/crtn.o" \
-			"$1/$arch/usr/lib/$musl/libc.a" "$1/$arch"/usr/lib/gcc/*/12/crtbegin.o "$1/$arch"/usr/lib/gcc/*/12/crtend.o \
-			"$1/$arch"/usr/lib/gcc/*/12/libgcc.a "$contained/" &&
+			"$1/$arch/usr/lib/$musl/libc.a" "$gcc/crtbegin.o" "$gcc/crtend.o" "$gcc/libgcc.a" "$contained/" &&
 		as_owner sh -c 'printf "!<arch>\n" >"$1/libunwind.a"' sh "$contained"
 }
 
-# Unpacks packages of any architecture; apt's sources and keys are used, and nothing of its state is touched.
+# Unpacks packages of any architecture; apt's sources and keys are used, and nothing of its state is touched. N in the name
+# of a package stands for the highest number that there is.
 fetch_debian() { # fetch_debian STATE ARCHITECTURE TO PACKAGE...
 	local state="$1" arch="$2" to="$3"
 	shift 3
@@ -549,13 +557,22 @@ fetch_debian() { # fetch_debian STATE ARCHITECTURE TO PACKAGE...
 			shift 3
 			: >"$state/status"
 			apt() {
-				apt-get -q -q -o Dir::State="$state" -o Dir::State::status="$state/status" -o Dir::Cache="$state" \
+				local program="$1"
+				shift
+				"$program" -q -q -o Dir::State="$state" -o Dir::State::status="$state/status" -o Dir::Cache="$state" \
 					-o APT::Architecture="$arch" -o APT::Architectures="$arch" -o APT::Sandbox::User= \
 					-o Debug::NoLocking=1 "$@"
 			}
 			# A source that cannot be reached need not be the one that is needed.
-			apt update || :
-			cd "$state/deb" && apt download "$@" || exit 1
+			apt apt-get update || :
+			for package; do
+				shift
+				case $package in
+				*-N-*) package=$(apt apt-cache pkgnames "${package%%N*}" | grep -x "${package%%N*}[0-9]*${package#*N}" | sort -V | tail -n 1) ;;
+				esac
+				set -- "$@" "$package"
+			done
+			cd "$state/deb" && apt apt-get download "$@" || exit 1
 			for deb in ./*.deb; do
 				dpkg -x "$deb" "$to" || exit 1
 			done
