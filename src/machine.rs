@@ -159,7 +159,8 @@ impl Machine {
         Some(fs::read_to_string(holder.join("comm")).ok()?.trim().to_owned())
     }
 
-    fn program(&self, name: &str) -> Option<PathBuf> {
+    /// Where a program of this name is, if there is one.
+    pub fn program(&self, name: &str) -> Option<PathBuf> {
         std::env::split_paths(&self.path).map(|folder| folder.join(name)).find(|file| file.is_file())
     }
 

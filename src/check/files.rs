@@ -86,6 +86,17 @@ impl Findings {
         }
     }
 
+    /// What our jobs call as root.
+    pub(super) fn program_for_jobs(&mut self, machine: &Machine) {
+        if machine.program("jidoteki-admin-jobs").is_none() {
+            self.add(
+                Severity::Error,
+                format_args!("jidoteki-admin-jobs is not there, so most jobs fail"),
+                format_args!("{AGAIN}"),
+            );
+        }
+    }
+
     pub(super) fn scripts(&mut self, appliance: &Appliance) {
         let wrapper = appliance.wrapper();
         let shown = wrapper.display();

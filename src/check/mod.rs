@@ -54,6 +54,7 @@ pub fn findings(appliance: &Appliance, machine: &Machine) -> Vec<Finding> {
     findings.audit(appliance);
     // What install.sh has not made is somebody else's, who may do it in another way.
     if machine.file("/etc/jidoteki-admin-api").is_dir() {
+        findings.program_for_jobs(machine);
         findings.permissions(appliance, machine);
         findings.readable(appliance, machine);
         findings.takeover(appliance, machine);

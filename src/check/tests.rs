@@ -83,6 +83,7 @@ impl Installation {
             ("proc/1/comm", "chronyd\n".to_owned(), 0o644),
             ("proc/meminfo", "MemTotal: 9 kB\nMemAvailable:    999999 kB\n".to_owned(), 0o644),
             ("proc/sys/kernel/hostname", "box.example\n".to_owned(), 0o644),
+            ("programs/jidoteki-admin-jobs", "#!/bin/sh\n".to_owned(), 0o755),
             ("programs/visudo", "#!/bin/sh\n".to_owned(), 0o755),
             ("programs/sudo", format!("#!/bin/sh\necho '(root) NOPASSWD: {} ,'\n", rights.join(", ")), 0o755),
         ] {
@@ -325,6 +326,7 @@ fn each_thing_that_is_wrong_is_named() {
             "/admin/bin/wrapper.sh is not executable, so no job can run",
         ),
         ("nowrapper", |i| i.remove("admin/bin/wrapper.sh"), "/admin/bin/wrapper.sh is not there, so no job can run"),
+        ("nojobs", |i| i.remove("programs/jidoteki-admin-jobs"), "jidoteki-admin-jobs is not there, so most jobs fail"),
         (
             "job",
             |i| i.mode("admin/bin/jobs/update", 0o775),
@@ -438,7 +440,8 @@ fn each_thing_that_is_wrong_is_named() {
             "nosudo",
             |i| {
                 i.remove("programs/visudo");
-                i.machine.path = OsString::from(i.root.join("nothing").as_os_str());
+                i.machine.path = OsString::from(i.root.join("few").as_os_str());
+                i.write("few/jidoteki-admin-jobs", "#!/bin/sh\n", 0o755);
                 i.remove("usr/tls");
             },
             "sudo is not there, so no job can run as root",
