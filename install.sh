@@ -36,7 +36,7 @@ LOG=/var/log/jidoteki-admin-api
 BODIES=/var/lib/jidoteki-admin-api/bodies
 SPOOL=/var/lib/jidoteki-admin-api/spool
 LIGHTTPD_MODULES=/usr/lib/lighttpd
-# The certificates of CAs, by the name that Debian's curl and cargo look for.
+# The certificates of CAs, where Debian's curl and cargo look for them.
 TRUSTED=/etc/ssl/certs/ca-certificates.crt
 SUDOERS=/etc/sudoers.d/jidoteki-admin-api
 SYSTEMD=/etc/systemd/system
@@ -484,10 +484,10 @@ run_cargo() {
 	BUILT=$TARGET_DIR/$TRIPLE/release/jidoteki-admin-api
 	[ -x "$BUILT" ] || fail "the build has left no executable at $BUILT"
 	say "  Built in $(($(date +%s) - began)) s."
-	# The last one is kept, and whole: a copy that was cut off has another name.
+	# The last build is kept, and always whole: it gets its name last. Another build of the same may have been faster.
 	as_owner mkdir -p "$kept.$$"
 	as_owner cp "$BUILT" "${BUILT%/*}/${JOBS_BINARY##*/}" "$kept.$$"
-	as_owner mv -f "$kept.$$" "$kept"
+	as_owner mv -T "$kept.$$" "$kept" 2>/dev/null || as_owner rm -rf "$kept.$$"
 	as_owner find "${kept%/*}" -mindepth 1 -maxdepth 1 ! -name "${kept##*/}*" -exec rm -rf {} +
 	BUILT=$kept/${BINARY##*/}
 }

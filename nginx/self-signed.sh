@@ -95,7 +95,8 @@ chmod 755 "$NEW"
 chmod 644 "$NEW/appliance.pem"
 chmod 600 "$NEW/appliance.key"
 
-# A power cut must not leave a link to files that are not on the disk: whoever trusts this certificate would meet another.
+# A power cut must not leave a link to files that are not on the disk yet: the next boot would make another certificate,
+# and clients that trust this one would refuse it.
 flush "$NEW"/* "$NEW"
 rm -f "$TLS/current.new"
 ln -s "${NEW##*/}" "$TLS/current.new"

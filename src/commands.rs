@@ -1,7 +1,7 @@
-//! Commands for programs: what jobs and units call the executable for. The only place that knows their names.
+//! Commands for jobs and units, which no person types. The only place that knows their names.
 //!
-//! Every build has them, with or without the command line for people. A job that runs as root asks one of them where text
-//! has to be parsed, compared or judged, so that the root side uses the same types as the web side.
+//! A job that runs as root calls one wherever text must be parsed, compared or judged, so that the root side uses the same
+//! types as the web side.
 
 use crate::adapters;
 use crate::appliance::Appliance;

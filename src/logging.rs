@@ -3,14 +3,14 @@
 
 use std::io::Write;
 
-/// Lets `log::error!` and the like write lines to standard error. Call it once, first.
-pub fn start() {
+/// Lets `log::error!` and the like write lines to standard error, each with the name of the program. Call it once, first.
+pub fn start(program: &'static str) {
     env_logger::Builder::new()
         .filter_level(log::LevelFilter::Info)
-        .format(|out, record| {
+        .format(move |out, record| {
             writeln!(
                 out,
-                "jidoteki-admin-api: {}: {}",
+                "{program}: {}: {}",
                 record.level().as_str().to_ascii_lowercase(),
                 one_line(&record.args().to_string())
             )

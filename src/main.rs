@@ -20,7 +20,7 @@ static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 static IS_ANSWERED: AtomicBool = AtomicBool::new(false);
 
 fn main() -> ExitCode {
-    logging::start();
+    logging::start(env!("CARGO_BIN_NAME"));
     if request::is_cgi(|name| env::var_os(name)) {
         serve();
         return ExitCode::SUCCESS;

@@ -10,7 +10,7 @@
 //! | `recover` | after a restore that was cut off: the data of before |
 //! | `undo` | takes the last restore back |
 //! | `judge` | reads the tar of a package from standard input, and prints how many KiB it needs |
-//! | `unpack DIRECTORY` | the same, and unpacks it into the directory, which is there and empty: `gzip -dc FILE \| jidoteki-admin-jobs archive unpack DIRECTORY`. Files are of whoever unpacks, without the rights of 027. |
+//! | `unpack DIRECTORY` | the same, and unpacks it into an empty directory: `gzip -dc FILE \| jidoteki-admin-jobs archive unpack DIRECTORY`. Files belong to the user who unpacks, and umask 027 applies. |
 //!
 //! What fails prints a code and a reason, `E1005 The archive is damaged`, and ends with 1; names of files are in the log only.
 

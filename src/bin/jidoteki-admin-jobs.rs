@@ -11,7 +11,7 @@ use std::process::ExitCode;
 static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
 fn main() -> ExitCode {
-    logging::start();
+    logging::start(env!("CARGO_BIN_NAME"));
     let appliance = request::appliance(|name| env::var_os(name));
     commands::run(commands::JOBS, env::args_os().skip(1), &appliance).unwrap_or_else(|| {
         log::error!("it is called by jobs, with the name of a command");
