@@ -832,7 +832,7 @@ put_web_server() {
 	for file in nginx-fastcgi nginx-headers nginx-error; do
 		put_rendered 644 "$file.conf" "$CONF/$file.conf"
 	done
-	# A link is read in one call, and leads nowhere: its text is what counts (src/request.rs).
+	# A link is read in one call, and leads nowhere: its text is what counts (src/http/request.rs).
 	ln -sfn "$ADMIN:$ETC:$RUN/jobs.sock" "$ROOT$CONF/unit/paths"
 	printf '%s\n' "$TLS_PROFILE" >"$WORK/tls.txt"
 	put 644 "$WORK/tls.txt" "$CONF/tls.txt"

@@ -1,8 +1,9 @@
 //! CGI or command line? The environment decides, before the arguments are looked at: some web servers make arguments out
 //! of a query, and a query must never become a command line.
 
-use jidoteki_admin_api::request::{self, Request};
-use jidoteki_admin_api::{commands, logging, respond};
+use jidoteki_admin_api::http::request::{self, Request};
+use jidoteki_admin_api::root::commands;
+use jidoteki_admin_api::{logging, respond};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::env;
 use std::io::{self, Read, Write};
@@ -30,7 +31,7 @@ fn main() -> ExitCode {
         return status;
     }
     #[cfg(feature = "cli")]
-    return jidoteki_admin_api::cli::run();
+    return jidoteki_admin_api::console::cli::run();
     #[cfg(not(feature = "cli"))]
     {
         log::error!("this build has no command line: it is started by a web server (CGI/1.1)");
@@ -55,7 +56,7 @@ fn serve() {
             request.body.waits_by(stdin_is_ready);
             respond(&mut request, &appliance)
         }
-        Err(reason) => jidoteki_admin_api::error::Error::Bad(reason.to_owned()).into_response(None),
+        Err(reason) => jidoteki_admin_api::http::error::Error::Bad(reason.to_owned()).into_response(None),
     };
     IS_ANSWERED.store(true, Ordering::Relaxed);
     if let Err(error) = response.write_to(&mut Stdout) {

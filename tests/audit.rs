@@ -4,8 +4,8 @@ use crate::cases::Answer;
 use crate::fixture::{Fixture, wait_until};
 use crate::http::{Edge, command, send_with};
 use jidoteki_admin_api::appliance::Appliance;
-use jidoteki_admin_api::chain::{self, Link};
-use jidoteki_admin_api::verify::{self, Fault};
+use jidoteki_admin_api::audit::chain::{self, Link};
+use jidoteki_admin_api::console::verify::{self, Fault};
 use std::fmt::Write as _;
 use std::fs;
 use std::process::{Command, Output};
@@ -213,8 +213,7 @@ fn a_history_that_was_written_anew_does_not_agree_with_the_anchors() {
     let anchors = lines(&fixture, "lib/audit-heads");
     assert_eq!(anchors.len(), 1, "a head that has not moved is noted once: {anchors:?}");
     let time = &anchors[0].split(' ').next().unwrap().parse::<u64>().unwrap();
-    let witness = jidoteki_admin_api::audit::timestamp(std::time::Duration::from_secs(*time));
-    let witness = format!("lib/audit-heads of {}", &witness[..19]);
+    let witness = format!("lib/audit-heads of {}", jidoteki_admin_api::values::clock::utc(*time));
 
     let forge = |n_entries: usize| {
         let (mut link, mut text) = (Link::start(), String::new());

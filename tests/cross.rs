@@ -1,7 +1,7 @@
 //! The executable for other processors, under qemu-user: every route must answer as it does on this one.
 
 use crate::fixture::Fixture;
-use jidoteki_admin_api::routes::{ROUTES, Route, Verb};
+use jidoteki_admin_api::endpoints::routes::{ROUTES, Route, Verb};
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;

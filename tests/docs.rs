@@ -8,9 +8,9 @@
 
 use crate::fixture::Fixture;
 use crate::form;
-use jidoteki_admin_api::json;
-use jidoteki_admin_api::routes::{Access, PREFIX, ROUTES, Route, Success, Verb};
+use jidoteki_admin_api::endpoints::routes::{Access, PREFIX, ROUTES, Route, Success, Verb};
 use jidoteki_admin_api::upload::Presence;
+use jidoteki_admin_api::values::json;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
@@ -104,7 +104,7 @@ fn table() -> String {
 
 #[test]
 fn the_reference_has_the_table_of_the_code() {
-    const BEGIN: &str = "<!-- The table is made from src/routes.rs by UPDATE_DOCS=1 cargo test -->\n\n";
+    const BEGIN: &str = "<!-- The table is made from src/endpoints/routes.rs by UPDATE_DOCS=1 cargo test -->\n\n";
     const END: &str = "\n<!-- The end of the table -->\n";
     let text = read("docs/API.md");
     let (before, rest) = text.split_once(BEGIN).expect("docs/API.md has the mark where the table begins");
@@ -402,11 +402,23 @@ fn every_link_leads_somewhere() {
 
 // --- the map of the code ---
 
-/// The modules of `lib.rs`, in their order.
-fn modules() -> Vec<String> {
-    let lines = read("src/lib.rs");
-    let names = lines.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';').map(str::to_owned));
+/// The modules that a file declares, in its order.
+fn modules(file: &str) -> Vec<String> {
+    let lines = read(file);
+    let names = lines
+        .lines()
+        .filter_map(|line| line.trim_start_matches("pub ").strip_prefix("mod ")?.strip_suffix(';').map(str::to_owned));
     names.collect()
+}
+
+/// Where a path of modules stands: the place of its folder in `lib.rs`, then its own place in that folder. The `mod.rs` of
+/// a folder comes before the files in it.
+fn position(floors: &[String], path: &[&str]) -> Option<(usize, usize)> {
+    let floor = floors.iter().position(|floor| floor == path[0])?;
+    let index = format!("src/{}/mod.rs", path[0]);
+    let rooms = if Path::new(ROOT).join(&index).exists() { modules(&index) } else { Vec::new() };
+    let room = path.get(1).and_then(|name| rooms.iter().position(|room| room == name));
+    Some((floor, room.map_or(0, |room| room + 1)))
 }
 
 /// The code of a file: without comments, and without its tests.
@@ -422,27 +434,30 @@ fn code(file: &str) -> String {
 
 #[test]
 fn a_module_uses_only_those_above_it() {
-    let modules = modules();
-    assert!(modules.len() > 20, "{modules:?}");
-    let position = |name: &str| modules.iter().position(|module| module == name);
-    let mut faults = Vec::new();
+    let floors = modules("src/lib.rs");
+    assert!(floors.len() > 8, "{floors:?}");
+    let (mut faults, mut n_uses) = (Vec::new(), 0);
     for file in files("src") {
-        let own = file.trim_start_matches("src/").split(['/', '.']).next().unwrap_or_default();
+        let own: Vec<&str> = file.trim_start_matches("src/").trim_end_matches(".rs").split('/').collect();
         // These stand above the map.
-        if matches!(own, "main" | "lib" | "bin") {
+        if matches!(own[0], "main" | "lib" | "bin") {
             continue;
         }
-        let at = position(own).unwrap_or_else(|| panic!("{file} is not in the map"));
+        let at = position(&floors, &own).unwrap_or_else(|| panic!("{file} is not in the map"));
         for rest in code(&file).split("crate::").skip(1) {
-            let used: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
-            let is_above = position(&used).is_some_and(|used| used <= at);
+            let path: String = rest.chars().take_while(|c| c.is_alphanumeric() || matches!(c, '_' | ':')).collect();
+            let used: Vec<&str> = path.split("::").collect();
+            let is_above = position(&floors, &used).is_some_and(|used| used <= at);
             // The table names the handlers, and one handler tells the table. Commands take the arguments of their table.
-            let is_exception = (own == "endpoints" && used == "routes") || used == "commands";
+            let is_exception = path.starts_with("root::commands::")
+                || (own[0] == "endpoints" && path.starts_with("endpoints::routes"));
+            n_uses += 1;
             if !is_above && !is_exception {
-                faults.push(format!("{file} uses {used:?}, which stands below it"));
+                faults.push(format!("{file} uses {path:?}, which stands below it"));
             }
         }
     }
+    assert!(n_uses > 200, "{n_uses}");
     report("src/lib.rs", &faults);
 }
 
@@ -451,26 +466,32 @@ fn the_architecture_names_every_file_of_the_code_and_no_other() {
     let text = read("docs/ARCHITECTURE.md");
     let tree =
         text.split("```text\n").nth(1).and_then(|rest| rest.split("```").next()).expect("it begins with the tree");
-    let mut named = BTreeSet::new();
-    let mut folder = String::new();
+    let (mut named, mut folders) = (BTreeSet::new(), Vec::new());
     for line in tree.lines() {
+        // Two spaces a level; what is set in further goes on with the line above it.
+        let indent = line.len() - line.trim_start().len();
+        if indent > 8 {
+            continue;
+        }
         let name = line.split_whitespace().next().unwrap_or_default();
-        match (line.starts_with(' '), name.strip_suffix('/')) {
-            (false, Some(top)) => folder = top.to_owned(),
-            (true, Some(inner)) => drop(named.insert(format!("{folder}/{inner}/"))),
-            (true, None) => drop(named.insert(format!("{folder}/{name}"))),
-            (false, None) => drop(named.insert(name.to_owned())),
+        folders.truncate(indent / 2);
+        named.insert(format!("{}{name}", folders.concat()));
+        if name.ends_with('/') {
+            folders.push(name.to_owned());
         }
     }
     let mut faults = Vec::new();
-    for top in ["src", "cgi-bin"] {
-        for file in files(top) {
-            // A folder within these two is one line, or a line a file.
-            let inner: String = file.splitn(3, '/').take(2).collect::<Vec<_>>().join("/") + "/";
-            let is_named = named.contains(&file) || (file.matches('/').count() > 1 && named.contains(&inner));
-            if !is_named {
-                faults.push(format!("{file} is not in the tree"));
-            }
+    for file in files("src").into_iter().chain(files("cgi-bin")) {
+        // A folder is one line, or a line a file.
+        let is_in_line = named.iter().any(|folder| {
+            folder.ends_with('/')
+                && file.starts_with(folder.as_str())
+                && !named.iter().any(|other| other != folder && other.starts_with(folder.as_str()))
+        });
+        // The line of a folder speaks for its `mod.rs`, too.
+        let is_floor = file.strip_suffix("mod.rs").is_some_and(|folder| named.contains(folder));
+        if !named.contains(&file) && !is_in_line && !is_floor {
+            faults.push(format!("{file} is not in the tree"));
         }
     }
     faults.extend(
@@ -497,16 +518,27 @@ fn each_matter_stays_in_its_file() {
         "\"JIDO_UNREAD_BODY",
     ];
     let matters: [(&str, &[&str], &[&str]); 5] = [
-        ("a CGI variable", CGI, &["src/request.rs"]),
+        ("a CGI variable", CGI, &["src/http/request.rs"]),
         // The answer to a panic is written by main.rs, when nothing else can be trusted any more; openapi.rs only tells.
-        ("a status of failure", &["\"40", "\"41", "\"42", "\"50"], &["src/error.rs", "src/main.rs", "src/openapi.rs"]),
-        ("a boundary of a form", &["memmem"], &["src/multipart.rs"]),
+        (
+            "a status of failure",
+            &["\"40", "\"41", "\"42", "\"50"],
+            &["src/http/error.rs", "src/main.rs", "src/console/openapi.rs"],
+        ),
+        ("a boundary of a form", &["memmem"], &["src/http/multipart.rs"]),
         (
             "the making of an environment for a job",
             &["Command::new"],
-            &["src/job.rs", "src/verify.rs", "src/programs.rs", "src/machine.rs", "src/cli.rs", "src/certificate.rs"],
+            &[
+                "src/jobs/job.rs",
+                "src/console/verify.rs",
+                "src/root/programs.rs",
+                "src/console/machine.rs",
+                "src/console/cli.rs",
+                "src/root/certificate/mod.rs",
+            ],
         ),
-        ("the quoting of a value for a shell", &["'`'"], &["src/shell_conf.rs"]),
+        ("the quoting of a value for a shell", &["'`'"], &["src/values/shell_conf.rs"]),
     ];
     let mut faults = Vec::new();
     for (what, words, homes) in matters {

@@ -1,7 +1,7 @@
 //! Forms as clients send them, and our parser held against another one.
 
 use futures_util::stream;
-use jidoteki_admin_api::multipart::{Multipart, MultipartError};
+use jidoteki_admin_api::http::multipart::{Multipart, MultipartError};
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::pin;

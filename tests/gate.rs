@@ -1,4 +1,4 @@
-//! The gate: how a program that systemd confines has its jobs done by root (`src/gate.rs`), and that it is confined. Here a
+//! The gate: how a program that systemd confines has its jobs done by root (`src/jobs/gate.rs`), and that it is confined. Here a
 //! thread is what systemd is there: it starts the executable for each connection, with the connection as standard input.
 
 use crate::cases;

@@ -4,7 +4,7 @@
 use crate::cases::{self, Answer};
 use crate::fixture::{Fixture, wait_until};
 use crate::form;
-use jidoteki_admin_api::routes::{PREFIX, ROUTES, Success, Verb};
+use jidoteki_admin_api::endpoints::routes::{PREFIX, ROUTES, Success, Verb};
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::io::{Read, Write};

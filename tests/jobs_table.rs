@@ -1,4 +1,4 @@
-//! The table of jobs (`src/jobs.rs`): the shell side knows the same words, and what must not run at the same time never does.
+//! The table of jobs (`src/jobs/mod.rs`): the shell side knows the same words, and what must not run at the same time never does.
 
 use crate::cases::Answer;
 use crate::fixture::{Fixture, wait_until};

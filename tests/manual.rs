@@ -2,7 +2,7 @@
 //! `UPDATE_DOCS=1 cargo test`.
 
 use clap_complete::Shell;
-use jidoteki_admin_api::cli;
+use jidoteki_admin_api::console::cli;
 use std::fs;
 use std::process::Command;
 

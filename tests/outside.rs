@@ -3,8 +3,8 @@
 
 use crate::fixture::{Fixture, wait_until};
 use jidoteki_admin_api::appliance::Appliance;
-use jidoteki_admin_api::check;
-use jidoteki_admin_api::machine::Machine;
+use jidoteki_admin_api::console::check;
+use jidoteki_admin_api::console::machine::Machine;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead, BufReader};

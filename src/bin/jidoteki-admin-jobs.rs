@@ -3,7 +3,9 @@
 //! It is a program of its own so that a web server never starts one that can unpack archives or write the configuration of
 //! a network, and so that a request does not pay for code that it never runs.
 
-use jidoteki_admin_api::{commands, logging, request};
+use jidoteki_admin_api::http::request;
+use jidoteki_admin_api::logging;
+use jidoteki_admin_api::root::commands;
 use std::env;
 use std::process::ExitCode;
 

@@ -1,11 +1,11 @@
 //! `/audit`: who did what.
 
 use super::Call;
-use crate::auth::Admin;
-use crate::chain;
-use crate::error::Error;
-use crate::response::Response;
-use crate::rule::InvalidOption;
+use crate::audit::chain;
+use crate::caller::auth::Admin;
+use crate::http::error::Error;
+use crate::http::response::Response;
+use crate::values::rule::InvalidOption;
 
 /// Entries of a page where the request does not say.
 const DEFAULT_LIMIT: usize = 50;

@@ -3,13 +3,13 @@
 use super::turn::Turn;
 use super::{Call, download, log_file, missing};
 use crate::audit::Action;
-use crate::auth::Admin;
-use crate::error::Error;
-use crate::job::JobError;
+use crate::caller::auth::Admin;
+use crate::http::error::Error;
+use crate::http::response::Response;
 use crate::jobs::Job;
-use crate::response::Response;
-use crate::rule::InvalidOption;
-use crate::status::{self, Phase};
+use crate::jobs::job::JobError;
+use crate::jobs::status::{self, Phase};
+use crate::values::rule::InvalidOption;
 
 const NAME: &str = "backup.tar";
 

@@ -2,14 +2,14 @@
 
 use super::turn::Turn;
 use super::{Call, check_nothing_pending, confirm_seconds, hand_over_confirm, missing, pending_member, text_file};
-use crate::auth::Admin;
-use crate::certificate::{self, Wanted};
-use crate::error::Error;
+use crate::caller::auth::Admin;
+use crate::http::error::Error;
+use crate::http::response::Response;
 use crate::jobs::Job;
-use crate::json::quote;
-use crate::response::Response;
-use crate::rule::InvalidOption;
-use crate::status::{self, JobStatus, Phase};
+use crate::jobs::status::{self, JobStatus, Phase};
+use crate::root::certificate::{self, Wanted};
+use crate::values::json::quote;
+use crate::values::rule::InvalidOption;
 
 const PENDING: &str = "pending_certs.txt";
 /// The request whose key waits for its certificate, where only root can read it.

@@ -1,10 +1,10 @@
 //! `/docs`: the API in one page, made from the route table, so that it never tells of what is not there.
 
 use super::Call;
-use crate::auth::Caller;
-use crate::error::Error;
-use crate::response::Response;
-use crate::routes::{Access, ROUTES};
+use crate::caller::auth::Caller;
+use crate::endpoints::routes::{Access, ROUTES};
+use crate::http::error::Error;
+use crate::http::response::Response;
 use crate::upload::Presence;
 
 const STYLE: &str = "body{font:1rem/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color-scheme:light dark}\

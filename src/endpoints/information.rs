@@ -3,15 +3,15 @@
 use super::turn::Turn;
 use super::{Call, text_file};
 use crate::appliance;
-use crate::auth::Admin;
-use crate::error::Error;
-use crate::job::JobError;
+use crate::caller::auth::Admin;
+use crate::caller::keys::FIRST;
+use crate::endpoints::routes::{PREFIX, ROUTES};
+use crate::http::error::Error;
+use crate::http::response::Response;
 use crate::jobs::Job;
-use crate::json::quote;
-use crate::keys::FIRST;
-use crate::response::Response;
-use crate::routes::{PREFIX, ROUTES};
-use crate::status;
+use crate::jobs::job::JobError;
+use crate::jobs::status;
+use crate::values::json::quote;
 
 /// `GET /version`
 pub fn version(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {

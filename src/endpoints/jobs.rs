@@ -1,14 +1,14 @@
 //! `/jobs`: what runs and what ran. Also the only place that notices a request which is sent again.
 
 use super::Call;
-use crate::auth::Admin;
-use crate::error::Error;
-use crate::history::{self, Entry, Stage};
+use crate::caller::auth::Admin;
+use crate::http::error::Error;
+use crate::http::response::Response;
 use crate::jobs::JOBS;
-use crate::record::Idempotency;
-use crate::response::Response;
-use crate::rule::InvalidOption;
+use crate::jobs::history::{self, Entry, Stage};
+use crate::jobs::record::Idempotency;
 use crate::upload::Reading;
+use crate::values::rule::InvalidOption;
 use nix::fcntl::OFlag;
 use sha2::{Digest, Sha256};
 use std::fs::{File, OpenOptions};

@@ -2,11 +2,11 @@
 
 use super::turn::Turn;
 use super::{Call, missing};
-use crate::auth::Admin;
-use crate::error::Error;
-use crate::job;
+use crate::caller::auth::Admin;
+use crate::http::error::Error;
+use crate::http::response::Response;
 use crate::jobs::Job;
-use crate::response::Response;
+use crate::jobs::job;
 
 /// `POST /license`: the new licence is the answer.
 pub fn post(call: &mut Call<'_, '_>, admin: Admin) -> Result<Response, Error> {

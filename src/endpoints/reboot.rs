@@ -2,11 +2,11 @@
 
 use super::Call;
 use super::turn::Turn;
-use crate::auth::Admin;
-use crate::error::Error;
+use crate::caller::auth::Admin;
+use crate::http::error::Error;
+use crate::http::response::Response;
 use crate::jobs::Job;
-use crate::response::Response;
-use crate::rule::InvalidOption;
+use crate::values::rule::InvalidOption;
 
 /// `GET /reboot`
 pub fn get(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {

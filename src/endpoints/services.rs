@@ -2,10 +2,10 @@
 
 use super::Call;
 use super::turn::Turn;
-use crate::auth::Admin;
-use crate::error::Error;
+use crate::caller::auth::Admin;
+use crate::http::error::Error;
+use crate::http::response::Response;
 use crate::jobs::Job;
-use crate::response::Response;
 
 /// `GET /services`
 pub fn get(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {

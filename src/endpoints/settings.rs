@@ -2,15 +2,15 @@
 
 use super::turn::Turn;
 use super::{Call, Told, check_nothing_pending, confirm_seconds, hand_over_confirm, joined, missing, pending_member};
-use crate::auth::Admin;
-use crate::error::Error;
+use crate::caller::auth::Admin;
+use crate::http::error::Error;
+use crate::http::response::Response;
 use crate::jobs::Job;
-use crate::json::{self, Object};
-use crate::keys::Scope;
-use crate::network::SettingsFiles;
-use crate::redact::{self, Secrets};
-use crate::response::Response;
-use crate::status::{self, Phase};
+use crate::jobs::status::{self, Phase};
+use crate::root::redact::{self, Secrets};
+use crate::values::json::{self, Object};
+use crate::values::network::SettingsFiles;
+use crate::values::scope::Scope;
 use serde_json::value::RawValue;
 
 const PENDING: &str = "pending_settings.txt";

@@ -3,14 +3,14 @@
 use super::Call;
 use super::turn::Turn;
 use crate::audit::Action;
-use crate::auth::{self, Caller};
-use crate::clock;
-use crate::error::Error;
-use crate::first_run::{self, FirstRun};
+use crate::caller::auth::{self, Caller};
+use crate::caller::first_run::{self, FirstRun};
+use crate::http::error::Error;
+use crate::http::response::Response;
 use crate::jobs::Job;
-use crate::keys::Scope;
-use crate::response::Response;
-use crate::token::Token;
+use crate::values::clock;
+use crate::values::scope::Scope;
+use crate::values::token::Token;
 
 /// `POST /setup`
 pub fn post(call: &mut Call<'_, '_>, caller: &Caller) -> Result<Response, Error> {

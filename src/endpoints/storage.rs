@@ -3,13 +3,13 @@
 use super::settings::parse_document;
 use super::turn::Turn;
 use super::{Call, Told, joined, missing};
-use crate::auth::Admin;
-use crate::error::Error;
+use crate::caller::auth::Admin;
+use crate::http::error::Error;
+use crate::http::response::Response;
 use crate::jobs::Job;
-use crate::json::{self, quote};
-use crate::response::Response;
-use crate::status;
-use crate::storage::StorageSettings;
+use crate::jobs::status;
+use crate::values::json::{self, quote};
+use crate::values::storage::StorageSettings;
 use serde_json::value::RawValue;
 
 const TOLD: Told = Told {

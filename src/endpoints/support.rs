@@ -3,10 +3,10 @@
 use super::turn::Turn;
 use super::{Call, download};
 use crate::audit::Action;
-use crate::auth::Admin;
-use crate::error::Error;
+use crate::caller::auth::Admin;
+use crate::http::error::Error;
+use crate::http::response::Response;
 use crate::jobs::Job;
-use crate::response::Response;
 
 /// `GET /logs`
 pub fn logs(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {

@@ -2,14 +2,14 @@
 //! record, start, audit. A turn that is dropped before it is started leaves nothing behind.
 
 use super::Call;
-use crate::clock;
-use crate::error::Error;
-use crate::history;
-use crate::job::{JobError, Lock};
+use crate::http::error::Error;
+use crate::http::response::Response;
+use crate::jobs::history;
+use crate::jobs::job::{JobError, Lock};
+use crate::jobs::record::{Ending, Record};
 use crate::jobs::{Job, Order, Row, Trace};
-use crate::record::{Ending, Record};
-use crate::response::Response;
 use crate::upload::{Handover, Received};
+use crate::values::clock;
 
 /// The right to run a job, and what it will get.
 pub struct Turn {

@@ -3,12 +3,12 @@
 use super::turn::Turn;
 use super::{Call, log_file, missing};
 use crate::appliance;
-use crate::auth::Admin;
-use crate::error::Error;
+use crate::caller::auth::Admin;
+use crate::http::error::Error;
+use crate::http::response::Response;
 use crate::jobs::Job;
-use crate::json::quote;
-use crate::response::Response;
-use crate::status::{self, JobStatus, Phase};
+use crate::jobs::status::{self, JobStatus, Phase};
+use crate::values::json::quote;
 
 const LOG: &str = "update.log";
 /// What the job wants to be free before it opens a package: as in `cgi-bin/jobs/update`.

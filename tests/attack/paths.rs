@@ -3,7 +3,7 @@
 
 use super::world::{self, Headers, World, for_each, on_both};
 use crate::cases::Answer;
-use jidoteki_admin_api::routes::ROUTES;
+use jidoteki_admin_api::endpoints::routes::ROUTES;
 
 const ROUTE: &str = "/api/v1/admin/version";
 const CONTENT: &str = "1.2.3";

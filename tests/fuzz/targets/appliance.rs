@@ -1,7 +1,7 @@
 //! An appliance in memory, and what must hold of every answer.
 
 use jidoteki_admin_api::appliance::Appliance;
-use jidoteki_admin_api::request::Request;
+use jidoteki_admin_api::http::request::Request;
 use jidoteki_admin_api::respond;
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -59,7 +59,7 @@ impl Machine {
         };
         let response = match Request::from_cgi(variable, body) {
             Ok(mut request) => respond(&mut request, &self.appliance),
-            Err(reason) => jidoteki_admin_api::error::Error::Bad(reason.to_owned()).into_response(None),
+            Err(reason) => jidoteki_admin_api::http::error::Error::Bad(reason.to_owned()).into_response(None),
         };
         let mut bytes = Vec::new();
         response.write_to(&mut bytes).unwrap();

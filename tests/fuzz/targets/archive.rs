@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use jidoteki_admin_api::archive;
+use jidoteki_admin_api::root::archive;
 use libfuzzer_sys::fuzz_target;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};

@@ -3,7 +3,7 @@
 #![no_main]
 
 use futures_util::stream;
-use jidoteki_admin_api::multipart::{Multipart, MultipartError};
+use jidoteki_admin_api::http::multipart::{Multipart, MultipartError};
 use libfuzzer_sys::fuzz_target;
 use std::convert::Infallible;
 use std::future::Future;

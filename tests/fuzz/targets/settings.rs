@@ -3,9 +3,9 @@
 
 #![no_main]
 
-use jidoteki_admin_api::json::Object;
-use jidoteki_admin_api::network::NetworkSettings;
-use jidoteki_admin_api::storage::StorageSettings;
+use jidoteki_admin_api::values::json::Object;
+use jidoteki_admin_api::values::network::NetworkSettings;
+use jidoteki_admin_api::values::storage::StorageSettings;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use std::cell::Cell;

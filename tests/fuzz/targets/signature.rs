@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use jidoteki_admin_api::signature::{BodyProof, Message, Signature};
+use jidoteki_admin_api::values::signature::{BodyProof, Message, Signature};
 use jidoteki_admin_api_fuzz::Machine;
 use libfuzzer_sys::fuzz_target;
 use std::cell::RefCell;

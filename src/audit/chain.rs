@@ -1,0 +1,367 @@
+//! Audit entries that vouch for those before them: JSON, one a line, each with the SHA-256 over the chain value of the one
+//! before and its own text. Whoever changes, removes or adds a line changes every chain value after it.
+//!
+//! How far the log has come, its head, stands in `state/audit`. So a rotated log goes on where the last one ended, and one
+//! that was cut short is noticed. Where the appliance has no folders `audit` and `state`, nothing is chained.
+
+use crate::appliance::{self, Appliance};
+use crate::values::json;
+use sha2::{Digest, Sha256};
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+/// The name of the log.
+pub const LOG: &str = "jidoteki-audit.jsonl";
+/// The chain value before the first line.
+const START: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+/// What stands between a line's text and its chain value, and after that.
+const MARK: &str = ",\"chain\":\"";
+const END: &str = "\"}";
+/// Bytes of a chain value in hexadecimal.
+const CHAIN: usize = 64;
+/// Bytes of the head: twenty digits, a space, a chain value and a newline.
+const HEAD: usize = 20 + 1 + CHAIN + 1;
+/// Bytes that a line has, at most.
+const MAX_LINE: usize = 4 << 10;
+/// Bytes that a page reads at a time.
+const STEP: usize = 16 << 10;
+/// Bytes of one file that a page looks at, at most, whatever somebody has written into it.
+const MAX_PAGE_BYTES: u64 = 1 << 20;
+
+/// Where the chain stands: a line's number and its chain value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// The first line is 1.
+    pub seq: u64,
+    /// 64 hexadecimal digits.
+    pub chain: String,
+}
+
+impl Link {
+    /// Before the first line.
+    pub fn start() -> Link {
+        Link { seq: 0, chain: START.to_owned() }
+    }
+
+    /// The link after this one, of a line with this text.
+    pub fn next(&self, text: &str) -> Link {
+        let digest = Sha256::new().chain_update(&self.chain).chain_update("\n").chain_update(text).finalize();
+        Link { seq: self.seq + 1, chain: hex::encode(digest) }
+    }
+
+    /// Takes a line apart: what it says of itself, and its text without the chain value.
+    pub fn of(line: &str) -> Option<(Link, String)> {
+        let (text, chain) = line.strip_suffix(END)?.rsplit_once(MARK)?;
+        let digits = text.strip_prefix("{\"seq\":")?.split(',').next()?;
+        Some((Link::parse(digits, chain)?, format!("{text}}}")))
+    }
+
+    /// The head as it is kept.
+    pub fn from_head(head: &str) -> Option<Link> {
+        let (digits, chain) = head.strip_suffix('\n')?.split_once(' ')?;
+        Link::parse(digits, chain)
+    }
+
+    /// A number and a chain value, if that is what they are.
+    pub fn parse(digits: &str, chain: &str) -> Option<Link> {
+        let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        let is_chain = chain.len() == CHAIN && chain.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        if !is_number || !is_chain {
+            return None;
+        }
+        Some(Link { seq: digits.parse().ok()?, chain: chain.to_owned() })
+    }
+}
+
+/// Whether a line must be on the disk before the request goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// It must: something was done.
+    Synced,
+    /// It need not: strangers can cause more of these than a disk can take.
+    Lazy,
+}
+
+/// Appends a line with these members: JSON without the braces.
+pub fn append(appliance: &Appliance, members: &str, durability: Durability) -> io::Result<()> {
+    let head_file = match open_head(appliance) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        file => file?,
+    };
+    head_file.lock()?;
+    let mut log = open_log(&appliance.audit_file(LOG))?;
+    let mut length = log.metadata()?.len();
+    let tail = last_bytes(&log, length)?;
+    let end = tail.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    let mut gap = "";
+    if end < tail.len() {
+        if end == 0 && length > tail.len() as u64 {
+            // Nothing of ours is that long; `verify` names it.
+            gap = "\n";
+        } else {
+            // The line that a crash or a full disk cut short. It never counted: the head is written after the line.
+            length -= (tail.len() - end) as u64;
+            log.set_len(length)?;
+        }
+    }
+    let before = latest(read_head(&head_file)?, last_line(&tail[..end]));
+
+    let text = format!("{{\"seq\":{},{members}}}", before.seq + 1);
+    let link = before.next(&text);
+    let whole = format!("{gap}{}{MARK}{}{END}\n", &text[..text.len() - 1], link.chain);
+    if let Err(error) = log.write_all(whole.as_bytes()) {
+        // Half a line is as good as none. If this fails as well, the next one does it.
+        let _ = log.set_len(length);
+        return Err(error);
+    }
+    if durability == Durability::Synced {
+        log.sync_data()?;
+    }
+    head_file.write_all_at(format!("{:020} {}\n", link.seq, link.chain).as_bytes(), 0)
+}
+
+/// Where the chain stands. A log that is ahead of the head is one whose writer was killed in between. One that is behind it
+/// has lost lines, and shows that for ever: the chain goes on from the head.
+fn latest(head: Option<Link>, last: Option<Link>) -> Link {
+    match (head, last) {
+        (Some(head), Some(last)) if last.seq > head.seq => last,
+        (Some(head), _) => head,
+        (None, last) => last.unwrap_or_else(Link::start),
+    }
+}
+
+fn open_head(appliance: &Appliance) -> io::Result<File> {
+    let path = appliance.state_file("audit");
+    let open = |is_new: bool| {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(is_new).mode(0o600);
+        options.custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK).open(&path).and_then(appliance::regular)
+    };
+    match open(false) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        file => return file,
+    }
+    match open(true) {
+        // Somebody else was first.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => open(false),
+        Ok(file) => {
+            // Made by root at the console, it must still serve the web server's user.
+            let folder = fs::metadata(appliance.state_file(""))?;
+            if folder.uid() != file.metadata()?.uid() {
+                fchown(&file, Some(folder.uid()), Some(folder.gid()))?;
+            }
+            Ok(file)
+        }
+        file => file,
+    }
+}
+
+/// Opens a log of ours to append to it. It is made where it is not there, which an installed appliance lets nobody do but
+/// its rotation, and that needs a moment.
+pub fn open_log(path: &Path) -> io::Result<File> {
+    let open = |is_new: bool| {
+        let mut options = OpenOptions::new();
+        options.read(true).append(true).create_new(is_new).mode(0o660);
+        options.custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK).open(path).and_then(appliance::regular)
+    };
+    let mut n_tries = 0;
+    loop {
+        match open(false) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            file => return file,
+        }
+        n_tries += 1;
+        match open(true) {
+            Ok(file) => {
+                // The group appends, whatever the umask of whoever came first.
+                file.set_permissions(Permissions::from_mode(0o660))?;
+                return Ok(file);
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound || n_tries == 4 => return Err(error),
+            Err(_) => thread::sleep(Duration::from_millis(2)),
+        }
+    }
+}
+
+fn read_head(file: &File) -> io::Result<Option<Link>> {
+    let mut bytes = [0; HEAD];
+    let n = read_at(file, &mut bytes, 0)?;
+    Ok(std::str::from_utf8(&bytes[..n]).ok().and_then(Link::from_head))
+}
+
+/// The head as it stands now, for who only looks.
+pub fn head(appliance: &Appliance) -> io::Result<Option<Link>> {
+    match appliance::open_unlinked(&appliance.state_file("audit")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        file => read_head(&file?),
+    }
+}
+
+fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut n_read = 0;
+    while n_read < bytes.len() {
+        match file.read_at(&mut bytes[n_read..], offset + n_read as u64)? {
+            0 => break,
+            n => n_read += n,
+        }
+    }
+    Ok(n_read)
+}
+
+/// The end of a file: as much as the longest line.
+fn last_bytes(file: &File, length: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; MAX_LINE.min(usize::try_from(length).unwrap_or(MAX_LINE))];
+    let start = length - bytes.len() as u64;
+    let n = read_at(file, &mut bytes, start)?;
+    bytes.truncate(n);
+    Ok(bytes)
+}
+
+fn last_line(bytes: &[u8]) -> Option<Link> {
+    let bytes = bytes.strip_suffix(b"\n")?;
+    let line = bytes.rsplit(|byte| *byte == b'\n').next()?;
+    std::str::from_utf8(line).ok().and_then(Link::of).map(|(link, _)| link)
+}
+
+/// Some lines, the newest first.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Page {
+    /// The lines.
+    pub lines: Vec<String>,
+    /// The number before which the next page ends, if there is one.
+    pub next: Option<u64>,
+}
+
+/// The newest lines before a number, at most `limit`. `None` where no log is kept. It costs the same however long the log
+/// is: lines are numbered in order, so the place is found by halving. What rotation has packed is not looked into.
+pub fn page(appliance: &Appliance, before: Option<u64>, limit: usize) -> io::Result<Option<Page>> {
+    let current = match appliance::open(&appliance.audit_file(LOG)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    let mut found = Vec::new();
+    // One more than is shown tells whether there are more.
+    lines_before(&current, before, limit + 1, &mut found)?;
+    if found.len() <= limit {
+        for file in rotated(appliance)? {
+            lines_before(&file, before, limit + 1 - found.len(), &mut found)?;
+            if found.len() > limit {
+                break;
+            }
+        }
+    }
+    let has_more = found.len() > limit;
+    found.truncate(limit);
+    let next = found.last().filter(|_| has_more).map(|(seq, _)| *seq);
+    Ok(Some(Page { lines: found.into_iter().map(|(_, line)| line).collect(), next }))
+}
+
+/// Names of the log and of what rotation made of it.
+pub fn files(appliance: &Appliance) -> io::Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(appliance.audit_file(""))? {
+        let path = entry?.path();
+        if path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(LOG.as_bytes())) {
+            paths.push(path);
+        }
+    }
+    Ok(paths)
+}
+
+/// The rotated files that are not packed, the newest first.
+fn rotated(appliance: &Appliance) -> io::Result<Vec<File>> {
+    let mut rotated = Vec::new();
+    let is_plain = |path: &Path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.len() > LOG.len() && name[LOG.len()..].bytes().all(|byte| byte.is_ascii_digit() || b".-".contains(&byte))
+    };
+    for path in files(appliance)?.into_iter().filter(|path| is_plain(path)) {
+        let file = appliance::open(&path)?;
+        if let Some((_, link, _)) = line_from(&file, 0)? {
+            rotated.push((link.map_or(0, |link| link.seq), file));
+        }
+    }
+    rotated.sort_by_key(|(first, _)| std::cmp::Reverse(*first));
+    Ok(rotated.into_iter().map(|(_, file)| file).collect())
+}
+
+/// Adds up to `n_wanted` lines of a file whose numbers are less than `before`, the last one first.
+fn lines_before(file: &File, before: Option<u64>, n_wanted: usize, found: &mut Vec<(u64, String)>) -> io::Result<()> {
+    let length = file.metadata()?.len();
+    let end = match before {
+        Some(before) => place(file, length, before)?,
+        None => length,
+    };
+    let n_wanted = found.len() + n_wanted;
+    let mut start = end;
+    let mut bytes = Vec::new();
+    loop {
+        // Whole lines only: the first one may go on before what was read, and the last one may not be written yet.
+        let is_all = start == 0 || end - start >= MAX_PAGE_BYTES;
+        let head =
+            if is_all { 0 } else { bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |at| at + 1) };
+        let tail = bytes.iter().rposition(|byte| *byte == b'\n').map_or(head, |at| at.max(head));
+        for line in bytes[head..tail].rsplit(|byte| *byte == b'\n') {
+            // Anything else was written by somebody else.
+            if let Some(line) = std::str::from_utf8(line).ok().filter(|line| json::is_valid(line))
+                && let Some((link, _)) = Link::of(line)
+                && found.len() < n_wanted
+            {
+                found.push((link.seq, line.to_owned()));
+            }
+        }
+        if is_all || found.len() >= n_wanted {
+            return Ok(());
+        }
+        bytes.truncate(head);
+        let mut more = vec![0; STEP.min(usize::try_from(start).unwrap_or(STEP))];
+        start -= more.len() as u64;
+        let n_read = read_at(file, &mut more, start)?;
+        more.truncate(n_read);
+        more.extend_from_slice(&bytes);
+        bytes = more;
+    }
+}
+
+/// Where the lines with numbers less than `before` end.
+fn place(file: &File, length: u64, before: u64) -> io::Result<u64> {
+    let (mut low, mut high) = (0, length);
+    while low < high {
+        let middle = low.midpoint(high);
+        match line_from(file, middle)? {
+            Some((start, link, _)) if start < high => {
+                if link.is_some_and(|link| link.seq >= before) {
+                    high = middle;
+                } else {
+                    low = start + 1;
+                }
+            }
+            Some(_) | None => high = middle,
+        }
+    }
+    Ok(line_from(file, low)?.map_or(length, |(start, ..)| start))
+}
+
+/// The first line that begins at an offset or after it: where, its link, and its length.
+fn line_from(file: &File, offset: u64) -> io::Result<Option<(u64, Option<Link>, usize)>> {
+    let from = offset.saturating_sub(1);
+    let mut bytes = vec![0; 2 * MAX_LINE];
+    let n = read_at(file, &mut bytes, from)?;
+    let bytes = &bytes[..n];
+    let start = if offset == 0 {
+        0
+    } else {
+        match bytes.iter().position(|byte| *byte == b'\n') {
+            Some(at) => at + 1,
+            None => return Ok(None),
+        }
+    };
+    let Some(length) = bytes[start..].iter().position(|byte| *byte == b'\n') else { return Ok(None) };
+    let link = std::str::from_utf8(&bytes[start..start + length]).ok().and_then(Link::of).map(|(link, _)| link);
+    Ok(Some((from + start as u64, link, length)))
+}

@@ -1,0 +1,306 @@
+//! Who is calling. It never fails and never decides: the route's scope and the type of its handler do.
+
+use crate::appliance::Appliance;
+use crate::appliance::slots::{self, NotRemembered, Slot, Table};
+use crate::caller::keys::{self, Key};
+use crate::http::request::{Method, Path, Request, last_value};
+use crate::values::clock::now;
+use crate::values::config::{Config, Legacy};
+use crate::values::scope::Scope;
+use crate::values::signature::{BodyProof, Fault, MAX_SKEW, Message, Signature};
+use crate::values::token::Token;
+use sha2::{Digest, Sha256};
+use std::io;
+use std::net::IpAddr;
+
+/// Proof that the caller may do what the route does: a handler that needs it takes it, and only `Caller::admit` makes it.
+#[derive(Debug)]
+pub struct Admin(());
+
+/// What one refusal fills of its source's bucket. As many seconds empty it, at a part for each refusal of the budget.
+const PARTS: u32 = 60;
+/// Seconds that a source must be quiet before its bucket, once it was too full, leaks.
+const QUIET: u32 = 5;
+
+/// Who is calling.
+#[derive(Debug)]
+pub enum Caller {
+    /// Somebody who showed nothing, or nothing good; with a word for one who tried to sign.
+    Anonymous(Option<Fault>),
+    /// The holder of a key.
+    Known(Known),
+}
+
+/// The holder of a key.
+#[derive(Debug)]
+pub struct Known {
+    key: String,
+    scope: Scope,
+    /// Whether the credential stood in the query or in the form.
+    pub is_legacy: bool,
+    /// How the request vouches for its body.
+    pub proof: Option<BodyProof>,
+}
+
+impl Known {
+    /// The name of the key.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// What the key may do.
+    pub fn scope(&self) -> Scope {
+        self.scope
+    }
+
+    /// Lets the holder in, if the key may do what is asked.
+    pub fn admit(&self, scope: Scope) -> Option<Admin> {
+        (self.scope >= scope).then_some(Admin(()))
+    }
+}
+
+/// What a caller shows.
+pub enum Credential {
+    /// `?hash=`, the tag over method and path. It wins over a token beside it.
+    Hash(String),
+    /// `?token=`, the token itself.
+    Token(String),
+    /// `Authorization: Bearer`, the token itself.
+    Bearer(String),
+    /// A signature over the request, or why it is none.
+    Signed(Result<Signature, &'static str>),
+}
+
+impl Credential {
+    /// What stands in the head of a request. A header says more than a query, and is looked at first.
+    pub fn from_head(request: &Request<'_>, path: &Path) -> Option<Credential> {
+        if !request.headers.get("signature-input").is_empty() {
+            let message = Message {
+                method: request.method.as_str(),
+                path: path.sent(),
+                query: request.raw_query(),
+                host: request.headers.get("host"),
+                header: &|name| request.headers.get(name).to_owned(),
+            };
+            return Some(Credential::Signed(Signature::parse(&message)));
+        }
+        let bearer = request.headers.get("authorization").split_once(' ');
+        if let Some((_, token)) =
+            bearer.filter(|(scheme, token)| scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty())
+        {
+            return Some(Credential::Bearer(token.trim().to_owned()));
+        }
+        Credential::choose(request.query("hash"), request.query("token"))
+    }
+
+    /// What stands among the fields of a form.
+    pub fn from_fields(fields: &[(String, String)]) -> Option<Credential> {
+        Credential::choose(last_value(fields, "hash"), last_value(fields, "token"))
+    }
+
+    fn choose(hash: Option<&str>, token: Option<&str>) -> Option<Credential> {
+        match (hash, token) {
+            (Some(hash), _) => Some(Credential::Hash(hash.to_owned())),
+            (None, Some(token)) => Some(Credential::Token(token.to_owned())),
+            (None, None) => None,
+        }
+    }
+}
+
+/// What identifying a caller needs to know.
+pub struct Guard<'a> {
+    /// The machine.
+    pub appliance: &'a Appliance,
+    /// What is configured.
+    pub config: &'a Config,
+    /// The one token of the document, if it is set. Without it nobody is anybody.
+    pub token: Option<&'a Token>,
+    /// Whether this is a question about a request that is still to come: its nonce is not used up by it.
+    pub is_question: bool,
+}
+
+impl Guard<'_> {
+    /// Finds out who is calling.
+    pub fn identify(&self, credential: Option<&Credential>, request: &Request<'_>, path: &Path) -> Caller {
+        let (Some(token), Some(credential)) = (self.token, credential) else { return Caller::Anonymous(None) };
+        let is_legacy = matches!(credential, Credential::Hash(_) | Credential::Token(_));
+        if is_legacy && self.config.legacy == Legacy::Deny {
+            return Caller::Anonymous(Some(Fault(
+                "Credentials in the query or the form are not accepted: sign the request, or send Authorization: Bearer",
+            )));
+        }
+        let first = keys::first(token);
+        let is_good = |key: &Key| {
+            key.expires.is_none_or(|expires| now() < expires) && opens(key, credential, &request.method, path)
+        };
+        // The one token first: whoever has only that pays for no other.
+        let key = if is_good(&first) { Some(first) } else { keys::named(self.appliance).into_iter().find(is_good) };
+        let proof = match credential {
+            Credential::Signed(Err(fault)) => return Caller::Anonymous(Some(Fault(fault))),
+            Credential::Signed(Ok(signature)) => {
+                let Some(key) = &key else {
+                    return Caller::Anonymous(Some(Fault(
+                        "The signature is not that of a known key over this request",
+                    )));
+                };
+                if let Err(fault) = self.check_once(key, signature, request, now()) {
+                    return Caller::Anonymous(Some(fault));
+                }
+                Some(signature.proof.clone())
+            }
+            Credential::Hash(_) | Credential::Token(_) | Credential::Bearer(_) => None,
+        };
+        match key {
+            Some(key) => Caller::Known(Known { key: key.name, scope: key.scope, is_legacy, proof }),
+            None => Caller::Anonymous(None),
+        }
+    }
+
+    /// Checks what makes a good signature good for once: its time, its nonce, and that it vouches for the body.
+    fn check_once(&self, key: &Key, signature: &Signature, request: &Request<'_>, now: u64) -> Result<(), Fault> {
+        if request.body.expected() != Some(0) {
+            match signature.proof {
+                BodyProof::Nothing => {
+                    return Err(Fault("The signature must cover the body, by content-digest or part-digest"));
+                }
+                // With another boundary the same bytes are another form.
+                BodyProof::Whole(_) if !signature.covers_type => {
+                    return Err(Fault("The signature must cover content-type beside content-digest"));
+                }
+                // Each field by its name and content: however they are put together, it is the same form.
+                BodyProof::Whole(_) | BodyProof::Fields(_) => {}
+            }
+        }
+        if signature.expires.is_some_and(|expires| expires < now) {
+            return Err(Fault("The signature has expired"));
+        }
+        if signature.created.abs_diff(now) > MAX_SKEW {
+            return Err(Fault("The signature was not made within 300 seconds of Server-Time"));
+        }
+        if self.is_question {
+            return Ok(());
+        }
+        let nonce = slot_key(signature.nonce.as_bytes());
+        let created = u32::try_from(signature.created).unwrap_or(u32::MAX);
+        let remembered = slots::update(self.appliance, nonces(key), nonce, |slots| {
+            slots::remember_once(slots, nonce, created, 2 * MAX_SKEW, now).map_err(|reason| match reason {
+                NotRemembered::Known => Fault("The nonce was used before"),
+                NotRemembered::NoRoom => {
+                    Fault("Too many requests were signed with this token: try again in ten minutes")
+                }
+            })
+        });
+        remembered.unwrap_or_else(|error| {
+            log::error!("nonces cannot be remembered, so no signed request is accepted: {error}. Make the folder `state` below the admin path, writable for this user only");
+            Err(Fault("Signed requests are not available on this appliance"))
+        })
+    }
+}
+
+/// Where the nonces are remembered that were used with a key, whatever name it has now. The place tells nothing of the key.
+pub fn nonces(key: &Key) -> Table {
+    Table::Nonces(slot_key(key.verifier.tag("nonces of", "").as_bytes()))
+}
+
+fn slot_key(bytes: &[u8]) -> u64 {
+    let digest = Sha256::digest(bytes);
+    u64::from_be_bytes(digest[..8].try_into().expect("a digest has more than eight bytes")).max(1)
+}
+
+fn opens(key: &Key, credential: &Credential, method: &Method, path: &Path) -> bool {
+    match credential {
+        Credential::Token(guess) | Credential::Bearer(guess) => key.verifier.matches(guess),
+        Credential::Hash(tag) => {
+            // A path is signed as it is sent, or without its trailing slash; HEAD may be signed as the GET that it is.
+            let methods = if *method == Method::Head { &["HEAD", "GET"][..] } else { &[method.as_str()] };
+            let paths = [path.sent(), path.canonical()];
+            methods.iter().any(|method| paths.iter().any(|path| key.verifier.signs(method, path, tag)))
+        }
+        Credential::Signed(Ok(signature)) => {
+            keys::is_meant(key, signature.key.as_deref()) && key.verifier.signs_text(&signature.base, &signature.tag)
+        }
+        Credential::Signed(Err(_)) => false,
+    }
+}
+
+/// Whether a name by which the appliance was called is one of its own: a page of somebody else's that lets its name point
+/// here (DNS rebinding) calls it by another.
+pub fn is_own_name(name: &str, config: &Config, appliance: &Appliance) -> bool {
+    let is_kernels = || {
+        appliance
+            .trimmed_text(std::path::Path::new("/proc/sys/kernel/hostname"))
+            .is_some_and(|own| own.eq_ignore_ascii_case(name))
+    };
+    name.is_empty()
+        || name == "localhost"
+        || name.parse::<IpAddr>().is_ok()
+        || config.hosts.iter().any(|host| host == name)
+        || is_kernels()
+}
+
+/// What becomes of a refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// It is answered.
+    Answered,
+    /// It is answered after a pause: there are too many of all sources together.
+    Paused,
+    /// Its source has had too many, and must be quiet for so many seconds.
+    TooMany(u64),
+}
+
+/// Counts a refusal against its source, and against all of them together.
+pub fn count_refusal(appliance: &Appliance, client: &str, limit: u32) -> Refusal {
+    // Without a place to count, everybody is answered.
+    if fill(appliance, source(client), limit, limit, QUIET).unwrap_or(false) {
+        let seconds = u64::from(QUIET + PARTS.div_ceil(limit.max(1)));
+        return Refusal::TooMany(seconds.min(60));
+    }
+    // As much as one source may have in the long run, but in the short run less: nobody shall feel it.
+    let is_over = fill(appliance, source("everybody"), limit.div_ceil(4), limit, 0).unwrap_or(false);
+    if is_over { Refusal::Paused } else { Refusal::Answered }
+}
+
+/// Adds a refusal to a bucket that holds so many and leaks so many a minute. Returns whether it overflows; then it takes
+/// `quiet` seconds more before it leaks.
+fn fill(appliance: &Appliance, key: u64, n_held: u32, limit: u32, quiet: u32) -> io::Result<bool> {
+    let now = u32::try_from(now()).unwrap_or(u32::MAX);
+    let full = n_held.saturating_mul(PARTS);
+    slots::update(appliance, Table::Refusals, key, |slots| {
+        let at = slots.iter().position(|slot| slot.key == key);
+        // The slot that was quiet for longest gives way.
+        let at = at.unwrap_or_else(|| {
+            slots.iter().enumerate().min_by_key(|(_, slot)| (slot.time, slot.count)).map_or(0, |(at, _)| at)
+        });
+        let slot = &mut slots[at];
+        if slot.key != key {
+            *slot = Slot { key, time: now, count: 0 };
+        }
+        // A second leaks as many parts as a minute may have refusals. A clock that was set back leaks nothing, once.
+        let leaked = now.saturating_sub(slot.time).saturating_mul(limit);
+        let level = slot.count.saturating_sub(leaked).saturating_add(PARTS);
+        let is_over = level > full;
+        slot.count = if is_over { full.saturating_add(limit.saturating_mul(quiet)) } else { level };
+        slot.time = now;
+        is_over
+    })
+}
+
+/// Forgets the refusals of a source, or of all.
+pub fn forget_refusals(appliance: &Appliance, client: Option<&str>) -> io::Result<()> {
+    let Some(client) = client else { return slots::clear(appliance, Table::Refusals) };
+    let key = source(client);
+    slots::update(appliance, Table::Refusals, key, |slots| {
+        slots.iter_mut().filter(|slot| slot.key == key).for_each(|slot| *slot = Slot::default());
+    })
+}
+
+/// What refusals are counted by.
+fn source(client: &str) -> u64 {
+    // A household of IPv6 has more addresses than we have slots: its prefix counts.
+    let source = match client.parse::<IpAddr>() {
+        Ok(IpAddr::V6(address)) => format!("{:x}", address.to_bits() >> 64),
+        _ => client.to_owned(),
+    };
+    slot_key(source.as_bytes())
+}

@@ -1,0 +1,105 @@
+//! First run: until the passphrase on the console has been used to set a token, nothing but `/setup` is open
+//! (behaviour, section 6).
+
+use crate::appliance::{self, Appliance};
+use crate::jobs::Job;
+use crate::jobs::job::Lock;
+use crate::values::config::Config;
+use crate::values::random;
+use crate::values::token::Token;
+use std::fs::Permissions;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+
+/// Where first run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FirstRun {
+    /// It is not in force.
+    NotConfigured,
+    /// Nobody has set a token yet.
+    Pending,
+    /// It is over.
+    Done,
+    /// A file that decides it cannot be read: nobody claims the appliance before it can.
+    Unknown,
+}
+
+impl FirstRun {
+    /// The member `First-Run` of an error, where it has one.
+    pub fn is_pending(self) -> Option<bool> {
+        match self {
+            FirstRun::NotConfigured | FirstRun::Unknown => None,
+            FirstRun::Pending => Some(true),
+            FirstRun::Done => Some(false),
+        }
+    }
+}
+
+/// Where first run stands, and the token in force. Makes the passphrase where there is no token yet.
+pub fn state(appliance: &Appliance, config: &Config) -> (FirstRun, Option<Token>) {
+    let token = match appliance.token() {
+        Ok(token) => token,
+        Err(error) => {
+            log::error!("cannot tell which API token is set, so nothing authenticates: {error}");
+            return (FirstRun::Unknown, None);
+        }
+    };
+    match (token, config.first_run_words) {
+        (token, None) if config.is_known => (FirstRun::NotConfigured, token),
+        (None, None) => (FirstRun::Unknown, None),
+        (None, Some(words)) => {
+            let made = make(appliance, words).inspect_err(|error| {
+                log::error!(
+                    "first run: cannot make the passphrase: {error}. Run `jidoteki-admin-api first-run` as root"
+                );
+            });
+            (FirstRun::Pending, made.ok().flatten())
+        }
+        (Some(token), words) => match appliance.passphrase() {
+            // While both files say the same, the passphrase has not been used. So this ends even if the second one could
+            // not be emptied.
+            Ok(Some(passphrase)) if token == passphrase => (FirstRun::Pending, Some(token)),
+            Ok(_) if words.is_none() => (FirstRun::NotConfigured, Some(token)),
+            Ok(_) => (FirstRun::Done, Some(token)),
+            Err(error) => {
+                log::error!("first run: cannot tell whether it is over, so only /setup is open: {error}");
+                (FirstRun::Pending, Some(token))
+            }
+        },
+    }
+}
+
+/// Makes the passphrase once, whoever else tries at the same time. `None` where somebody else is at it.
+fn make(appliance: &Appliance, words: usize) -> io::Result<Option<Token>> {
+    let Ok(_lock) = Lock::take(appliance, Job::Token) else { return Ok(None) };
+    if let Some(token) = appliance.token()? {
+        return Ok(Some(token));
+    }
+    // The console's file first: where the power fails between the two, the next request finds and completes it.
+    let passphrase = if let Some(passphrase) = appliance.passphrase()? {
+        passphrase
+    } else {
+        let text = random::passphrase(words)?;
+        let passphrase = Token::parse(&text).map_err(|error| io::Error::other(error.to_string()))?;
+        write(&appliance.setup_file(), &passphrase)?;
+        passphrase
+    };
+    write(&appliance.token_file(), &passphrase)?;
+    Ok(Some(passphrase))
+}
+
+fn write(path: &std::path::Path, passphrase: &Token) -> io::Result<()> {
+    appliance::replace(path, format!("{}\n", passphrase.reveal()).as_bytes(), 0o660)?;
+    // Root and the API's group both write these two, whatever umask we were given.
+    std::fs::set_permissions(path, Permissions::from_mode(0o660))
+}
+
+/// Ends first run: the console has nothing to show any more.
+pub fn end(appliance: &Appliance) {
+    let path = appliance.setup_file();
+    match appliance::open_own(&path, None).and_then(|file| file.set_len(0)) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => log::error!("first run is over, but {} cannot be emptied: {error}", path.display()),
+    }
+}

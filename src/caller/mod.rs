@@ -1,0 +1,6 @@
+//! Who is calling, what that caller may do, and how long a refused caller waits. The only place that checks a credential.
+
+pub mod keys;
+pub mod auth;
+pub mod pause;
+pub mod first_run;

@@ -1,0 +1,94 @@
+//! Disk, memory and clock of the machine.
+
+use super::{Findings, Severity};
+use crate::appliance::Appliance;
+use crate::console::machine::Machine;
+use std::os::unix::fs::MetadataExt;
+
+/// Bytes that should be free for an update of usual size: 64 MiB.
+const MIN_FREE: u64 = 64 << 20;
+/// Bytes that should be free for logs: 8 MiB.
+const MIN_FREE_LOG: u64 = 8 << 20;
+/// Bytes of memory that should be available: 64 MiB.
+const MIN_MEMORY: u64 = 64 << 20;
+/// 2024-01-01: a clock that says less was never set.
+const EARLIEST: u64 = 1_704_067_200;
+
+const DAY: u64 = 86_400;
+
+impl Findings {
+    /// What `network.sh` can make the network of a machine with.
+    pub(super) fn network(&mut self, machine: &Machine) {
+        let has_ifupdown = ["/sbin/ifup", "/usr/sbin/ifup"].iter().any(|path| machine.file(path).exists())
+            && machine.file("/etc/network/interfaces").exists();
+        // An image whose boot scripts read network.conf has a script of its own.
+        let is_ours = machine.text("/etc/jidoteki-admin-api/installed").contains("/bin/network.sh\n");
+        if is_ours && !has_ifupdown && !machine.runs(&["systemd-network"]) {
+            self.add(
+                Severity::Warning,
+                format_args!(
+                    "nothing manages the network that POST /settings could tell: no systemd-networkd, no ifupdown"
+                ),
+                format_args!("systemctl enable --now systemd-networkd, or put a network.sh of the image's own there"),
+            );
+        }
+    }
+
+    pub(super) fn space(&mut self, appliance: &Appliance, machine: &Machine) {
+        let places = [(appliance.uploads(), MIN_FREE, "uploads"), (appliance.log_file(""), MIN_FREE_LOG, "logs")];
+        for (path, wanted, what) in places {
+            if let Some(free) = (machine.free)(&path)
+                && free < wanted
+            {
+                self.add(
+                    Severity::Warning,
+                    format_args!("only {} MiB are free for {what} in {}", free >> 20, path.display()),
+                    format_args!("delete what is not needed; POST /backup with action=STOP deletes a backup"),
+                );
+            }
+        }
+        let text = machine.text("/proc/meminfo");
+        let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:")?.trim().strip_suffix(" kB"));
+        if let Some(available) = line.and_then(|kibibytes| kibibytes.trim().parse::<u64>().ok()).map(|kib| kib << 10)
+            && available < MIN_MEMORY
+        {
+            self.add(
+                Severity::Warning,
+                format_args!("only {} MiB of memory are available", available >> 20),
+                format_args!("give the machine more, or end what takes it: ps -eo rss,comm --sort=-rss | head"),
+            );
+        }
+    }
+
+    pub(super) fn clock(&mut self, machine: &Machine) {
+        // The names of processes have 15 characters.
+        const KEEPERS: [&str; 6] = ["systemd-timesyn", "chronyd", "ntpd", "ntpsec", "openntpd", "ptp4l"];
+        let shown = crate::values::clock::utc(machine.now);
+        if machine.now < EARLIEST {
+            self.add(
+                Severity::Error,
+                format_args!(
+                    "the clock says {}: certificates are not valid yet, and the logs have wrong times",
+                    &shown[..10]
+                ),
+                format_args!("date -s 'YYYY-MM-DD HH:MM:SS', then hwclock -w"),
+            );
+        }
+        let executable = machine.file("/usr/local/bin/jidoteki-admin-api");
+        let installed = std::fs::metadata(&executable).ok().and_then(|metadata| u64::try_from(metadata.mtime()).ok());
+        if machine.now >= EARLIEST && installed.is_some_and(|installed| machine.now + DAY < installed) {
+            self.add(
+                Severity::Error,
+                format_args!("the clock says {}, which is before the day of the installation", &shown[..10]),
+                format_args!("date -s 'YYYY-MM-DD HH:MM:SS', then hwclock -w"),
+            );
+        }
+        if !machine.runs(&KEEPERS) {
+            self.add(
+                Severity::Warning,
+                format_args!("nothing keeps the clock right: no program for NTP runs"),
+                format_args!("apt-get install systemd-timesyncd, and POST /settings with an ntpserver"),
+            );
+        }
+    }
+}

@@ -1,0 +1,372 @@
+//! The command line, for people and scripts at a terminal. Not in a build without the feature `cli`.
+
+use crate::appliance::{self, Appliance};
+use crate::caller::first_run::{self, FirstRun};
+use crate::console::check::{self, Severity};
+use crate::console::machine::Machine;
+use crate::console::openapi;
+use crate::console::tokens;
+use crate::console::verify::{self, Fault};
+use crate::endpoints::routes::{Access, ROUTES};
+use crate::values::scope::Scope;
+use crate::values::token::{Token, Verifier};
+use clap::{Arg, ArgMatches, Command};
+use std::ffi::OsString;
+use std::io::{self, Read, Write};
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Runs the command that the arguments name. 0 is success; 1 a finding or a failure; 2 a wrong command line, or a finding
+/// that is an error. `EXIT_STATUS` tells it to people.
+pub fn run() -> ExitCode {
+    let matches = command().get_matches();
+    let folder =
+        |name: &str, variable: &str| matches.get_one::<OsString>(name).cloned().or_else(|| std::env::var_os(variable));
+    let appliance = Appliance::new(folder("admin", "JIDO_ADMIN_PATH"), folder("etc", "JIDO_ETC_PATH"));
+    let mut out = Pipe { inner: io::stdout().lock(), is_closed: false };
+    let result = match matches.subcommand() {
+        Some(("hash", matches)) => hash(matches, &mut out),
+        Some(("routes", _)) => routes(&mut out),
+        Some(("check", _)) => return check(&appliance, &mut out),
+        Some(("token", matches)) => token(matches, &appliance, &mut out),
+        Some(("unlock", matches)) => {
+            tokens::unlock(&appliance, matches.get_one::<String>("ADDRESS").map(String::as_str), &mut out)
+        }
+        Some(("audit", matches)) => return audit(matches, &appliance, &mut out),
+        Some(("first-run", _)) => first_run(&appliance, &mut out),
+        Some(("openapi", _)) => out.write_all(openapi::document().as_bytes()).map_err(|error| error.to_string()),
+        _ => unreachable!("clap asks for one of the subcommands"),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            log::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Standard output, which a reader such as `head` may close before we are through: that is no failure, and no reason to
+/// end with another status.
+struct Pipe<W> {
+    inner: W,
+    is_closed: bool,
+}
+
+impl<W: Write> Write for Pipe<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.is_closed {
+            return Ok(bytes.len());
+        }
+        match self.inner.write(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                self.is_closed = true;
+                Ok(bytes.len())
+            }
+            result => result,
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.is_closed { Ok(()) } else { self.inner.flush() }
+    }
+}
+
+/// What the exit status says, for `--help` and the manual.
+const EXIT_STATUS: &str = "\
+Exit status:
+  0  done; nothing is wrong
+  1  failed; check found warnings; audit verify found the log broken
+  2  wrong arguments; check found errors; audit verify could not read the log
+
+Files:
+  /usr/local/etc/jidoteki-admin-api.json  the configuration
+  /opt/jidoteki/tinyadmin/                the admin path: tokens, logs, jobs";
+
+/// A command, or a word before commands. As a table they are a third of what they are as calls of clap.
+struct Word {
+    name: &'static str,
+    about: &'static str,
+    given: &'static [Given],
+    inner: &'static [Word],
+}
+
+/// What is given to a command.
+struct Given {
+    name: &'static str,
+    kind: Kind,
+    help: &'static str,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// An option with a value of this name.
+    Option(&'static str),
+    /// An option that must be there.
+    RequiredOption(&'static str),
+    /// A word that must be there.
+    Required,
+    /// A word that may be there.
+    Optional,
+    /// Any number of files.
+    Files,
+}
+
+const fn word(name: &'static str, about: &'static str, given: &'static [Given]) -> Word {
+    Word { name, about, given, inner: &[] }
+}
+
+const fn given(name: &'static str, kind: Kind, help: &'static str) -> Given {
+    Given { name, kind, help }
+}
+
+const WORDS: &[Word] = &[
+    word(
+        "hash",
+        "Signs a request: prints the value of ?hash=. The token is read from standard input",
+        &[
+            given("token-file", Kind::Option("FILE"), "Read the token from this file instead"),
+            given("METHOD", Kind::Required, "GET or POST"),
+            given("PATH", Kind::Required, "Such as /api/v1/admin/version; without query"),
+        ],
+    ),
+    word("routes", "Lists every request that the API knows", &[]),
+    word("check", "Says what is wrong with this installation, and how to mend it; best as root", &[]),
+    word("first-run", "Makes the setup passphrase where first run is in force, and prints it", &[]),
+    Word {
+        name: "token",
+        about: "Makes, lists, removes and replaces the tokens that open the API; as root",
+        given: &[],
+        inner: &[
+            word(
+                "add",
+                "Makes a named token, and prints it once",
+                &[
+                    given("NAME", Kind::Required, "1 to 32 letters, digits, - and _; shown in the audit log"),
+                    given(
+                        "scope",
+                        Kind::RequiredOption("SCOPE"),
+                        "What it may do: see how the appliance is, run it, or everything",
+                    ),
+                    given("days", Kind::Option("N"), "Days after which it ends, 1 to 3650 [default: never]"),
+                ],
+            ),
+            word("list", "Lists the tokens by name: what each may do, and until when", &[]),
+            word(
+                "remove",
+                "Takes a named token away, at once",
+                &[given("NAME", Kind::Required, "A name that `token list` shows")],
+            ),
+            word(
+                "rotate",
+                "Replaces the first token, and prints the new one once",
+                &[given(
+                    "overlap",
+                    Kind::RequiredOption("HOURS"),
+                    "Hours for which the old one stays valid beside it, up to 720; 0 for none",
+                )],
+            ),
+        ],
+    },
+    word(
+        "unlock",
+        "Forgets refused requests, so that nobody is told to wait any more; as root",
+        &[given("ADDRESS", Kind::Optional, "Only those of this IP address")],
+    ),
+    Word {
+        name: "audit",
+        about: "Checks the audit log",
+        given: &[],
+        inner: &[word(
+            "verify",
+            "Says whether the audit log is whole, or names the first line that is not as it was written; as root",
+            &[given(
+                "FILE",
+                Kind::Files,
+                "Only these files, such as copies of rotated ones [default: the log and all its rotated files]",
+            )],
+        )],
+    },
+    word("openapi", "Prints the API as an OpenAPI document", &[]),
+];
+
+/// The command line, from which the manual and the completions of shells are made as well.
+pub fn command() -> Command {
+    let mut command = Command::new("jidoteki-admin-api")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("The HTTP API that administers a virtual appliance. A web server starts it (CGI/1.1); at a terminal it helps.")
+        .after_help(EXIT_STATUS);
+    for (name, help) in [
+        ("admin", "The admin path [default: /opt/jidoteki/tinyadmin/]"),
+        ("etc", "The etc path [default: /usr/local/etc/]"),
+    ] {
+        let folder = given(name, Kind::Option("DIR"), help);
+        command = command.arg(argument(&folder).global(true).value_parser(clap::value_parser!(OsString)));
+    }
+    with_words(command, "jidoteki-admin-api", WORDS)
+}
+
+/// `called` is what is typed to come here. The lines of usage are made from the table too: clap would need 7 KB for it.
+fn with_words(command: Command, called: &str, words: &'static [Word]) -> Command {
+    let mut command = command
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .override_usage(format!("{called} [OPTIONS] <COMMAND>"));
+    for word in words {
+        let called = format!("{called} {}", word.name);
+        let mut usage = format!("{called} [OPTIONS]");
+        let mut own = Command::new(word.name).about(word.about);
+        for given in word.given {
+            match given.kind {
+                Kind::Option(_) => {}
+                Kind::RequiredOption(value) => usage.extend([" --", given.name, " <", value, ">"]),
+                Kind::Required => usage.extend([" <", given.name, ">"]),
+                Kind::Optional => usage.extend([" [", given.name, "]"]),
+                Kind::Files => usage.extend([" [", given.name, "]..."]),
+            }
+            own = own.arg(argument(given));
+        }
+        let own = own.override_usage(usage);
+        command = command.subcommand(if word.inner.is_empty() { own } else { with_words(own, &called, word.inner) });
+    }
+    command
+}
+
+fn argument(given: &Given) -> Arg {
+    let argument = Arg::new(given.name).help(given.help);
+    let argument = match given.kind {
+        Kind::Option(value) | Kind::RequiredOption(value) => argument.long(given.name).value_name(value),
+        Kind::Files => argument.num_args(0..),
+        Kind::Required | Kind::Optional => argument,
+    };
+    let argument = argument.required(matches!(given.kind, Kind::RequiredOption(_) | Kind::Required));
+    if given.name == "scope" { argument.value_parser(tokens::SCOPES.map(Scope::name)) } else { argument }
+}
+
+/// The number in an option, if it is there.
+fn number(matches: &ArgMatches, name: &str, allowed: RangeInclusive<u64>) -> Result<Option<u64>, String> {
+    let Some(text) = matches.get_one::<String>(name) else { return Ok(None) };
+    match text.parse() {
+        Ok(number) if allowed.contains(&number) => Ok(Some(number)),
+        _ => Err(format!("--{name} {text}: a number from {} to {}", allowed.start(), allowed.end())),
+    }
+}
+
+fn token(matches: &ArgMatches, appliance: &Appliance, out: &mut dyn Write) -> Result<(), String> {
+    let text = |matches: &ArgMatches, name: &str| matches.get_one::<String>(name).cloned().unwrap_or_default();
+    match matches.subcommand() {
+        Some(("add", matches)) => {
+            let wanted = text(matches, "scope");
+            let scope = tokens::SCOPES.into_iter().find(|scope| scope.name() == wanted);
+            let scope = scope.ok_or_else(|| format!("{wanted}: this is no scope"))?;
+            let days = number(matches, "days", 1..=3650)?;
+            tokens::add_token(appliance, &text(matches, "NAME"), scope, days, out)
+        }
+        Some(("list", _)) => tokens::list_tokens(appliance, out),
+        Some(("remove", matches)) => tokens::remove_token(appliance, &text(matches, "NAME")),
+        Some(("rotate", matches)) => {
+            tokens::rotate_token(appliance, number(matches, "overlap", 0..=720)?.unwrap_or(0), out)
+        }
+        _ => unreachable!("clap asks for one of the subcommands"),
+    }
+}
+
+fn audit(matches: &ArgMatches, appliance: &Appliance, out: &mut dyn Write) -> ExitCode {
+    let files = matches.subcommand_matches("verify").and_then(|matches| matches.get_many::<String>("FILE"));
+    let files: Vec<PathBuf> = files.unwrap_or_default().map(PathBuf::from).collect();
+    match verify::verify(appliance, &files) {
+        Ok(report) => {
+            // A closed pipe is no reason to hide the exit status.
+            drop(writeln!(out, "{report}"));
+            ExitCode::SUCCESS
+        }
+        Err(fault @ Fault::Broken(_)) => {
+            drop(writeln!(out, "broken: {fault}"));
+            ExitCode::from(1)
+        }
+        Err(fault @ Fault::Unreadable(_)) => {
+            log::error!("{fault}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Never takes the token from an argument: arguments are seen by everybody on the machine.
+fn hash(matches: &ArgMatches, out: &mut dyn Write) -> Result<(), String> {
+    let argument = |name: &str| matches.get_one::<String>(name).map(String::as_str).unwrap_or_default();
+    let content = if let Some(path) = matches.get_one::<String>("token-file") {
+        appliance::read(Path::new(path)).map_err(|error| format!("cannot read {path}: {error}"))?
+    } else {
+        let mut content = Vec::new();
+        let read = io::stdin().take(4096).read_to_end(&mut content);
+        read.map_err(|error| format!("cannot read the token: {error}"))?;
+        content
+    };
+    let token = Token::from_file(&content)
+        .map_err(|reason| format!("this is no token: {reason}"))?
+        .ok_or("the token is empty: give it on standard input or with --token-file")?;
+    let path = argument("PATH");
+    if !path.starts_with('/') || path.contains('?') {
+        return Err(format!(
+            "{path}: the path begins with / and has no query; sign /api/v1/admin/version, for instance"
+        ));
+    }
+    let tag = Verifier::of(token.reveal()).tag(&argument("METHOD").to_ascii_uppercase(), path);
+    writeln!(out, "{tag}").map_err(|error| error.to_string())
+}
+
+fn routes(out: &mut dyn Write) -> Result<(), String> {
+    for route in ROUTES {
+        let access = match route.handler.access() {
+            Access::Open => "anybody",
+            Access::Admin => "admin",
+        };
+        let feature = route.feature.map_or("always", |feature| feature.name());
+        let fields: Vec<&str> = route.fields.iter().map(|field| field.name).collect();
+        let line = format!("{:4} {:32} {access:8} {feature:9} {}", route.method.as_str(), route.path, fields.join(","));
+        writeln!(out, "{}", line.trim_end()).map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}
+
+fn check(appliance: &Appliance, out: &mut dyn Write) -> ExitCode {
+    let findings = check::findings(appliance, &Machine::this());
+    for finding in &findings {
+        let word = match finding.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        drop(writeln!(out, "{word}: {}\n  fix: {}", finding.problem, finding.remedy));
+    }
+    if findings.is_empty() {
+        drop(writeln!(out, "nothing is wrong"));
+    }
+    match findings.iter().map(|finding| finding.severity).max() {
+        None => ExitCode::SUCCESS,
+        Some(Severity::Warning) => ExitCode::from(1),
+        Some(Severity::Error) => ExitCode::from(2),
+    }
+}
+
+fn first_run(appliance: &Appliance, out: &mut dyn Write) -> Result<(), String> {
+    let (state, token) = first_run::state(appliance, &appliance.config());
+    let text = match (state, token) {
+        (FirstRun::NotConfigured, _) => "first run is not configured".to_owned(),
+        (FirstRun::Done, _) => "first run is over: a token is set".to_owned(),
+        (FirstRun::Pending, Some(passphrase)) => format!("setup passphrase: {}", passphrase.reveal()),
+        (FirstRun::Unknown, _) => {
+            return Err("cannot tell whether first run is in force: repair the file named above".to_owned());
+        }
+        (FirstRun::Pending, None) => return Err("the setup passphrase could not be made: run this as root".to_owned()),
+    };
+    writeln!(out, "{text}").map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_command_line_is_well_formed() {
+        super::command().debug_assert();
+    }
+}

@@ -1,0 +1,178 @@
+//! `ROUTES` -> `docs/openapi.json` (`OpenAPI` 3.0.3). A test compares the two, so a change of the API is always a visible diff.
+
+use crate::endpoints::routes::{Access, ROUTES, Route, Success, Verb};
+use crate::upload::{Kind, Presence};
+use serde_json::{Map, Value, json};
+
+/// What no row says. As text it is half of what it would be as code that makes it, 8 KB less.
+const FRAME: &str = r#"{
+    "openapi": "3.0.3",
+    "info": {
+        "title": "Administration API of a virtual appliance",
+        "description": "Optional endpoints are there where the appliance's configuration enables them; otherwise they answer 404."
+    },
+    "servers": [{ "url": "https://localhost:8443" }],
+    "components": {
+        "securitySchemes": {
+            "hash": {
+                "type": "apiKey", "in": "query", "name": "hash",
+                "description": "HMAC-SHA256 over method and path, under the hexadecimal text of SHA-256(token); lower-case hexadecimal"
+            },
+            "token": { "type": "apiKey", "in": "query", "name": "token", "description": "The API token itself" },
+            "bearer": { "type": "http", "scheme": "bearer", "description": "The API token, or a named one, in a header" },
+            "signature": {
+                "type": "apiKey", "in": "header", "name": "Signature-Input",
+                "description": "With Signature: HTTP Message Signatures (RFC 9421), hmac-sha256, good for once"
+            }
+        },
+        "schemas": {
+            "Error": {
+                "type": "object",
+                "required": ["Status"],
+                "properties": {
+                    "Status": { "type": "string", "example": "400 Bad Request" },
+                    "Error-Message": { "type": "string" },
+                    "First-Run": { "type": "boolean", "description": "Whether first run is pending, where it is configured" },
+                    "Error-Code": { "type": "string", "example": "E1004" },
+                    "Field": { "type": "string", "description": "The field that is at fault" },
+                    "Hint": { "type": "string", "description": "Why a signature is not good" },
+                    "Server-Time": { "type": "string", "description": "Seconds since 1970, for who signs with another clock" }
+                }
+            },
+            "Accepted": {
+                "type": "object",
+                "required": ["Status", "Location"],
+                "properties": {
+                    "Status": { "type": "string", "example": "202 Accepted" },
+                    "Location": { "type": "string", "description": "Where to ask how it goes" },
+                    "Job": { "type": "string", "description": "The id of the job, for `GET /jobs/{id}`" }
+                }
+            }
+        }
+    }
+}"#;
+
+/// The document, as text that ends with a newline.
+pub fn document() -> String {
+    let mut document = read(FRAME);
+    document["info"]["version"] = env!("CARGO_PKG_VERSION").into();
+    for route in ROUTES {
+        document["paths"][route.path][route.method.as_str().to_ascii_lowercase()] = operation(route);
+    }
+    let mut text = serde_json::to_string_pretty(&document).expect("a value is always JSON");
+    text.push('\n');
+    text
+}
+
+/// A text of ours, all of which a test reads.
+fn read(text: &str) -> Value {
+    serde_json::from_str(text).expect("a test reads every text")
+}
+
+const STRING: &str = r#"{ "type": "string" }"#;
+const ID: &str =
+    r#"{ "in": "path", "name": "id", "required": true, "schema": { "type": "string", "pattern": "^[0-9a-f]{16}$" } }"#;
+const BINARY: &str = r#"{ "type": "string", "format": "binary" }"#;
+
+fn operation(route: &Route) -> Value {
+    let mut operation = json!({ "summary": route.summary, "responses": responses(route) });
+    operation["security"] = read(match route.handler.access() {
+        Access::Open if route.method == Verb::Get => "[]",
+        // The first time, setting a token needs no credentials.
+        Access::Open => r#"[{ "signature": [] }, { "bearer": [] }, { "hash": [] }, { "token": [] }, {}]"#,
+        Access::Admin => r#"[{ "signature": [] }, { "bearer": [] }, { "hash": [] }, { "token": [] }]"#,
+    });
+    let is_of_one = route.path.ends_with("{id}");
+    if !route.parameters.is_empty() || is_of_one {
+        let id = is_of_one.then(|| read(ID));
+        let parameters = route.parameters.iter().map(|parameter| {
+            let mut value = read(r#"{ "in": "query", "required": false, "schema": { "type": "string" } }"#);
+            value["name"] = parameter.name.into();
+            value["description"] = parameter.summary.into();
+            value
+        });
+        operation["parameters"] = id.into_iter().chain(parameters).collect();
+    }
+    if !route.fields.is_empty() {
+        operation["requestBody"] = request_body(route);
+    }
+    operation
+}
+
+fn request_body(route: &Route) -> Value {
+    let mut properties = Map::new();
+    for field in route.fields {
+        let mut property = read(if field.kind == Kind::Text { STRING } else { BINARY });
+        property["description"] = field.summary.into();
+        properties.insert(field.name.to_owned(), property);
+    }
+    let required: Vec<&str> =
+        route.fields.iter().filter(|field| field.presence == Presence::Required).map(|field| field.name).collect();
+    let mut schema = json!({ "type": "object", "properties": properties });
+    if !required.is_empty() {
+        schema["required"] = json!(required);
+    }
+    let mut content = json!({ "multipart/form-data": { "schema": schema } });
+    if route.fields.iter().all(|field| field.kind == Kind::Text) {
+        content["application/x-www-form-urlencoded"] = content["multipart/form-data"].clone();
+    }
+    json!({ "required": !required.is_empty(), "content": content })
+}
+
+fn responses(route: &Route) -> Value {
+    let mut responses = Map::new();
+    let (status, success) = match route.success {
+        Success::Json(example) => {
+            let mut done = described("Done", "application/json", read("{}"));
+            done["content"]["application/json"]["example"] = read(example);
+            ("200", done)
+        }
+        Success::Text => ("200", described("The file as it is", "text/plain", read(STRING))),
+        Success::Page => ("200", described("A page", "text/html", read(STRING))),
+        Success::Download(name) => ("200", described(name, "application/octet-stream", read(BINARY))),
+        Success::Accepted => {
+            let mut accepted = described("A job goes on in the background", "application/json", reference("Accepted"));
+            accepted["headers"] = read(
+                r#"{ "Location": { "description": "Where to ask how it goes", "schema": { "type": "string" } } }"#,
+            );
+            ("202", accepted)
+        }
+    };
+    responses.insert(status.to_owned(), success);
+    let mut error = |status: &str, description: &str| {
+        responses.insert(status.to_owned(), described(description, "application/json", reference("Error")));
+    };
+    error("400", "Refused or failed; Error-Message says why");
+    if route.path != "/docs" {
+        error("403", "The credentials are missing or wrong, or may not do this");
+        error("429", "Too many refused requests, or too many bodies at a time, from this address");
+    }
+    error("404", "Nothing there, or not enabled");
+    error("405", "The path has another method; Allow names it");
+    if !route.fields.is_empty() {
+        error("413", "The body is larger than the limit that Error-Message names");
+    }
+    Value::Object(responses)
+}
+
+fn described(description: &str, content_type: &str, schema: Value) -> Value {
+    json!({ "description": description, "content": { content_type: { "schema": schema } } })
+}
+
+fn reference(name: &str) -> Value {
+    json!({ "$ref": format!("#/components/schemas/{name}") })
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_checked_in_document_is_that_of_the_table() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/openapi.json");
+        let document = super::document();
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(path, &document).unwrap();
+        }
+        let checked_in = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(checked_in == document, "docs/openapi.json is stale: UPDATE_DOCS=1 cargo test");
+    }
+}

@@ -1,0 +1,301 @@
+//! Response -> bytes: the fixed headers, and files handed to the web server where it takes them.
+
+use crate::http::request::Sendfile;
+use crate::values::json::quote;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+/// What every answer carries (behaviour, section 5).
+const FIXED_HEADERS: [(&str, &str); 3] = [
+    ("Strict-Transport-Security", "max-age=31536000; includeSubDomains"),
+    ("X-Frame-Options", "DENY"),
+    ("X-Content-Type-Options", "nosniff"),
+];
+
+/// The answer is data, whatever a browser thinks.
+const DATA_POLICY: &str = "default-src 'none'; frame-ancestors 'none'; sandbox";
+/// The answer is our one page: its own style, nothing else.
+const PAGE_POLICY: &str =
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// Bytes that the head of an answer has, at most.
+const HEAD: usize = 1024;
+
+enum Body {
+    Bytes(Vec<u8>),
+    /// So many bytes from where the file stands.
+    File(File, u64),
+    /// Sent by the web server, which was told so in a header.
+    Redirected,
+    /// Not sent; its length is among the headers.
+    LeftOut,
+}
+
+/// Whether an answer waits before it is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Wait {
+    /// This one does not.
+    No,
+    /// It does, where that costs nobody anything.
+    IfFree,
+    /// It does, and wherever we are.
+    Always,
+}
+
+/// One answer.
+pub struct Response {
+    status: &'static str,
+    headers: Vec<(&'static str, String)>,
+    body: Body,
+    wait: Wait,
+}
+
+impl Response {
+    fn new(status: &'static str, content_type: &str, body: Body) -> Response {
+        Response { status, headers: vec![("Content-Type", content_type.to_owned())], body, wait: Wait::No }
+    }
+
+    /// 200 with JSON that was valid when it was checked.
+    pub fn json(body: impl Into<Vec<u8>>) -> Response {
+        Response::new("200 OK", "application/json", Body::Bytes(body.into()))
+    }
+
+    /// `{"Status":"200 OK"}`.
+    pub fn done() -> Response {
+        Response::json("{\"Status\":\"200 OK\"}")
+    }
+
+    /// 202: the work goes on, and `location` tells about it.
+    pub fn accepted(location: &str, job: &str) -> Response {
+        // An order without a record, such as STOP, has no id.
+        let job = if job.is_empty() { String::new() } else { format!(",\"Job\":{}", quote(job)) };
+        let body = format!("{{\"Status\":\"202 Accepted\",\"Location\":{}{job}}}", quote(location));
+        Response::new("202 Accepted", "application/json", Body::Bytes(body.into_bytes()))
+            .header("Location", location.to_owned())
+    }
+
+    /// 200 with a page of ours.
+    pub fn page(body: String) -> Response {
+        Response::new("200 OK", "text/html; charset=utf-8", Body::Bytes(body.into_bytes()))
+    }
+
+    /// 200 with a text.
+    pub fn text(text: Vec<u8>) -> Response {
+        Response::new("200 OK", "text/plain; charset=utf-8", Body::Bytes(text))
+    }
+
+    /// 200 with the content of a text file as it is.
+    pub fn text_file(file: File) -> io::Result<Response> {
+        let length = file.metadata()?.len();
+        Ok(Response::new("200 OK", "text/plain; charset=utf-8", Body::File(file, length)))
+    }
+
+    /// 200 with a file to keep, sent by the web server itself where it offers to.
+    pub fn download(path: &Path, name: &'static str, file: File, sendfile: Option<Sendfile>) -> io::Result<Response> {
+        let length = file.metadata()?.len();
+        let (body, redirect) = match sendfile {
+            // An empty file is not worth a redirect, and lighttpd takes one for a mistake.
+            Some(_) | None if length == 0 => (Body::File(file, length), None),
+            Some(Sendfile::Accel) => (Body::Redirected, Some(("X-Accel-Redirect", format!("/_files/{name}")))),
+            Some(Sendfile::XSendfile) => (Body::Redirected, Some(("X-Sendfile", path.to_string_lossy().into_owned()))),
+            None => (Body::File(file, length), None),
+        };
+        let response = Response::new("200 OK", "application/octet-stream", body)
+            .header("Content-Disposition", format!("attachment; filename=\"{name}\""))
+            .header("Filename", name.to_owned());
+        Ok(match redirect {
+            Some((header, value)) => response.header(header, value),
+            None => response,
+        })
+    }
+
+    /// An answer that is no success; `error.rs` alone makes these. Its members come in the order that clients know, each
+    /// with its value as JSON.
+    pub fn error(
+        status: &'static str,
+        message: Option<&str>,
+        first_run: Option<bool>,
+        members: &[(&str, String)],
+    ) -> Response {
+        let mut body = format!("{{\"Status\":{}", quote(status));
+        let mut member = |name: &str, value: String| body.extend([",", &quote(name), ":", &value]);
+        if let Some(message) = message {
+            member("Error-Message", quote(message));
+            if let Some(is_pending) = first_run {
+                member("First-Run", is_pending.to_string());
+            }
+        }
+        for (name, value) in members {
+            member(name, value.clone());
+        }
+        body.push('}');
+        let response = Response::new(status, "application/json", Body::Bytes(body.into_bytes()));
+        match message {
+            Some(message) => response.header("Error-Message", header_value(message)),
+            None => response,
+        }
+    }
+
+    /// Adds a header, whose value is ours or checked.
+    pub fn header(mut self, name: &'static str, value: String) -> Response {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// Lets the answer wait before it is given, at least like this.
+    pub fn waiting(mut self, wait: Wait) -> Response {
+        self.wait = self.wait.max(wait);
+        self
+    }
+
+    /// Whether the answer waits before it is given.
+    pub fn wait(&self) -> Wait {
+        self.wait
+    }
+
+    /// The same answer, but nginx waits and then gives it: it has a location for each status that can wait, and takes the
+    /// body out of a header, which no client sees.
+    pub fn given_by_nginx(mut self) -> Response {
+        let body = match &self.body {
+            Body::Bytes(bytes) => header_value(&String::from_utf8_lossy(bytes)),
+            Body::File(..) | Body::Redirected | Body::LeftOut => return self,
+        };
+        self.headers.push(("X-Accel-Redirect", format!("/_pause/{}", &self.status[..3])));
+        self.headers.push(("Jidoteki-Answer", body));
+        self.body = Body::Redirected;
+        self
+    }
+
+    /// To a web server that has only the head of a request: let the body come. Whether the caller is known decides how
+    /// many of them may come, and how large each may be.
+    pub fn let_come(is_known: bool) -> Response {
+        let response = Response::new("204 No Content", "application/json", Body::Redirected);
+        if is_known { response.header("Jidoteki-Known", "yes".to_owned()) } else { response }
+    }
+
+    /// To a web server that has only the head of a request: this answer instead of the body. The server gives it, after a
+    /// while if it waits; `status` is what makes it look.
+    pub fn instead_of_body(mut self, status: &'static str) -> Response {
+        let body = match &self.body {
+            Body::Bytes(bytes) => header_value(&String::from_utf8_lossy(bytes)),
+            Body::File(..) | Body::Redirected | Body::LeftOut => String::new(),
+        };
+        self.headers.push(("Jidoteki-Status", self.status[..3].to_owned()));
+        self.headers.push(("Jidoteki-Answer", body));
+        if self.wait != Wait::No {
+            self.headers.push(("Jidoteki-Wait", "yes".to_owned()));
+        }
+        self.status = status;
+        self.body = Body::Redirected;
+        self
+    }
+
+    /// Leaves out the body but not its length, as for `HEAD`.
+    pub fn without_body(mut self) -> Response {
+        let length = match &self.body {
+            Body::Bytes(bytes) => bytes.len() as u64,
+            Body::File(_, length) => *length,
+            Body::Redirected | Body::LeftOut => return self,
+        };
+        self.headers.push(("Content-Length", length.to_string()));
+        self.body = Body::LeftOut;
+        self
+    }
+
+    /// Writes the whole answer. A length is always there: a server takes a body that breaks off for a good one otherwise.
+    pub fn write_to(self, out: &mut dyn Write) -> io::Result<()> {
+        let mut head = String::with_capacity(HEAD + if let Body::Bytes(bytes) = &self.body { bytes.len() } else { 0 });
+        head.extend(["Status: ", self.status, "\r\n"]);
+        let mut add = |name: &str, value: &str| head.extend([name, ": ", value, "\r\n"]);
+        for (name, value) in &self.headers {
+            add(name, value);
+        }
+        for (name, value) in FIXED_HEADERS {
+            add(name, value);
+        }
+        let is_page =
+            self.headers.iter().any(|(name, value)| *name == "Content-Type" && value.starts_with("text/html"));
+        add("Content-Security-Policy", if is_page { PAGE_POLICY } else { DATA_POLICY });
+        // Everything that carries state, and that is everything: an answer kept by a browser or a proxy is a wrong answer.
+        add("Cache-Control", "no-cache");
+        match &self.body {
+            Body::Bytes(bytes) => add("Content-Length", &bytes.len().to_string()),
+            Body::File(_, length) => add("Content-Length", &length.to_string()),
+            Body::Redirected | Body::LeftOut => {}
+        }
+        if !matches!(self.body, Body::Redirected) {
+            // lighttpd would cut ranges out of what we write. Out of a file that it sends itself it may.
+            add("Accept-Ranges", "none");
+        }
+        head.push_str("\r\n");
+        let mut bytes = head.into_bytes();
+        match self.body {
+            Body::Bytes(body) => {
+                bytes.extend(body);
+                out.write_all(&bytes)?;
+            }
+            Body::Redirected | Body::LeftOut => out.write_all(&bytes)?,
+            Body::File(file, length) => {
+                out.write_all(&bytes)?;
+                copy(&mut file.take(length), out)?;
+            }
+        }
+        out.flush()
+    }
+}
+
+fn copy(file: &mut dyn Read, out: &mut dyn Write) -> io::Result<()> {
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(()),
+            n => out.write_all(&buffer[..n])?,
+        }
+    }
+}
+
+/// A message as the value of a header: printable ASCII on one line.
+fn header_value(text: &str) -> String {
+    text.chars().map(|c| if matches!(c, ' '..='~') { c } else { '?' }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(response: Response) -> String {
+        let mut out = Vec::new();
+        response.write_to(&mut out).unwrap();
+        String::from_utf8(out).unwrap().split_once("\r\n\r\n").unwrap().0.to_owned()
+    }
+
+    #[test]
+    fn a_message_cannot_make_a_header_of_its_own() {
+        let head = head(Response::error("400 Bad Request", Some("a\r\nX: y\u{e9}"), None, &[]));
+        assert!(head.contains("\r\nError-Message: a??X: y?\r\n"), "{head}");
+    }
+
+    #[test]
+    fn every_answer_has_the_fixed_headers_and_its_length_once() {
+        for response in [
+            Response::done(),
+            Response::accepted("/x", "8a1c6f0b2d3e4f50"),
+            Response::page("x".to_owned()),
+            Response::done().without_body(),
+        ] {
+            let head = head(response);
+            for name in [
+                "Strict-Transport-Security",
+                "X-Frame-Options",
+                "X-Content-Type-Options",
+                "Content-Security-Policy",
+                "Cache-Control",
+                "Content-Length",
+                "Content-Type",
+            ] {
+                assert_eq!(head.matches(&format!("\r\n{name}: ")).count(), 1, "{name} in {head}");
+            }
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! The way to root where sudo cannot be: a web server's side that systemd confines may not gain rights, so root waits at a
+//! socket, and starts `wrapper.sh` for whoever may connect to it.
+//!
+//! A request is one message: the words for `wrapper.sh`, and the three descriptors that the job shall have, of which the
+//! first is its lock. The answer is one byte, the exit status. Nothing else comes in, and the environment is made from
+//! nothing here as well. `wrapper.sh` judges the words, as it does in front of sudo.
+
+use crate::appliance::Appliance;
+use crate::jobs::job;
+use crate::root::commands::Arguments;
+use rustix::cmsg_space;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, recvmsg, sendmsg,
+};
+use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Bytes that the words may have; the longest that `wrapper.sh` knows has 16.
+const MAX_WORDS: usize = 64;
+
+/// How long root waits for a request that somebody has announced by connecting.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Asks for a job with our own standard descriptors, and waits for its end. Arguments: the socket, the words. Exits with
+/// the job's status.
+pub fn ask(arguments: Arguments<'_>, _: &Appliance) -> Result<ExitCode, String> {
+    let (Some(socket), Some(words)) = (arguments.next(), arguments.next()) else {
+        return Err("the socket and the words are missing".to_owned());
+    };
+    send(Path::new(&socket), &words.to_string_lossy()).map(ExitCode::from).map_err(|error| error.to_string())
+}
+
+fn send(socket: &Path, words: &str) -> io::Result<u8> {
+    let mut connection = UnixStream::connect(socket)?;
+    let message = format!("{words}\n");
+    let (input, output, errors) = (io::stdin(), io::stdout(), io::stderr());
+    let standard = [input.as_fd(), output.as_fd(), errors.as_fd()];
+    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(3))];
+    let mut rights = SendAncillaryBuffer::new(&mut space);
+    rights.push(SendAncillaryMessage::ScmRights(&standard));
+    let sent = sendmsg(&connection, &[IoSlice::new(message.as_bytes())], &mut rights, SendFlags::NOSIGNAL)?;
+    if sent != message.len() {
+        return Err(io::Error::other("the request was not taken whole"));
+    }
+    let mut status = [0];
+    match connection.read(&mut status)? {
+        0 => Err(io::Error::other("it closed without an answer")),
+        _ => Ok(status[0]),
+    }
+}
+
+/// Answers one request on the connection that is our standard input.
+pub fn answer(_: Arguments<'_>, appliance: &Appliance) -> Result<ExitCode, String> {
+    serve(appliance).map(ExitCode::from).map_err(|error| error.to_string())
+}
+
+fn serve(appliance: &Appliance) -> io::Result<u8> {
+    let mut connection = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let words = receive(&connection)?;
+    // Marks the connection too: a job that had it would hold the asker's answer.
+    job::close_on_exec_above_two();
+    let status = job::run_as_asked(appliance, &words)?;
+    // Whoever has asked may be gone: a job in the background has nobody to wait for it.
+    let _ = connection.write_all(&[status]);
+    Ok(0)
+}
+
+/// The words of the request; its descriptors become our standard ones.
+fn receive(connection: &UnixStream) -> io::Result<String> {
+    connection.set_read_timeout(Some(PATIENCE))?;
+    let mut bytes = [0; MAX_WORDS];
+    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(3))];
+    let mut rights = RecvAncillaryBuffer::new(&mut space);
+    let message = recvmsg(connection, &mut [IoSliceMut::new(&mut bytes)], &mut rights, RecvFlags::CMSG_CLOEXEC)?;
+    let n = message.bytes;
+    let mut descriptors: Vec<OwnedFd> = Vec::new();
+    for part in rights.drain() {
+        if let RecvAncillaryMessage::ScmRights(received) = part {
+            descriptors.extend(received);
+        }
+    }
+    let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b' ';
+    let words = bytes[..n].strip_suffix(b"\n").filter(|words| !words.is_empty() && words.iter().all(is_word));
+    // More descriptors than three do not fit.
+    let is_whole = !message.flags.contains(ReturnFlags::CTRUNC);
+    let (Some(words), [input, output, errors], true) = (words, descriptors.as_slice(), is_whole) else {
+        return Err(io::Error::other("this is no request for a job"));
+    };
+    dup2_stdin(input)?;
+    dup2_stdout(output)?;
+    dup2_stderr(errors)?;
+    Ok(String::from_utf8_lossy(words).into_owned())
+}

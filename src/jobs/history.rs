@@ -1,0 +1,236 @@
+//! What became of each job: those that run, and the last hundred before them. True after a kill, a restart of the web
+//! server and a power cut, because "running" is what the kernel says of the lock, and nothing else.
+
+use crate::appliance::{self, Appliance};
+use crate::jobs::job;
+use crate::jobs::record::{self, Ending, Record};
+use crate::jobs::status;
+use crate::jobs::{JOBS, Job, Row, Trace};
+use crate::values::clock;
+use crate::values::json::quote;
+use serde::{Deserialize, Serialize};
+use std::fmt::Write as _;
+use std::io;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Jobs that have ended and are remembered.
+pub const MAX_PAST: usize = 100;
+/// Where they are, in the state of the executable: JSON, a line each, the oldest first.
+const FILE: &str = "jobs";
+
+/// How a job stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// It is at work.
+    Running,
+    /// It has done what it was asked to.
+    Success,
+    /// It has not.
+    Failed,
+    /// It was cut off: it ended without a result.
+    Interrupted,
+}
+
+impl Stage {
+    fn name(self) -> &'static str {
+        match self {
+            Stage::Running => "running",
+            Stage::Success => "success",
+            Stage::Failed => "failed",
+            Stage::Interrupted => "interrupted",
+        }
+    }
+}
+
+/// A job of now or of the past.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// The word of the job.
+    pub job: String,
+    /// How it began.
+    pub record: Record,
+    /// How it stands.
+    pub stage: Stage,
+    /// How it ended, where it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ending: Option<Ending>,
+}
+
+impl Entry {
+    /// The entry as JSON; of a job that runs, with what it says of its progress.
+    pub fn to_json(&self, appliance: &Appliance) -> String {
+        let mut text = format!("{{\"id\":{},\"job\":{}", quote(&self.record.id), quote(&self.job));
+        let mut member = |name: &str, value: Option<&str>| {
+            if let Some(value) = value {
+                let _ = write!(text, ",\"{name}\":{}", quote(value));
+            }
+        };
+        member("argument", Some(self.record.argument.as_str()).filter(|argument| !argument.is_empty()));
+        member("key", Some(&self.record.key));
+        member("status", Some(self.stage.name()));
+        member("started", Some(&time(Duration::from_nanos(self.record.started))));
+        let ending = self.ending.as_ref();
+        member("ended", ending.map(|ending| time(Duration::from_secs(ending.ended))).as_deref());
+        member("error-message", ending.and_then(|ending| ending.reason.as_deref()));
+        member("error-code", ending.and_then(|ending| ending.code.as_deref()));
+        if self.stage == Stage::Running
+            && let Some(row) = JOBS.iter().find(|row| row.word == self.job)
+        {
+            member("step", step(appliance, row).as_deref());
+            let life = [Some(appliance.log_file(row.files.log)), row.json_file(appliance), row.word_file(appliance)];
+            let heartbeat = life.into_iter().flatten().filter_map(|path| modified(&path)).max();
+            let heartbeat =
+                heartbeat.filter(|time| *time >= self.record.started_at()).unwrap_or(self.record.started_at());
+            member("heartbeat", Some(&time(heartbeat.duration_since(UNIX_EPOCH).unwrap_or_default())));
+            if let Some(percentage) = percentage(appliance, row) {
+                let _ = write!(text, ",\"percentage\":{percentage}");
+            }
+        }
+        text.push('}');
+        text
+    }
+}
+
+impl Entry {
+    /// What a client that waits wants to see change.
+    pub fn progress(&self, appliance: &Appliance) -> (Stage, Option<u8>, Option<String>) {
+        let Some(row) = JOBS.iter().find(|row| row.word == self.job) else { return (self.stage, None, None) };
+        (self.stage, percentage(appliance, row), step(appliance, row))
+    }
+}
+
+/// How far a job is, 0 to 100, where it says so.
+fn percentage(appliance: &Appliance, row: &Row) -> Option<u8> {
+    let object = status::read_object(&row.json_file(appliance)?)?;
+    object.get("percentage")?.get().parse().ok().filter(|share| *share <= 100)
+}
+
+/// The last line of a job's log.
+fn step(appliance: &Appliance, row: &Row) -> Option<String> {
+    status::tail(&appliance.log_file(row.files.log))?.lines().last().map(step_of)
+}
+
+/// The text of a line of a log, without its time and its word.
+fn step_of(line: &str) -> String {
+    line.rsplit_once(']').map_or(line, |(_, text)| text).trim().to_owned()
+}
+
+fn time(since: Duration) -> String {
+    clock::utc(since.as_secs())
+}
+
+fn modified(path: &Path) -> Option<SystemTime> {
+    std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok()
+}
+
+/// The jobs that run, then the last hundred that have ended, the newest first.
+pub fn list(appliance: &Appliance) -> Vec<Entry> {
+    let (mut running, mut past): (Vec<Entry>, Vec<Entry>) =
+        JOBS.iter().filter_map(|row| latest(appliance, row)).partition(|entry| entry.stage == Stage::Running);
+    past.extend(remembered(appliance));
+    for entries in [&mut running, &mut past] {
+        entries.sort_by_key(|entry| std::cmp::Reverse(entry.record.started));
+    }
+    past.dedup_by(|one, other| one.record.id == other.record.id);
+    past.truncate(MAX_PAST);
+    running.extend(past);
+    running
+}
+
+/// The job with this id.
+pub fn find(appliance: &Appliance, id: &str) -> Option<Entry> {
+    let latest = JOBS.iter().filter_map(|row| latest(appliance, row)).find(|entry| entry.record.id == id);
+    latest.or_else(|| remembered(appliance).into_iter().find(|entry| entry.record.id == id))
+}
+
+/// The job that was started by a request with this key within a day.
+pub fn started_by(appliance: &Appliance, key: &str) -> Option<Entry> {
+    let since = clock::now().saturating_sub(86_400);
+    list(appliance).into_iter().find(|entry| {
+        entry.record.started / 1_000_000_000 >= since
+            && entry.record.idempotency.as_ref().is_some_and(|idempotency| idempotency.key == key)
+    })
+}
+
+/// Remembers the job that had this lock before, and forgets its record for the one that is prepared. The lock is ours.
+pub fn turn_page(appliance: &Appliance, row: &'static Row) -> io::Result<()> {
+    if let Some((record, ending)) = record::read(appliance, row) {
+        remember(appliance, conclude(appliance, row, record, ending))?;
+        record::clear(appliance, row)?;
+    }
+    Ok(())
+}
+
+/// The job that has the lock of this row, or had it last.
+fn latest(appliance: &Appliance, row: &'static Row) -> Option<Entry> {
+    let (record, ending) = record::read(appliance, row)?;
+    if ending.is_none() && job::is_running(appliance, row.job) {
+        return Some(Entry { job: row.word.to_owned(), record, stage: Stage::Running, ending: None });
+    }
+    Some(conclude(appliance, row, record, ending))
+}
+
+/// How a job ended that runs no more.
+fn conclude(appliance: &Appliance, row: &'static Row, record: Record, ending: Option<Ending>) -> Entry {
+    let ending = ending.or_else(|| ending_by_files(appliance, row, &record));
+    let stage = match &ending {
+        None => Stage::Interrupted,
+        Some(Ending { code: None, reason: None, .. }) => Stage::Success,
+        Some(_) => Stage::Failed,
+    };
+    Entry { job: row.word.to_owned(), record, stage, ending }
+}
+
+/// What the status files say of a job that has not written its end.
+fn ending_by_files(appliance: &Appliance, row: &'static Row, record: &Record) -> Option<Ending> {
+    if row.job == Job::Reboot {
+        // A machine that has booted since was restarted.
+        let (_, uptime) = clock::boot()?;
+        let booted = clock::now().checked_sub(uptime)?;
+        return (booted >= record.started / 1_000_000_000).then(|| Ending { ended: booted, ..Ending::default() });
+    }
+    if row.order(&record.argument)?.trace != Trace::Status {
+        return None;
+    }
+    let path = row.json_file(appliance).filter(|path| path.exists()).or_else(|| row.word_file(appliance))?;
+    let at = modified(&path).filter(|at| *at + Duration::from_millis(10) >= record.started_at())?;
+    let ended = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let word = if Some(&path) == row.json_file(appliance).as_ref() {
+        let object = status::read_object(&path)?;
+        serde_json::from_str::<String>(object.get("status")?.get()).ok()?
+    } else {
+        appliance.trimmed_text(&path)?
+    };
+    let text = |name: Option<&str>| appliance.trimmed_text(&appliance.etc_file(name?));
+    match word.as_str() {
+        "success" => Some(Ending { ended, ..Ending::default() }),
+        "failed" => {
+            let reason = text(row.files.message).unwrap_or_else(|| "The job failed".to_owned());
+            Some(Ending { ended, code: text(row.files.code), reason: Some(reason) })
+        }
+        _ => None,
+    }
+}
+
+fn remembered(appliance: &Appliance) -> Vec<Entry> {
+    let Ok(content) = appliance::read(&appliance.state_file(FILE)) else { return Vec::new() };
+    content.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
+}
+
+fn remember(appliance: &Appliance, entry: Entry) -> io::Result<()> {
+    let mut entries = remembered(appliance);
+    entries.push(entry);
+    let surplus = entries.len().saturating_sub(MAX_PAST);
+    let mut text = String::new();
+    for entry in entries.drain(surplus..) {
+        text.push_str(&serde_json::to_string(&entry).map_err(io::Error::other)?);
+        text.push('\n');
+    }
+    match appliance::replace(&appliance.state_file(FILE), text.as_bytes(), 0o600) {
+        // An image without that folder remembers nothing, and starts its jobs all the same.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}

@@ -1,0 +1,480 @@
+//! The executable's side of the job contract (behaviour, section 2): one job of a kind at a time, started with an
+//! environment made from nothing and none of the web server's descriptors.
+//!
+//! The lock is an open file under `flock`. The job gets it as its standard input, so the kernel frees it with the last
+//! process of the job, however that ends, and no file can ever say "running" of something dead.
+
+use crate::appliance::{self, Appliance};
+use crate::jobs::record;
+use crate::jobs::{Beside, Job, Order, Trace};
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, kill_process_group};
+use std::fmt;
+use std::fs::{File, Permissions, TryLockError};
+use std::io;
+use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Where the jobs find their programs.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What our executable is called with to ask at the gate.
+pub const GATE_ASK: &str = "gate-ask";
+
+/// How long a lock may stay taken by somebody who only looks, or by a job that the kernel is still ending.
+const PATIENCE: Duration = Duration::from_millis(200);
+/// The same for a job that only reads: two pages that ask at once both get their answer.
+const READING_PATIENCE: Duration = Duration::from_millis(1500);
+
+/// How long an answer waits for a job that is not expected to take long.
+const WAITING: Duration = Duration::from_secs(300);
+/// The same for one that restores a backup or collects logs; the web servers give up after an hour.
+const LONG_WAITING: Duration = Duration::from_secs(3000);
+/// How long an answer waits for the vendor's license script.
+const LICENSE_PATIENCE: Duration = Duration::from_secs(20);
+/// Bytes that a program may print into an answer.
+const MAX_OUTPUT: usize = 8 << 20;
+
+/// Why a job did not do what it was asked to.
+#[derive(Debug)]
+pub enum JobError {
+    /// One of its kind is at work.
+    Running(Job),
+    /// Another one is at work that must not run beside it.
+    Excluded {
+        /// The job that was asked for.
+        job: Job,
+        /// The one that is at work.
+        by: Job,
+        /// When that one began.
+        since: SystemTime,
+        /// Why the two exclude each other.
+        reason: &'static str,
+    },
+    /// Its lock cannot be opened.
+    NoLock(Job, io::Error),
+    /// It could not be started.
+    NotStarted(Job, io::Error),
+    /// It was started, but its end was not seen.
+    Unfinished(Job, io::Error),
+    /// It ended with a failure, and perhaps said why in words for the client.
+    Failed(Job, Option<String>),
+}
+
+impl fmt::Display for JobError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            JobError::Running(job) => write!(f, "job {}: already running", job.word()),
+            JobError::Excluded { job, by, .. } => write!(f, "job {}: {} is running", job.word(), by.word()),
+            JobError::NoLock(job, error) => {
+                write!(f, "job {}: cannot open its lock {}: {error}", job.word(), job.row().lock)
+            }
+            JobError::NotStarted(job, error) => write!(f, "job {}: cannot start bin/wrapper.sh: {error}", job.word()),
+            JobError::Unfinished(job, error) => write!(f, "job {}: {error}", job.word()),
+            JobError::Failed(job, None) => write!(f, "job {}: failed", job.word()),
+            JobError::Failed(job, Some(reason)) => write!(f, "job {}: failed: {reason}", job.word()),
+        }
+    }
+}
+
+/// The right to run a job of one kind, shared with the job itself: it is free again when both are done with it.
+#[derive(Debug)]
+pub struct Lock {
+    job: Job,
+    file: File,
+}
+
+impl Lock {
+    /// Takes the lock, or says that a job of this kind is running. Whatever runs beside it is not looked at.
+    pub fn take(appliance: &Appliance, job: Job) -> Result<Lock, JobError> {
+        let file = open(appliance, job)?;
+        wait_until(deadline(job), || if try_lock(&file, job)? { Ok(()) } else { Err(JobError::Running(job)) })?;
+        Ok(Lock { job, file })
+    }
+
+    /// Takes the lock for an order, or says which job must end first.
+    pub fn take_for(appliance: &Appliance, job: Job, order: &Order) -> Result<Lock, JobError> {
+        if order.beside == Beside::Free {
+            return Lock::take(appliance, job);
+        }
+        let file = open(appliance, job)?;
+        // Of two that exclude each other and start at once, one must win: only one at a time looks and takes.
+        let turn = open_named(appliance, STARTING).map_err(|error| JobError::NoLock(job, error))?;
+        wait_until(deadline(job), || {
+            // Not for ever: somebody else could hold it.
+            if !try_lock(&turn, job)? {
+                return Err(JobError::Running(job));
+            }
+            let result = excluded(appliance, job).and_then(|()| try_lock(&file, job));
+            turn.unlock().map_err(|error| JobError::NoLock(job, error))?;
+            if result? { Ok(()) } else { Err(JobError::Running(job)) }
+        })?;
+        Ok(Lock { job, file })
+    }
+
+    /// The kind of job that this is the right to.
+    pub fn job(&self) -> Job {
+        self.job
+    }
+
+    /// Notes in the times of the lock when its job begins, for those who ask.
+    pub fn begin(&self) {
+        // On a file system without times the words of the job before only stand a moment longer.
+        let _ = self.file.set_modified(SystemTime::now());
+    }
+
+    /// Starts the job and leaves it to itself: it outlives the request, the web server and a restart of it.
+    pub fn start(&self, appliance: &Appliance, argument: Option<&'static str>) -> Result<(), JobError> {
+        // All three descriptors, always: fcgiwrap answers only when stdout *and* stderr are closed.
+        let spawned = self.command(appliance, argument)?.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        spawned.map(drop).map_err(|error| JobError::NotStarted(self.job, error))
+    }
+
+    /// Runs the job to its end; returns what it printed. One that takes too long is left to itself, with its lock: only root
+    /// could end it.
+    pub fn wait(&self, appliance: &Appliance, argument: Option<&'static str>) -> Result<Vec<u8>, JobError> {
+        let job = self.job;
+        let limit = if matches!(job, Job::Backup | Job::Logs | Job::Debug) { LONG_WAITING } else { WAITING };
+        let output = match run(self.command(appliance, argument)?, limit) {
+            Ok(output) => output,
+            Err(RunError::NotStarted(error)) => return Err(JobError::NotStarted(job, error)),
+            Err(RunError::Unfinished(_, error)) => return Err(JobError::Unfinished(job, error)),
+        };
+        log_lines(job.word(), &output.stderr);
+        if output.status.success() {
+            return Ok(output.stdout);
+        }
+        log::error!("job {}: {}", job.word(), output.status);
+        Err(JobError::Failed(job, reason(&output.stdout)))
+    }
+
+    fn command(&self, appliance: &Appliance, argument: Option<&'static str>) -> Result<Command, JobError> {
+        let lock = self.file.try_clone().map_err(|error| JobError::NoLock(self.job, error))?;
+        close_on_exec_above_two();
+        // The CGI program leads no process group, so this works; where a person starts it from a shell it does not, and
+        // then the job shares that person's session, which is no harm.
+        let _ = nix::unistd::setsid();
+        let name = self.job.word();
+        let mut command = if let Some(gate) = appliance.gate() {
+            // Where we are confined, root waits at a socket for the words that `wrapper.sh` would get from us.
+            let words = argument.map_or_else(|| name.to_owned(), |argument| format!("{name} {argument}"));
+            let mut command = clean_command(appliance, Path::new("/proc/self/exe"));
+            command.arg0("jidoteki-admin-api").args([GATE_ASK.as_ref(), gate.as_os_str(), words.as_ref()]);
+            command
+        } else {
+            let mut command = clean_command(appliance, &appliance.wrapper());
+            command.env("SSH_ORIGINAL_COMMAND", name).args(argument);
+            command
+        };
+        command.stdin(Stdio::from(lock));
+        Ok(command)
+    }
+}
+
+/// Runs `wrapper.sh` with our own standard descriptors, for somebody who has asked at the gate. Its exit status; 1 where a
+/// signal has ended it.
+pub fn run_as_asked(appliance: &Appliance, words: &str) -> io::Result<u8> {
+    let (name, argument) = words.split_once(' ').map_or((words, None), |(name, argument)| (name, Some(argument)));
+    let mut command = clean_command(appliance, &appliance.wrapper());
+    let status = command.env("SSH_ORIGINAL_COMMAND", name).args(argument).status()?;
+    Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
+}
+
+/// The name of the lock that is held for a moment by a request that looks which jobs are running before it starts one.
+pub const STARTING: &str = ".starting.lock";
+
+/// Opens a file of the exchange directory to lock it, and makes it where it is not there yet.
+fn open_named(appliance: &Appliance, name: &str) -> io::Result<File> {
+    let file = appliance::open_own_making_way(&appliance.uploads().join(name), 0o660)?;
+    // One that root made at the console is for the API's user too, whatever umask root has.
+    if file.metadata()?.mode() & 0o660 != 0o660 {
+        let _ = file.set_permissions(Permissions::from_mode(0o660));
+    }
+    Ok(file)
+}
+
+fn open(appliance: &Appliance, job: Job) -> Result<File, JobError> {
+    open_named(appliance, job.row().lock).map_err(|error| JobError::NoLock(job, error))
+}
+
+/// Whether the lock is ours now.
+fn try_lock(file: &File, job: Job) -> Result<bool, JobError> {
+    match file.try_lock() {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(JobError::NoLock(job, error)),
+    }
+}
+
+/// Says which job is at work that must not run beside this one.
+fn excluded(appliance: &Appliance, job: Job) -> Result<(), JobError> {
+    job.exclusions().try_for_each(|(by, reason)| match running_since(appliance, by) {
+        Some(since) => Err(JobError::Excluded { job, by, since, reason }),
+        None => Ok(()),
+    })
+}
+
+fn deadline(job: Job) -> Instant {
+    let only_reads = job.row().orders.iter().all(|order| order.trace == Trace::None);
+    Instant::now() + if only_reads { READING_PATIENCE } else { PATIENCE }
+}
+
+/// Tries again until the deadline as long as another job is in the way.
+fn wait_until(deadline: Instant, mut attempt: impl FnMut() -> Result<(), JobError>) -> Result<(), JobError> {
+    loop {
+        match attempt() {
+            Err(JobError::Running(_) | JobError::Excluded { .. }) if Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            result => return result,
+        }
+    }
+}
+
+/// Whether a job of this kind is at work now.
+pub fn is_running(appliance: &Appliance, job: Job) -> bool {
+    running_since(appliance, job).is_some()
+}
+
+/// When the job began that is at work now; `None` where none is.
+pub fn running_since(appliance: &Appliance, job: Job) -> Option<SystemTime> {
+    let (file, is_running) = look(appliance, job)?;
+    is_running.then(|| modified(&file))
+}
+
+/// When the job began that is at work now and tells of itself in its status files. Until it does, they speak of the job
+/// before, and a client that asks meanwhile would take the old result for the new one.
+pub fn status_since(appliance: &Appliance, job: Job) -> Option<SystemTime> {
+    let since = running_since(appliance, job)?;
+    let order = record::read(appliance, job.row()).and_then(|(record, _)| job.row().order(&record.argument));
+    order.is_none_or(|order| order.trace == Trace::Status).then_some(since)
+}
+
+/// The file of a lock, and whether a job has it.
+fn look(appliance: &Appliance, job: Job) -> Option<(File, bool)> {
+    let file = appliance::open_unlinked(&appliance.uploads().join(job.row().lock)).ok()?;
+    // Shared, so that two who look do not see each other.
+    let is_running = matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
+    Some((file, is_running))
+}
+
+fn modified(file: &File) -> SystemTime {
+    file.metadata().and_then(|metadata| metadata.modified()).unwrap_or(UNIX_EPOCH)
+}
+
+/// Runs the vendor's license script; its output, if it ended well and printed something. One that does not end in time is
+/// ended, with what it has started: a worker of the web server waits for it.
+pub fn license(appliance: &Appliance) -> Option<Vec<u8>> {
+    license_within(appliance, LICENSE_PATIENCE)
+}
+
+fn license_within(appliance: &Appliance, limit: Duration) -> Option<Vec<u8>> {
+    close_on_exec_above_two();
+    let mut command = clean_command(appliance, &appliance.license_script());
+    command.stdin(Stdio::null()).process_group(0);
+    let output = match run(command, limit) {
+        Ok(output) => output,
+        Err(RunError::NotStarted(error)) => {
+            log::warn!("cannot run bin/license.sh: {error}");
+            return None;
+        }
+        Err(RunError::Unfinished(child, error)) => {
+            log::error!("bin/license.sh: {error}, so it was ended");
+            if let Err(error) = kill_process_group(Pid::from_child(&child), Signal::KILL) {
+                log::error!("bin/license.sh: cannot end it: {error}");
+            }
+            return None;
+        }
+    };
+    log_lines("license.sh", &output.stderr);
+    (output.status.success() && !output.stdout.is_empty()).then_some(output.stdout)
+}
+
+/// Why a program gave no result.
+enum RunError {
+    NotStarted(io::Error),
+    /// It may still run.
+    Unfinished(Child, io::Error),
+}
+
+/// Runs a program until it has ended and closed both its outputs, but not longer than a limit, and takes only so much of
+/// what it prints.
+fn run(mut command: Command, limit: Duration) -> Result<Output, RunError> {
+    let deadline = Instant::now() + limit;
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(RunError::NotStarted)?;
+    match output(&mut child, deadline) {
+        Ok(output) => Ok(output),
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+            let reason = format!("it did not end within {} seconds", limit.as_secs());
+            Err(RunError::Unfinished(child, io::Error::new(io::ErrorKind::TimedOut, reason)))
+        }
+        Err(error) => Err(RunError::Unfinished(child, error)),
+    }
+}
+
+fn output(child: &mut Child, deadline: Instant) -> io::Result<Output> {
+    let (mut out, mut err) = (child.stdout.take(), child.stderr.take());
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    while out.is_some() || err.is_some() {
+        let (has_out, has_err) = readable(out.as_ref().map(AsFd::as_fd), err.as_ref().map(AsFd::as_fd), deadline)?;
+        if has_out && !read_some(out.as_mut(), &mut stdout)? {
+            out = None;
+        }
+        if has_err && !read_some(err.as_mut(), &mut stderr)? {
+            err = None;
+        }
+    }
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Output { status, stdout, stderr });
+        }
+        if Instant::now() >= deadline {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Waits until one of two descriptors has something to read, or its end.
+fn readable(out: Option<BorrowedFd<'_>>, err: Option<BorrowedFd<'_>>, deadline: Instant) -> io::Result<(bool, bool)> {
+    let (n_out, n_all) = (usize::from(out.is_some()), usize::from(out.is_some()) + usize::from(err.is_some()));
+    let mut fds: Vec<PollFd<'_>> =
+        out.into_iter().chain(err).map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        let left = Timespec {
+            tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: i64::from(left.subsec_nanos()),
+        };
+        match poll(&mut fds, Some(&left)) {
+            Ok(_) => break,
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let is_ready = |at: usize| fds.get(at).is_some_and(|fd| !fd.revents().is_empty());
+    Ok((n_out == 1 && is_ready(0), n_all > n_out && is_ready(n_out)))
+}
+
+/// Adds what is there to read; `false` at the end.
+fn read_some(pipe: Option<&mut impl Read>, bytes: &mut Vec<u8>) -> io::Result<bool> {
+    let mut buffer = [0; 8 << 10];
+    let n = pipe.map_or(Ok(0), |pipe| pipe.read(&mut buffer))?;
+    if bytes.len() + n > MAX_OUTPUT {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it printed more than 8 MiB"));
+    }
+    bytes.extend_from_slice(&buffer[..n]);
+    Ok(n > 0)
+}
+
+/// What a program of the system makes of a file: the first so many bytes of its output. It is ended when there are more.
+pub fn filter(program: &str, arguments: &[&str], input: File, limit: u64) -> io::Result<Vec<u8>> {
+    let mut command = Command::new(program);
+    command.args(arguments).env_clear().env("PATH", PATH).env("LC_ALL", "C").current_dir("/");
+    let mut child = command.stdin(Stdio::from(input)).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+    let mut output = Vec::new();
+    let read = child.stdout.take().map_or(Ok(0), |stdout| stdout.take(limit).read_to_end(&mut output));
+    let _ = child.kill();
+    child.wait()?;
+    read.map(|_| output)
+}
+
+/// A program with an environment made from nothing, not filtered: there is no variable of a client to forget.
+fn clean_command(appliance: &Appliance, program: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear().env("PATH", PATH).env("LC_ALL", "C").current_dir("/");
+    command.envs(appliance.variables().iter().map(|(name, value)| (name, value)));
+    command
+}
+
+/// Marks whatever the web server left open in us, so that no job inherits it: fcgiwrap leaks its connection, and a job
+/// that holds it holds the client's answer.
+pub fn close_on_exec_above_two() {
+    let Ok(entries) = std::fs::read_dir("/proc/self/fd") else { return };
+    for fd in entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok()).filter(|fd| *fd > 2)
+    {
+        // Fails only for the descriptor of this listing, which is closed by then.
+        let _ = fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC));
+    }
+}
+
+/// The words for the client of a job that failed: its last line `Reason: ...`, cut to printable ASCII.
+fn reason(stdout: &[u8]) -> Option<String> {
+    let line = stdout.split(|byte| *byte == b'\n').filter_map(|line| line.strip_prefix(b"Reason: ")).next_back()?;
+    let text: String =
+        line.iter().filter(|byte| matches!(byte, 32..=126)).take(200).map(|byte| char::from(*byte)).collect();
+    (!text.is_empty()).then_some(text)
+}
+
+/// What a job said on its standard error goes into the log: a line of ours a line, and not more than a screen of them.
+fn log_lines(who: &str, stderr: &[u8]) {
+    for line in stderr.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).take(20) {
+        log::warn!("{who}: {}", line[..line.len().min(500)].escape_ascii());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_license_script_that_does_not_end_is_ended_with_all_that_it_started() {
+        let root = std::env::temp_dir().join(format!("license-{}", std::process::id()));
+        std::fs::create_dir_all(root.join("bin")).unwrap();
+        let script = root.join("bin/license.sh");
+        let appliance = Appliance::new(Some(root.clone().into()), None);
+        for (text, seconds, wanted) in [
+            ("echo '{}'", 60, Some(b"{}\n".to_vec())),
+            ("echo '{}'; exit 1", 60, None),
+            ("head -c 9000000 /dev/zero", 60, None),
+            // It holds its output, and would for ever.
+            ("sleep 1000 & echo $! >\"$0.pid\"; echo '{}'", 1, None),
+            ("exec >&- 2>&-; echo $$ >\"$0.pid\"; sleep 1000", 1, None),
+        ] {
+            std::fs::write(&script, format!("#!/bin/sh\n{text}\n")).unwrap();
+            appliance::set_mode(&script, 0o755).unwrap();
+            // A process of another test may have had it open for writing when it was started.
+            let got = loop {
+                let got = license_within(&appliance, Duration::from_secs(seconds));
+                let is_started = got.is_some() || seconds == 60 || root.join("bin/license.sh.pid").exists();
+                if is_started {
+                    break got;
+                }
+            };
+            assert_eq!(got, wanted, "{text}");
+            let Ok(pid) = std::fs::read_to_string(root.join("bin/license.sh.pid")) else { continue };
+            std::fs::remove_file(root.join("bin/license.sh.pid")).unwrap();
+            let status = std::path::PathBuf::from(format!("/proc/{}/stat", pid.trim()));
+            let deadline = Instant::now() + Duration::from_secs(60);
+            // Gone, or dead and not yet collected by whoever adopted it.
+            while std::fs::read_to_string(&status).is_ok_and(|text| !text.contains(") Z ")) {
+                assert!(Instant::now() < deadline, "{text}: it still runs");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+        std::fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn only_a_line_meant_for_the_client_is_a_reason() {
+        for (stdout, wanted) in [
+            ("", None),
+            ("mv: cannot move /root/x\n", None),
+            ("Reason: not a tar archive\n", Some("not a tar archive")),
+            ("a\nReason: one\nReason: two\x07\nb", Some("two")),
+            ("Reason: \n", None),
+        ] {
+            assert_eq!(reason(stdout.as_bytes()).as_deref(), wanted, "{stdout:?}");
+        }
+    }
+}

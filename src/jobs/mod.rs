@@ -1,0 +1,409 @@
+//! `JOBS`, the one table of what root does for the API: every job with its orders, its files, and what must not run at
+//! the same time. `wrapper.sh`, `sudoers`, `sweep` and docs/JOBS.md are compared with it by tests.
+
+pub mod record;
+pub mod job;
+pub mod gate;
+pub mod status;
+pub mod history;
+
+use crate::appliance::Appliance;
+use crate::audit::Action;
+use std::path::PathBuf;
+
+/// The scripts that do the work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Job {
+    /// Puts a new API token in force.
+    Token,
+    /// Installs a software update.
+    Update,
+    /// Puts network and application settings in force.
+    Settings,
+    /// Puts TLS certificates in force.
+    Certs,
+    /// Puts a license in force.
+    License,
+    /// Puts storage settings in force.
+    Storage,
+    /// Makes, deletes and restores a backup.
+    Backup,
+    /// Stops a backup that is being made: it must run beside `Backup`.
+    BackupStop,
+    /// Collects logs.
+    Logs,
+    /// Collects an encrypted debug bundle.
+    Debug,
+    /// Prints the status of services.
+    Services,
+    /// Restarts the appliance.
+    Reboot,
+    /// Prints the history of processor, memory, disk and network.
+    Monitor,
+}
+
+/// Whether the client waits for the end of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Client {
+    /// It gets 202 and asks how it goes.
+    Leaves,
+    /// The answer is the result.
+    Waits,
+}
+
+/// What an order leaves for those who ask about it later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trace {
+    /// A status in the files of its job, and a record for `GET /jobs`.
+    Status,
+    /// A record alone: the status files speak of another order of this job.
+    Record,
+    /// Nothing: it only reads, and pages ask for it all the time.
+    None,
+}
+
+/// Whether an order obeys [`EXCLUSIONS`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beside {
+    /// It does.
+    Excluded,
+    /// It ends or keeps what another order began, so it must always get through.
+    Free,
+}
+
+/// One thing that a job can be told to do.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Order {
+    /// The argument of the script; empty for none.
+    pub argument: &'static str,
+    /// Whether the client waits.
+    pub client: Client,
+    /// What it leaves for those who ask.
+    pub trace: Trace,
+    /// Whether it obeys [`EXCLUSIONS`].
+    pub beside: Beside,
+    /// The files that it takes from the exchange directory. What the client did not send is removed before it starts.
+    pub inputs: &'static [&'static str],
+    /// What the audit log says of it; `None` where nothing is written, or by the endpoint.
+    pub action: Option<Action>,
+    /// What the audit log names with it.
+    pub target: &'static str,
+    /// How the message begins if it fails.
+    pub failure: &'static str,
+}
+
+/// Where a job says how it goes: names in `etc`, but for `json` of a backup, which lies beside its archive.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Files {
+    /// A JSON object with `status`, and further members.
+    pub json: Option<&'static str>,
+    /// One word.
+    pub word: Option<&'static str>,
+    /// Why it failed, in a line.
+    pub message: Option<&'static str>,
+    /// The code of that, `E1000` to `E1005`.
+    pub code: Option<&'static str>,
+    /// Its log, in `log`.
+    pub log: &'static str,
+}
+
+/// A job.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Which one.
+    pub job: Job,
+    /// The word for `wrapper.sh`, and the name of the script.
+    pub word: &'static str,
+    /// The name of its lock in the exchange directory.
+    pub lock: &'static str,
+    /// Where to ask how it goes.
+    pub location: &'static str,
+    /// Where it says how it goes.
+    pub files: Files,
+    /// What it can be told to do.
+    pub orders: &'static [Order],
+}
+
+const fn log(log: &'static str) -> Files {
+    Files { json: None, word: None, message: None, code: None, log }
+}
+
+const fn leaves(
+    argument: &'static str,
+    inputs: &'static [&'static str],
+    action: Action,
+    failure: &'static str,
+) -> Order {
+    let (trace, beside) = (Trace::Status, Beside::Excluded);
+    Order { argument, client: Client::Leaves, trace, beside, inputs, action: Some(action), target: argument, failure }
+}
+
+const fn waits(
+    argument: &'static str,
+    inputs: &'static [&'static str],
+    action: Action,
+    failure: &'static str,
+) -> Order {
+    let (trace, beside) = (Trace::Record, Beside::Excluded);
+    Order { argument, client: Client::Waits, trace, beside, inputs, action: Some(action), target: argument, failure }
+}
+
+/// Keeps or stops what is under way.
+const fn free(order: Order) -> Order {
+    Order { beside: Beside::Free, trace: Trace::Record, ..order }
+}
+
+const fn reads(argument: &'static str, failure: &'static str) -> Order {
+    let (client, trace, beside) = (Client::Waits, Trace::None, Beside::Free);
+    Order { argument, client, trace, beside, inputs: &[], action: None, target: "", failure }
+}
+
+/// The endpoint audits it, once there is something to hand out.
+const fn collects(failure: &'static str) -> Order {
+    Order { trace: Trace::Record, ..reads("", failure) }
+}
+
+const fn targets(target: &'static str, order: Order) -> Order {
+    Order { target, ..order }
+}
+
+const SETTINGS: &[&str] = &["app.json", "network.json", "network.conf", "settings.confirm"];
+const CERTS: &[&str] = &["appliance.pem", "appliance.key", "ca.pem", "certs.confirm"];
+/// It leaves nothing that could tell how it went, so it has no record.
+const STOP: Order = Order { trace: Trace::None, ..free(leaves("STOP", &[], Action::BackupPost, "Backup failed")) };
+const HISTORY: &str = "Cannot show the history";
+
+/// Every job, in the order of the API document.
+pub const JOBS: &[Row] = &[
+    Row {
+        job: Job::Token,
+        word: "token",
+        lock: ".token.lock",
+        location: "/api/v1/admin/setup",
+        files: log("update_token.log"),
+        orders: &[targets(
+            "api/v1/admin/setup",
+            free(waits("", &["api.token"], Action::TokenUpdated, "Unable to set the token")),
+        )],
+    },
+    Row {
+        job: Job::Update,
+        word: "update",
+        lock: ".update.lock",
+        location: "/api/v1/admin/update",
+        files: Files {
+            json: Some("status_update.json"),
+            word: Some("status_update.txt"),
+            message: Some("status_error_message.txt"),
+            code: Some("status_error_code.txt"),
+            log: "update.log",
+        },
+        orders: &[leaves("", &["software_package-zzz.enc"], Action::UpdatePost, "Update failed")],
+    },
+    Row {
+        job: Job::Settings,
+        word: "settings",
+        lock: ".settings.lock",
+        location: "/api/v1/admin/settings",
+        files: Files { word: Some("status_settings.txt"), ..log("update_settings.log") },
+        orders: &[
+            leaves("static", SETTINGS, Action::SettingsPost, "Unable to change the settings"),
+            leaves("dhcp", SETTINGS, Action::SettingsPost, "Unable to change the settings"),
+            free(waits("confirm", &[], Action::SettingsPost, "Unable to confirm the settings")),
+        ],
+    },
+    Row {
+        job: Job::Certs,
+        word: "certs",
+        lock: ".certs.lock",
+        location: "/api/v1/admin/certs",
+        files: Files {
+            word: Some("status_certs.txt"),
+            message: Some("status_error_certs.txt"),
+            ..log("update_certs.log")
+        },
+        orders: &[
+            leaves("", CERTS, Action::CertsPost, "Unable to change the certificates"),
+            free(waits("confirm", &[], Action::CertsPost, "Unable to confirm the certificates")),
+            free(waits("csr", &["request.txt"], Action::CertsPost, "Unable to make a certificate request")),
+            free(waits("forget", &[], Action::CertsPost, "Unable to remove the certificate request")),
+        ],
+    },
+    Row {
+        job: Job::License,
+        word: "license",
+        lock: ".license.lock",
+        location: "/api/v1/admin/license",
+        files: log("update_license.log"),
+        orders: &[waits("", &["license.asc"], Action::LicensePost, "Unable to change the license")],
+    },
+    Row {
+        job: Job::Storage,
+        word: "storage",
+        lock: ".storage.lock",
+        location: "/api/v1/admin/storage",
+        files: Files { word: Some("status_storage.txt"), ..log("update_storage.log") },
+        orders: &[
+            leaves("", &["storage.json", "storage.conf"], Action::StoragePost, "Unable to change the storage"),
+            leaves("undo", &[], Action::StoragePost, "Unable to undo the change of the storage"),
+        ],
+    },
+    Row {
+        job: Job::Backup,
+        word: "backup",
+        lock: ".backup.lock",
+        location: "/api/v1/admin/backup",
+        files: Files { json: Some("backup.json"), ..log("update_backup.log") },
+        orders: &[
+            leaves("START", &[], Action::BackupPost, "Backup failed"),
+            STOP,
+            targets(
+                "backup-archive.tar",
+                waits("RESTORE", &["backup-archive.tar"], Action::BackupRestored, "Unable to extract backup archive"),
+            ),
+            waits("UNDO", &[], Action::BackupRestored, "Unable to undo the restore"),
+        ],
+    },
+    Row {
+        job: Job::BackupStop,
+        word: "backup",
+        lock: ".backup-stop.lock",
+        location: "/api/v1/admin/backup",
+        files: log("update_backup.log"),
+        orders: &[STOP],
+    },
+    Row {
+        job: Job::Logs,
+        word: "logs",
+        lock: ".logs.lock",
+        location: "/api/v1/admin/logs",
+        files: log("update_logs.log"),
+        orders: &[collects("Unable to collect the logs")],
+    },
+    Row {
+        job: Job::Debug,
+        word: "debug",
+        lock: ".debug.lock",
+        location: "/api/v1/admin/debug",
+        files: log("update_debug.log"),
+        orders: &[collects("Unable to create the debug bundle")],
+    },
+    Row {
+        job: Job::Services,
+        word: "services",
+        lock: ".services.lock",
+        location: "/api/v1/admin/services",
+        files: log("update_services.log"),
+        orders: &[reads("", "Unable to read the status of the services")],
+    },
+    Row {
+        job: Job::Reboot,
+        word: "reboot",
+        lock: ".reboot.lock",
+        location: "/api/v1/admin/reboot",
+        files: log("update_reboot.log"),
+        orders: &[Order { trace: Trace::Record, ..leaves("", &[], Action::Reboot, "Unable to reboot") }],
+    },
+    Row {
+        job: Job::Monitor,
+        word: "monitor",
+        lock: ".monitor.lock",
+        location: "/api/v1/admin/health/history",
+        files: log("update_monitor.log"),
+        orders: &[
+            reads("1h", HISTORY),
+            reads("1d", HISTORY),
+            reads("1w", HISTORY),
+            reads("1m", HISTORY),
+            reads("1y", HISTORY),
+        ],
+    },
+];
+
+/// Jobs that must not run at the same time, each pair with the reason.
+pub const EXCLUSIONS: &[(Job, Job, &str)] = &[
+    (Job::Update, Job::Reboot, "a restart would cut the update off"),
+    (Job::Update, Job::Backup, "the data changes while it is updated"),
+    (Job::Update, Job::Settings, "both change the configuration of the appliance"),
+    (Job::Update, Job::Certs, "both change the configuration of the appliance"),
+    (Job::Update, Job::Storage, "both change the configuration of the appliance"),
+    (Job::Update, Job::License, "both change the configuration of the appliance"),
+    (Job::Backup, Job::Reboot, "a restart would cut it off"),
+    (Job::Backup, Job::Storage, "the data may move to another disk"),
+    (Job::Settings, Job::Reboot, "a restart would cut the change off"),
+    (Job::Settings, Job::Certs, "a certificate is tried at the address that changes"),
+    (Job::Certs, Job::Reboot, "a restart would cut the change off"),
+    (Job::Storage, Job::Reboot, "a restart would cut the change off"),
+    (Job::License, Job::Reboot, "a restart would cut the change off"),
+];
+
+impl Job {
+    /// Its row.
+    pub fn row(self) -> &'static Row {
+        JOBS.iter().find(|row| row.job == self).expect("a test finds the row of every job")
+    }
+
+    /// Its word for `wrapper.sh`.
+    pub fn word(self) -> &'static str {
+        self.row().word
+    }
+
+    /// What must not run beside it, with the reason.
+    pub fn exclusions(self) -> impl Iterator<Item = (Job, &'static str)> {
+        EXCLUSIONS.iter().filter_map(move |(one, other, reason)| match (*one == self, *other == self) {
+            (true, _) => Some((*other, *reason)),
+            (_, true) => Some((*one, *reason)),
+            (false, false) => None,
+        })
+    }
+}
+
+impl Order {
+    /// The argument of the script, where it has one.
+    pub fn argument(&self) -> Option<&'static str> {
+        (!self.argument.is_empty()).then_some(self.argument)
+    }
+}
+
+impl Row {
+    /// The status file with JSON, where the job has one.
+    pub fn json_file(&self, appliance: &Appliance) -> Option<PathBuf> {
+        let name = self.files.json?;
+        Some(if self.job == Job::Backup { appliance.uploads().join(name) } else { appliance.etc_file(name) })
+    }
+
+    /// The status file with one word, where the job has one.
+    pub fn word_file(&self, appliance: &Appliance) -> Option<PathBuf> {
+        Some(appliance.etc_file(self.files.word?))
+    }
+
+    /// The order with this argument; empty for none.
+    pub fn order(&self, argument: &str) -> Option<&'static Order> {
+        self.orders.iter().find(|order| order.argument == argument)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_job_has_one_row_and_every_lock_is_of_one_job() {
+        for row in JOBS {
+            assert_eq!(row.job.row(), row);
+            assert_eq!(JOBS.iter().filter(|other| other.lock == row.lock).count(), 1, "{}", row.lock);
+            for order in row.orders {
+                assert_eq!(row.order(order.argument), Some(order));
+            }
+        }
+    }
+
+    #[test]
+    fn a_pair_is_excluded_once_and_both_ways() {
+        for (one, other, _) in EXCLUSIONS {
+            assert_ne!(one, other, "one job of a kind runs at a time anyway");
+            assert_eq!(one.exclusions().filter(|(job, _)| job == other).count(), 1, "{one:?} {other:?}");
+            assert_eq!(other.exclusions().filter(|(job, _)| job == one).count(), 1, "{one:?} {other:?}");
+        }
+    }
+}

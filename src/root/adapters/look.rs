@@ -1,0 +1,170 @@
+//! Whether the machine is as the settings say: asked of the kernel, and compared as values.
+
+use super::names;
+use super::root::Root;
+use crate::root::programs;
+use crate::values::network::NetworkSettings;
+use serde::Deserialize;
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// How long an address of our own may take to appear.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// The same for a lease, which somebody else gives: a client of DHCP asks for about as long.
+const LEASE_PATIENCE: Duration = Duration::from_secs(60);
+
+/// An interface's address with the length of its prefix.
+type Own = (String, IpAddr, u32);
+
+/// Waits until the machine is as the settings say, or tells what is not.
+pub fn wait(root: &Root, settings: &NetworkSettings) -> Result<(), String> {
+    let patience = match settings {
+        NetworkSettings::Dhcp { .. } => LEASE_PATIENCE,
+        NetworkSettings::Static { .. } => PATIENCE,
+    };
+    let end = Instant::now() + patience;
+    loop {
+        match check(root, settings) {
+            Err(_) if Instant::now() < end => sleep(Duration::from_millis(100)),
+            done => return done,
+        }
+    }
+}
+
+fn check(root: &Root, settings: &NetworkSettings) -> Result<(), String> {
+    let addresses = addresses();
+    match settings {
+        NetworkSettings::Dhcp { interface, .. } => {
+            if !addresses.iter().any(|(name, address, _)| name == interface && is_global(*address)) {
+                return Err(format!("No server has given {interface} an address"));
+            }
+        }
+        NetworkSettings::Static { interface, address, prefix, gateway, dns, .. } => {
+            let own = (interface.clone(), address.value, u32::from(*prefix));
+            if !addresses.contains(&own) {
+                return Err(format!("{interface} did not get the address {}/{prefix}", address.value));
+            }
+            if let Some((other, ..)) =
+                addresses.iter().find(|(name, value, _)| name != interface && *value == address.value)
+            {
+                return Err(format!("{other} has the address {} too", address.value));
+            }
+            if !default_routes().contains(&(interface.clone(), gateway.value)) {
+                return Err(format!("{interface} has no default route by {}", gateway.value));
+            }
+            let servers = names::servers(root);
+            if let Some(missing) = dns.iter().find(|server| !servers.contains(&server.value)) {
+                return Err(format!("The name server {} is not in force", missing.value));
+            }
+        }
+    }
+    if names::host_name().as_deref() != Some(settings.hostname()) {
+        return Err(format!("The host name is not {}", settings.hostname()));
+    }
+    Ok(())
+}
+
+pub fn is_interface(name: &str) -> bool {
+    interfaces().iter().any(|one| one.ifname == name)
+}
+
+/// The interfaces that have a default route.
+pub fn leading_out() -> BTreeSet<String> {
+    default_routes().into_iter().map(|(name, _)| name).collect()
+}
+
+fn is_global(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => !address.is_link_local() && !address.is_loopback(),
+        IpAddr::V6(address) => !address.is_unicast_link_local() && !address.is_loopback(),
+    }
+}
+
+/// An interface, as `ip` tells it to programs.
+#[derive(Deserialize)]
+struct Interface {
+    ifname: String,
+    #[serde(default)]
+    addr_info: Vec<AddressInfo>,
+}
+
+#[derive(Deserialize)]
+struct AddressInfo {
+    // Some releases print an empty object for an address that was asked for by nobody.
+    local: Option<IpAddr>,
+    prefixlen: Option<u32>,
+}
+
+fn interfaces() -> Vec<Interface> {
+    let text = programs::ask("ip", &["-j", "addr", "show"]).unwrap_or_default();
+    serde_json::from_str(&text).unwrap_or_default()
+}
+
+/// The addresses of this machine.
+fn addresses() -> Vec<Own> {
+    let of = |one: Interface| {
+        let name = one.ifname;
+        one.addr_info.into_iter().filter_map(move |info| Some((name.clone(), info.local?, info.prefixlen?)))
+    };
+    interfaces().into_iter().flat_map(of).collect()
+}
+
+/// The default routes that lead over another machine: the interface, and that machine.
+fn default_routes() -> BTreeSet<(String, IpAddr)> {
+    let read = |name: &str| std::fs::read_to_string(format!("/proc/net/{name}")).unwrap_or_default();
+    let (four, six) = (read("route"), read("ipv6_route"));
+    four.lines().filter_map(route_of_four).chain(six.lines().filter_map(route_of_six)).collect()
+}
+
+/// A line of `/proc/net/route`: name, destination, gateway, flags, three counts, mask.
+fn route_of_four(line: &str) -> Option<(String, IpAddr)> {
+    let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+    let [name, destination, gateway, _, _, _, _, mask, ..] = fields[..] else { return None };
+    let is_default = destination == "00000000" && mask == "00000000" && gateway != "00000000";
+    let bytes = u32::from_str_radix(gateway, 16).ok().filter(|_| is_default)?.to_ne_bytes();
+    Some((name.to_owned(), Ipv4Addr::from(bytes).into()))
+}
+
+/// A line of `/proc/net/ipv6_route`: destination and its length, source and its length, gateway, four counts, name.
+fn route_of_six(line: &str) -> Option<(String, IpAddr)> {
+    let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+    let [_, length, _, _, gateway, _, _, _, _, name] = fields[..] else { return None };
+    let gateway = u128::from_str_radix(gateway, 16).ok().filter(|gateway| length == "00" && *gateway != 0)?;
+    Some((name.to_owned(), Ipv6Addr::from(gateway).into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn default_routes_are_read_as_the_kernel_writes_them() {
+        for (line, wanted) in [
+            ("eth0\t00000000\t0100020A\t0003\t0\t0\t0\t00000000\t0\t0\t0", Some(("eth0", "10.2.0.1"))),
+            ("eth0\t0000020A\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0", None),
+            ("eth0\t00000000\t0100020A\t0003\t0\t0\t0\t00000080\t0\t0\t0", None),
+            ("Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT", None),
+        ] {
+            // The kernel writes numbers in the order of the machine; these are of one that begins with the last byte.
+            if cfg!(target_endian = "little") {
+                let wanted = wanted.map(|(name, gateway)| (name.to_owned(), gateway.parse().unwrap()));
+                assert_eq!(route_of_four(line), wanted, "{line}");
+            }
+        }
+        let zero = "0".repeat(32);
+        let by = "fe800000000000000000000000000001";
+        for (line, wanted) in [
+            (
+                format!("{zero} 00 {zero} 00 {by} 00000400 00000001 00000000 00000003     eth0"),
+                Some(("eth0", "fe80::1")),
+            ),
+            (format!("{zero} 00 {zero} 00 {zero} ffffffff 00000001 00000000 00200200       lo"), None),
+            (format!("20010db8{} 40 {zero} 00 {zero} 00000100 00000001 00000000 00000001 eth0", &zero[8..]), None),
+        ] {
+            let wanted = wanted.map(|(name, gateway)| (name.to_owned(), gateway.parse().unwrap()));
+            assert_eq!(route_of_six(&line), wanted, "{line}");
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Makes the network of a Debian as the settings say: `jidoteki-admin-jobs network static|dhcp|none`, which `bin/network.sh`
+//! calls. It reads `network.json`, and believes no other file.
+//!
+//! What is written follows from two things only: the settings, and the machine as it was before our first change. So a
+//! change that is taken back gives exactly the files that were there, and "none" those of before the first one. Afterwards
+//! the kernel is asked whether the machine is as it should be.
+
+mod ifupdown;
+mod look;
+mod names;
+mod network_manager;
+mod networkd;
+mod root;
+
+use crate::appliance::{self, Appliance};
+use crate::root::commands::Arguments;
+use crate::root::programs::{self, is_active, is_enabled, try_run};
+use crate::values::json::Object;
+use crate::values::network::NetworkSettings;
+use root::Root;
+use std::collections::BTreeSet;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+/// The exit status of settings that are stored and that nothing here applies.
+const STORED: u8 = 3;
+
+/// The first line of each file that is ours alone.
+const HEADER: &str = "# Made by jidoteki-admin-api; a change here is overwritten.\n";
+
+/// What makes the network of this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Adapter {
+    /// `NetworkManager`, which netplan may have told.
+    NetworkManager,
+    /// `systemd-networkd`, which netplan may have told: the name of our file comes before those of netplan.
+    Networkd,
+    /// `ifup` and `ifdown`.
+    Ifupdown,
+}
+
+/// A machine whose network is to change.
+struct Change<'a> {
+    root: &'a Root,
+    settings: &'a NetworkSettings,
+    /// Other interfaces that led out before our first change. Two ways out are none, so these stay down.
+    down: BTreeSet<String>,
+    /// The interface that was ours until now, where that is another one.
+    left: Option<String>,
+}
+
+/// Makes the network of the machine as `network.json` says. Arguments: `static`, `dhcp`, or `none` to take back all that
+/// was ever done here. A failure says why on standard output, in a line that begins with `Reason: `.
+pub fn network(arguments: Arguments<'_>, appliance: &Appliance) -> Result<ExitCode, String> {
+    let mode = arguments.next().unwrap_or_default();
+    let root = Root::new(appliance);
+    let done = match mode.to_str() {
+        Some("none") => take_back(&root).map(|()| ExitCode::SUCCESS),
+        // Settings of before there were any of ours are those of the machine.
+        Some("static" | "dhcp") if !appliance.etc_file("network.json").exists() => {
+            take_back(&root).map(|()| ExitCode::SUCCESS)
+        }
+        Some(mode @ ("static" | "dhcp")) => settings(appliance, mode).and_then(|settings| apply(&root, &settings)),
+        _ => return Err("usage: network static|dhcp|none".to_owned()),
+    };
+    done.or_else(|reason| {
+        writeln!(io::stdout(), "Reason: {reason}").map_err(|error| error.to_string())?;
+        Ok(ExitCode::FAILURE)
+    })
+}
+
+/// The settings in force, parsed by root's side as by the web side.
+fn settings(appliance: &Appliance, mode: &str) -> Result<NetworkSettings, String> {
+    let content = appliance::read(&appliance.etc_file("network.json"))
+        .map_err(|error| format!("There are no network settings ({})", error.kind()))?;
+    let text = String::from_utf8(content).map_err(|_| "The network settings are not UTF-8".to_owned())?;
+    let object = Object::parse(&text).map_err(|reason| format!("Invalid network settings: {reason}"))?;
+    let settings = NetworkSettings::parse(&object).map_err(|fault| fault.to_string())?;
+    if settings.mode() != mode {
+        return Err(format!("The network settings are not {mode}"));
+    }
+    Ok(settings)
+}
+
+fn apply(root: &Root, settings: &NetworkSettings) -> Result<ExitCode, String> {
+    let interface = settings.interface();
+    let Some(manager) = find_manager(root, interface) else {
+        say(
+            "Nothing that we know manages this network: the settings are stored for the image, which reads network.conf",
+        );
+        return Ok(ExitCode::from(STORED));
+    };
+    // On its way up a machine may not have its interfaces yet, and nothing to wait for: then only the files.
+    let is_running = match manager {
+        Adapter::NetworkManager => is_active("NetworkManager"),
+        Adapter::Networkd => is_active("systemd-networkd"),
+        Adapter::Ifupdown => ifupdown::is_up(root),
+    };
+    if is_running && !look::is_interface(interface) {
+        return Err(format!("There is no interface {interface}"));
+    }
+    let ours = match manager {
+        Adapter::NetworkManager => network_manager::ours(root),
+        Adapter::Networkd => networkd::ours(root),
+        Adapter::Ifupdown => ifupdown::ours(root),
+    };
+    let before = root.led_out_before(ours.as_deref(), look::leading_out)?;
+    let change = Change {
+        root,
+        settings,
+        down: before.into_iter().filter(|other| other != interface).collect(),
+        left: ours.filter(|ours| ours != interface),
+    };
+    names::apply(root, settings, manager)?;
+    match manager {
+        Adapter::NetworkManager => network_manager::apply(&change, is_running)?,
+        Adapter::Networkd => networkd::apply(&change, is_running)?,
+        Adapter::Ifupdown => ifupdown::apply(&change, is_running)?,
+    }
+    if is_running {
+        look::wait(root, settings)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Everything as it was before our first change, whoever manages the network now.
+fn take_back(root: &Root) -> Result<(), String> {
+    names::take_back(root)?;
+    network_manager::take_back(root)?;
+    networkd::take_back(root)?;
+    ifupdown::take_back(root)?;
+    root.forget_what_led_out()
+}
+
+fn find_manager(root: &Root, interface: &str) -> Option<Adapter> {
+    let is_there = |unit| is_active(unit) || is_enabled(unit);
+    if is_there("NetworkManager") && network_manager::manages(interface) {
+        Some(Adapter::NetworkManager)
+    } else if is_there("systemd-networkd") {
+        Some(Adapter::Networkd)
+    } else if programs::is_installed("ifup") && root.path("etc/network").is_dir() {
+        Some(Adapter::Ifupdown)
+    } else {
+        None
+    }
+}
+
+/// Takes every address from an interface that others could reach.
+fn flush(interface: &str) {
+    try_run("ip", &["addr", "flush", "dev", interface, "scope", "global"]);
+}
+
+/// A line for the log of the job.
+fn say(text: &str) {
+    // Nothing is left to be done where the log cannot be written.
+    drop(writeln!(io::stdout(), "{text}"));
+}

@@ -1,0 +1,117 @@
+//! What does not depend on who makes the network: the machine's name, its name servers, its time server.
+
+use super::root::{Root, lines};
+use super::{Adapter, HEADER, say};
+use crate::root::programs::{is_active, try_run};
+use crate::values::network::NetworkSettings;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+const HOSTNAME: &str = "etc/hostname";
+const HOSTS: &str = "etc/hosts";
+const RESOLV_CONF: &str = "etc/resolv.conf";
+const RESOLVED: &str = "etc/systemd/resolved.conf.d/jidoteki.conf";
+const TIMESYNCD: &str = "etc/systemd/timesyncd.conf.d/jidoteki.conf";
+/// Where systemd-resolved tells the servers that it asks.
+const RESOLVED_TELLS: &str = "run/systemd/resolve/resolv.conf";
+
+/// Puts the three in force; what the settings do not have becomes what it was before our first change.
+pub fn apply(root: &Root, settings: &NetworkSettings, manager: Adapter) -> Result<(), String> {
+    let name = settings.hostname();
+    root.keep(HOSTNAME)?;
+    root.write(HOSTNAME, &format!("{name}\n"), 0o644)?;
+    set_host_name(name)?;
+    // sudo and others look their own host up; without a line each waits for a name server that may be gone.
+    if let Some(hosts) = root.text(HOSTS) {
+        root.keep(HOSTS)?;
+        root.write(HOSTS, &with_own_name(&hosts, name), 0o644)?;
+    }
+    apply_dns(root, settings, manager)?;
+    apply_ntp(root, settings.ntpserver())
+}
+
+pub fn take_back(root: &Root) -> Result<(), String> {
+    if root.bring_back(HOSTNAME)?
+        && let Some(name) = root.text(HOSTNAME)
+    {
+        set_host_name(name.trim())?;
+    }
+    root.bring_back(HOSTS)?;
+    root.bring_back(RESOLV_CONF)?;
+    put_drop_in(root, RESOLVED, None, "systemd-resolved")?;
+    put_drop_in(root, TIMESYNCD, None, "systemd-timesyncd")
+}
+
+fn with_own_name(hosts: &str, name: &str) -> String {
+    let others = hosts.lines().filter(|line| line.split_ascii_whitespace().next() != Some("127.0.1.1"));
+    let short = name.split('.').next().filter(|short| *short != name);
+    let short = short.map_or_else(String::new, |short| format!(" {short}"));
+    format!("{}127.0.1.1\t{name}{short}\n", lines(others))
+}
+
+/// Where a link stands somebody else writes the file, and is told by the network's manager or by us.
+fn apply_dns(root: &Root, settings: &NetworkSettings, manager: Adapter) -> Result<(), String> {
+    let dns: Vec<String> = match settings {
+        NetworkSettings::Dhcp { .. } => Vec::new(),
+        NetworkSettings::Static { dns, .. } => dns.iter().map(|server| server.value.to_string()).collect(),
+    };
+    let is_link = root.path(RESOLV_CONF).is_symlink();
+    // ifupdown does not know resolved, the others tell it by themselves.
+    let is_told = is_link && is_resolved(root) && manager == Adapter::Ifupdown && !dns.is_empty();
+    let drop_in = is_told.then(|| format!("{HEADER}[Resolve]\nDNS={}\n", dns.join(" ")));
+    put_drop_in(root, RESOLVED, drop_in.as_deref(), "systemd-resolved")?;
+    if is_link || manager == Adapter::NetworkManager {
+        return Ok(());
+    }
+    if dns.is_empty() {
+        root.bring_back(RESOLV_CONF)?;
+        return Ok(());
+    }
+    root.keep(RESOLV_CONF)?;
+    // What it says beside servers stays, also what somebody has added since; what a lease has left does not.
+    let now = root.text(RESOLV_CONF).and_then(|text| text.strip_prefix(HEADER).map(str::to_owned));
+    let text = now.or_else(|| root.text_before(RESOLV_CONF)).unwrap_or_default();
+    let others = text.lines().filter(|line| line.split_ascii_whitespace().next() != Some("nameserver"));
+    let servers = dns.iter().map(|server| format!("nameserver {server}"));
+    root.write(RESOLV_CONF, &format!("{HEADER}{}{}", lines(others), lines(servers)), 0o644).map(drop)
+}
+
+fn is_resolved(root: &Root) -> bool {
+    let target = std::fs::read_link(root.path(RESOLV_CONF)).unwrap_or_default();
+    target.components().any(|part| part.as_os_str() == "resolve")
+}
+
+/// The name servers that programs of this machine ask.
+pub fn servers(root: &Root) -> BTreeSet<IpAddr> {
+    let text = if is_resolved(root) { root.text(RESOLVED_TELLS) } else { root.text(RESOLV_CONF) };
+    let text = text.unwrap_or_default();
+    text.lines().filter_map(|line| line.strip_prefix("nameserver")?.trim().parse().ok()).collect()
+}
+
+fn apply_ntp(root: &Root, server: &str) -> Result<(), String> {
+    if !server.is_empty() && !is_active("systemd-timesyncd") {
+        say("The time server counts for systemd-timesyncd, which does not run");
+    }
+    let drop_in = (!server.is_empty()).then(|| format!("{HEADER}[Time]\nNTP={server}\n"));
+    put_drop_in(root, TIMESYNCD, drop_in.as_deref(), "systemd-timesyncd")
+}
+
+/// Puts a drop-in of ours in force, or takes it away, and has its service read it.
+fn put_drop_in(root: &Root, name: &str, content: Option<&str>, service: &str) -> Result<(), String> {
+    let is_changed = match content {
+        Some(content) => root.write(name, content, 0o644)?,
+        None => root.remove(name)?,
+    };
+    if is_changed {
+        try_run("systemctl", &["try-restart", service]);
+    }
+    Ok(())
+}
+
+fn set_host_name(name: &str) -> Result<(), String> {
+    nix::unistd::sethostname(name).map_err(|error| format!("The host name cannot be set ({})", error.desc()))
+}
+
+pub fn host_name() -> Option<String> {
+    nix::unistd::gethostname().ok()?.into_string().ok()
+}

@@ -1,0 +1,60 @@
+//! Commands for jobs and units, which no person types. The only place that knows their names.
+//!
+//! A job that runs as root calls one wherever text must be parsed, compared or judged, so that the root side uses the same
+//! types as the web side.
+
+use crate::appliance::Appliance;
+use crate::jobs::gate;
+use crate::jobs::job;
+use crate::root::adapters;
+use crate::root::archive;
+use crate::root::certificate;
+use crate::root::collect;
+use crate::root::derive;
+use crate::root::list;
+use crate::root::package;
+use crate::root::preflight;
+use crate::root::version;
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+/// The arguments after the command's name.
+pub type Arguments<'a> = &'a mut dyn Iterator<Item = OsString>;
+
+/// Runs a command. `Err` is one line for the log of whoever called it.
+type Command = fn(Arguments<'_>, &Appliance) -> Result<ExitCode, String>;
+
+/// Commands by their names.
+type Commands = &'static [(&'static str, Command)];
+
+/// What the executable is called for: both ends of the gate.
+pub const GATE: Commands = &[("gate-answer", gate::answer), (job::GATE_ASK, gate::ask)];
+
+/// What jobs and units call `jidoteki-admin-jobs` for.
+pub const JOBS: Commands = &[
+    ("archive", archive::run),
+    ("certificate", certificate::command),
+    ("collect", collect::command),
+    ("conf", derive::conf),
+    ("conf-mode", derive::mode),
+    ("list", list::print),
+    ("network", adapters::network),
+    ("package", package::command),
+    ("preflight", preflight::preflight),
+    ("redact", collect::redact),
+    ("version", version::command),
+];
+
+/// Runs the command that the arguments name; `None` if they name none of these.
+pub fn run(
+    commands: Commands,
+    mut arguments: impl Iterator<Item = OsString>,
+    appliance: &Appliance,
+) -> Option<ExitCode> {
+    let name = arguments.next()?;
+    let (name, command) = commands.iter().find(|(known, _)| name == *known)?;
+    Some(command(&mut arguments, appliance).unwrap_or_else(|error| {
+        log::error!("{name}: {error}");
+        ExitCode::FAILURE
+    }))
+}

@@ -1,0 +1,97 @@
+//! What root's side makes of the JSON that the web side handed over: the files that programs of root read. A job believes
+//! no file of another format that lay beside it, since whoever is the API's user can write any.
+
+use crate::appliance::{self, Appliance};
+use crate::jobs::status;
+use crate::root::commands::Arguments;
+use crate::values::json::Object;
+use crate::values::network::SettingsFiles;
+use crate::values::storage::StorageSettings;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Prints the word for `network.sh` of what stands in `network.conf`, which an image may have written by itself: `static`,
+/// `dhcp`, or `none` where there is no such file. For any other word of the image's own it prints nothing.
+pub fn mode(_: Arguments<'_>, appliance: &Appliance) -> Result<ExitCode, String> {
+    let content = match appliance::read(&appliance.etc().join("network.conf")) {
+        Ok(content) => content,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => b"mode=none".to_vec(),
+        Err(error) => return Err(error.to_string()),
+    };
+    let text = String::from_utf8_lossy(&content);
+    let value = text.lines().find_map(|line| line.trim().strip_prefix("mode="));
+    let mode = match value.map(|value| value.trim_matches(['"', '\''])) {
+        Some("static") => "static",
+        Some("dhcp") => "dhcp",
+        Some("none") => "none",
+        Some(_) | None => "",
+    };
+    writeln!(io::stdout(), "{mode}").map_err(|error| error.to_string())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Derives the files of a change in a folder of root's. Arguments: `settings` or `storage`, the folder. Where the JSON is
+/// not valid it says why on standard output, in words that a client may read, and fails.
+pub fn conf(arguments: Arguments<'_>, appliance: &Appliance) -> Result<ExitCode, String> {
+    let (Some(kind), Some(folder)) = (arguments.next(), arguments.next()) else {
+        return Err("the kind and the folder are missing".to_owned());
+    };
+    let folder = Path::new(&folder);
+    let derived = match kind.to_str() {
+        Some("settings") => settings(folder),
+        Some("storage") => storage(folder, appliance),
+        _ => return Err("no such kind".to_owned()),
+    };
+    match derived {
+        Ok(files) => {
+            for (name, content) in files {
+                std::fs::write(folder.join(name), content).map_err(|error| format!("cannot write {name}: {error}"))?;
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(reason) => {
+            writeln!(io::stdout(), "{reason}").map_err(|error| error.to_string())?;
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+/// The files that are made anew, each with its content.
+type Derived = Result<Vec<(&'static str, String)>, String>;
+
+fn settings(folder: &Path) -> Derived {
+    let network = text(folder, "network.json")?.ok_or("Missing network settings")?;
+    let app = text(folder, "app.json")?;
+    let files = SettingsFiles::new(Some(&network), app.as_deref()).map_err(|fault| fault.to_string())?;
+    let mut derived = vec![("network.conf", files.network.to_conf()), ("network.json", files.network_json)];
+    if app.is_some() {
+        derived.push(("app.json", files.app_json));
+    }
+    Ok(derived)
+}
+
+fn storage(folder: &Path, appliance: &Appliance) -> Derived {
+    let (settings, object) = storage_settings(folder, appliance)?;
+    Ok(vec![("storage.conf", settings.to_conf()), ("storage.json", settings.to_json(&object))])
+}
+
+/// The storage settings in `storage.json` of a folder, with the object that they are of.
+pub fn storage_settings(folder: &Path, appliance: &Appliance) -> Result<(StorageSettings, Object), String> {
+    let text = text(folder, "storage.json")?.ok_or("Missing storage settings")?;
+    let root = Object::parse(&text).map_err(|reason| format!("Invalid settings file: {reason}"))?;
+    let storage = root.get("storage").ok_or("Missing storage settings")?;
+    StorageSettings::read(storage.get(), &status::storage_options(appliance)).map_err(|fault| fault.to_string())
+}
+
+/// A file that says something; `None` where there is none.
+fn text(folder: &Path, name: &str) -> Result<Option<String>, String> {
+    match appliance::read(&folder.join(name)) {
+        Ok(content) => match String::from_utf8(content) {
+            Ok(text) => Ok((!text.trim_ascii().is_empty()).then_some(text)),
+            Err(_) => Err(format!("Invalid settings: {name} is not UTF-8")),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(format!("Invalid settings: {name} cannot be read ({})", error.kind())),
+    }
+}

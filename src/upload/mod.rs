@@ -1,0 +1,510 @@
+//! Form fields by the route's table, and files received beside their place. The only file that writes what a client sent.
+//!
+//! A file has no name until it is whole: what a refused, broken or cancelled upload leaves is nothing.
+
+use crate::appliance::{self, Appliance};
+use crate::caller::auth::Credential;
+use crate::http::error::Error;
+use crate::http::multipart::Multipart;
+use crate::http::request::{Body, ContentType, Request};
+use crate::values::config::Config;
+use crate::values::signature::{BodyProof, Fault, base64};
+use nix::fcntl::AtFlags;
+use sha2::{Digest, Sha256};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Bytes that a field which is kept in memory may have.
+const MAX_IN_MEMORY: usize = 1 << 20;
+/// Bytes that a form may have whose sender has not yet said who he is, because his credentials are among its fields.
+pub const MAX_UNIDENTIFIED: u64 = 32 << 20;
+
+/// Bytes of a form that is too short to need a place.
+const SHORT: u64 = 10_000;
+/// Forms of strangers that may come at a time, and how many of these from one network.
+const PLACES: usize = 8;
+const PLACES_OF_A_NETWORK: usize = 2;
+/// Bytes a second at which a form must come, on the average, and how long that does not count: from a stranger, and from a
+/// caller that is known, whose line may be poor.
+const STRANGERS_PACE: (u64, Duration) = (8 << 10, Duration::from_secs(10));
+const KNOWN_PACE: (u64, Duration) = (256, Duration::from_secs(60));
+
+/// What becomes of a field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A short value.
+    Text,
+    /// A document that we read ourselves, or that is small enough to hold.
+    Document,
+    /// A file of any size, received into the exchange directory.
+    File,
+}
+
+/// Whether a form must have a field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// It must.
+    Required,
+    /// It may.
+    Optional,
+}
+
+/// A field that a route takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Field {
+    /// Its name.
+    pub name: &'static str,
+    /// What becomes of it.
+    pub kind: Kind,
+    /// Whether it must be there.
+    pub presence: Presence,
+    /// What it is, for the documents.
+    pub summary: &'static str,
+}
+
+/// The fields of a form that was received whole.
+#[derive(Default)]
+pub struct Form {
+    values: Vec<(&'static str, Vec<u8>)>,
+    files: Vec<(&'static str, Received)>,
+    /// The SHA-256 over names and digests of its fields, where somebody wants to know.
+    digest: Option<String>,
+}
+
+impl Form {
+    /// The bytes of a field.
+    pub fn document(&mut self, name: &str) -> Option<Vec<u8>> {
+        let at = self.values.iter().position(|(known, _)| *known == name)?;
+        Some(self.values.swap_remove(at).1)
+    }
+
+    /// The value of a field; bytes that are no text become `U+FFFD`, which no rule allows.
+    pub fn text(&mut self, name: &str) -> Option<String> {
+        self.document(name).map(|value| String::from_utf8_lossy(&value).into_owned())
+    }
+
+    /// The SHA-256 of all its fields in hexadecimal, whatever their order and framing; `None` where the request has no
+    /// `Idempotency-Key`.
+    pub fn digest(&self) -> Option<&str> {
+        self.digest.as_deref()
+    }
+
+    /// The file of a field.
+    pub fn file(&mut self, name: &str) -> Option<Received> {
+        let at = self.files.iter().position(|(known, _)| *known == name)?;
+        Some(self.files.swap_remove(at).1)
+    }
+}
+
+/// Who sends a form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sender {
+    /// Known by the head of the request.
+    Known,
+    /// Known by a signature, which vouches for the body too.
+    Signed(BodyProof),
+    /// Known only when the form is read, if then.
+    Unknown,
+}
+
+/// A form, and the credential among its fields as far as it was read: a fault in it is told only to who may know.
+pub struct Reading {
+    /// The form, or why there is none.
+    pub form: Result<Form, Error>,
+    /// What its sender showed.
+    pub credential: Option<Credential>,
+}
+
+/// Receives the form of a request.
+pub fn receive(
+    request: &mut Request<'_>,
+    fields: &[Field],
+    config: &Config,
+    appliance: &Appliance,
+    sender: Sender,
+) -> Reading {
+    let (limit, place, (bytes_per_second, grace)) = match sender {
+        Sender::Known | Sender::Signed(_) => (config.max_upload, Ok(None), KNOWN_PACE),
+        Sender::Unknown => (limit_of_strangers(config, appliance), Place::take(request, appliance), STRANGERS_PACE),
+    };
+    // Until the form is read.
+    let _place = match place {
+        Ok(place) => place,
+        Err(error) => return Reading { form: Err(error), credential: None },
+    };
+    request.body.set_pace(grace, bytes_per_second);
+    let wants_digest = !request.headers.get("idempotency-key").is_empty();
+    let digests = wants_digest.then(Vec::new);
+    let mut receiver =
+        Receiver { fields, config, appliance, limit, credentials: Vec::new(), form: Form::default(), digests };
+    let form = match sender {
+        Sender::Known | Sender::Unknown => receiver.receive(&request.content_type, &mut request.body),
+        Sender::Signed(proof) => receiver.receive_signed(&request.content_type, &mut request.body, &proof),
+    };
+    if wants_digest {
+        receiver.form.digest = receiver.digests.take().map(digest_of_all);
+    }
+    Reading { credential: Credential::from_fields(&receiver.credentials), form: form.map(|()| receiver.form) }
+}
+
+/// The same for a form with the same fields in another order. Credentials may differ.
+fn digest_of_all(mut digests: Vec<(String, String)>) -> String {
+    digests.retain(|(name, _)| !matches!(name.as_str(), "hash" | "token"));
+    digests.sort();
+    let text: Vec<String> = digests.into_iter().map(|(name, digest)| format!("{name}:{digest}\n")).collect();
+    hex::encode(Sha256::digest(text.concat()))
+}
+
+/// Bytes that a form of a stranger may have. All strangers together leave half of what is free.
+fn limit_of_strangers(config: &Config, appliance: &Appliance) -> u64 {
+    let share = appliance::free_bytes(&appliance.uploads()).map_or(u64::MAX, |free| free / (2 * PLACES as u64));
+    config.max_upload.min(MAX_UNIDENTIFIED).min(share.max(MAX_IN_MEMORY as u64))
+}
+
+/// One of the places that strangers share. A file that is locked is a place that is taken, by the network that stands in it.
+struct Place {
+    /// Locked for as long as the place is taken.
+    _file: File,
+}
+
+impl Place {
+    /// Takes a place for the form of a stranger. `None` where it needs none, and where the appliance has no folder for
+    /// what is remembered.
+    fn take(request: &Request<'_>, appliance: &Appliance) -> Result<Option<Place>, Error> {
+        if request.body.expected().is_some_and(|expected| expected < SHORT) {
+            return Ok(None);
+        }
+        let network = request.network();
+        let (mut free, mut n_of_network) = (None, 0);
+        for number in 0..PLACES {
+            let file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(0o600)
+                .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK)
+                .open(appliance.state_file(&format!("stranger-{number}")));
+            let Ok(mut file) = file else { return Ok(None) };
+            if file.try_lock().is_ok() {
+                free.get_or_insert(file);
+            } else {
+                let mut taken_by = String::new();
+                let is_read = (&mut file).take(64).read_to_string(&mut taken_by).is_ok();
+                n_of_network += usize::from(is_read && taken_by == network);
+            }
+        }
+        let Some(file) = free.filter(|_| n_of_network < PLACES_OF_A_NETWORK) else { return Err(Error::Busy) };
+        // A place whose network cannot be written down is only not counted for it.
+        let _ = file.set_len(0).and_then(|()| file.write_all_at(network.as_bytes(), 0));
+        Ok(Some(Place { _file: file }))
+    }
+}
+
+struct Receiver<'a> {
+    fields: &'a [Field],
+    config: &'a Config,
+    appliance: &'a Appliance,
+    limit: u64,
+    credentials: Vec<(String, String)>,
+    form: Form,
+    /// The SHA-256 of each field in base64, where a signature vouches for the fields one by one.
+    digests: Option<Vec<(String, String)>>,
+}
+
+impl Receiver<'_> {
+    fn receive_signed(
+        &mut self,
+        content_type: &ContentType,
+        body: &mut Body<'_>,
+        proof: &BodyProof,
+    ) -> Result<(), Error> {
+        const CHANGED: Error = Error::Unauthenticated(Some(Fault("The body is not the one that was signed")));
+        match proof {
+            BodyProof::Nothing => {}
+            BodyProof::Whole(_) => body.start_digest(),
+            BodyProof::Fields(_) => self.digests = Some(Vec::new()),
+        }
+        self.receive(content_type, body)?;
+        let is_proven = match proof {
+            BodyProof::Nothing => body.n_read() == 0,
+            BodyProof::Whole(digest) => body.take_digest().is_some_and(|own| base64(&own) == *digest),
+            BodyProof::Fields(fields) => {
+                let mut wanted = fields.clone();
+                let mut own = self.digests.clone().unwrap_or_default();
+                wanted.sort();
+                own.sort();
+                wanted == own
+            }
+        };
+        if is_proven { Ok(()) } else { Err(CHANGED) }
+    }
+
+    fn receive(&mut self, content_type: &ContentType, body: &mut Body<'_>) -> Result<(), Error> {
+        if body.expected().is_some_and(|expected| expected > self.limit) {
+            return Err(Error::TooLarge(self.limit));
+        }
+        match content_type {
+            ContentType::Multipart(Ok(boundary)) => self.multipart(boundary, body),
+            ContentType::Multipart(Err(reason)) => Err(Error::Bad((*reason).to_owned())),
+            ContentType::UrlEncoded => self.url_encoded(body),
+            ContentType::Absent | ContentType::Other if body.is_empty() => Ok(()),
+            ContentType::Absent | ContentType::Other => {
+                Err(Error::Bad("Expected a body of multipart/form-data".to_owned()))
+            }
+        }
+    }
+
+    fn multipart(&mut self, boundary: &str, body: &mut Body<'_>) -> Result<(), Error> {
+        let expected = body.expected();
+        let mut limited = Limited { n_left: self.limit, body };
+        let mut form = Multipart::new(&mut limited, boundary);
+        match self.parts(&mut form, expected).and_then(|()| Ok(form.finish()?)) {
+            Err(_) if limited.n_left == 0 => Err(Error::TooLarge(self.limit)),
+            result => result,
+        }
+    }
+
+    fn parts<R: Read>(&mut self, form: &mut Multipart<R>, expected: Option<u64>) -> Result<(), Error> {
+        while let Some(name) = form.next_part()? {
+            match self.field(&name)? {
+                Some(Field { name, kind: Kind::File, .. }) => {
+                    let received = self.file(form, name, expected)?;
+                    self.form.files.push((name, received));
+                }
+                Some(Field { name, .. }) => {
+                    let value = self.in_memory(form, name)?;
+                    self.form.values.push((name, value));
+                }
+                None => {
+                    let value = self.in_memory(form, &name)?;
+                    self.credentials.push((name, String::from_utf8_lossy(&value).into_owned()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn url_encoded(&mut self, body: &mut Body<'_>) -> Result<(), Error> {
+        let mut text = Vec::new();
+        body.take(MAX_IN_MEMORY as u64 + 1).read_to_end(&mut text).map_err(|error| Error::from_body(&error))?;
+        if text.len() > MAX_IN_MEMORY {
+            return Err(Error::Bad(format!("The form is too large: the limit is {MAX_IN_MEMORY} bytes")));
+        }
+        for (name, value) in form_urlencoded::parse(&text) {
+            match self.field(&name)? {
+                Some(Field { name, kind: Kind::Text, .. }) => {
+                    if let Some(digests) = &mut self.digests {
+                        digests.push((name.to_owned(), base64(&Sha256::digest(value.as_bytes()))));
+                    }
+                    self.form.values.push((name, value.into_owned().into_bytes()));
+                }
+                Some(Field { name, .. }) => {
+                    return Err(Error::Bad(format!("The field {name} must be sent as multipart/form-data")));
+                }
+                None => self.credentials.push((name.into_owned(), value.into_owned())),
+            }
+        }
+        Ok(())
+    }
+
+    /// The field of that name in the route's table; `None` for a credential, which every form may have.
+    fn field(&self, name: &str) -> Result<Option<Field>, Error> {
+        let known = self.fields.iter().find(|field| field.name == name && self.config.accepts_field(name)).copied();
+        let is_credential = matches!(name, "hash" | "token");
+        if known.is_none() && !is_credential {
+            return Err(Error::Bad(format!("Unknown field in the form. Expected: {}", self.names())));
+        }
+        let is_twice = self
+            .form
+            .values
+            .iter()
+            .map(|(known, _)| *known)
+            .chain(self.form.files.iter().map(|(known, _)| *known))
+            .any(|known| known == name)
+            || self.credentials.iter().any(|(known, _)| known == name);
+        if is_twice {
+            return Err(Error::Bad(format!("The field {} occurs twice", known.map_or(name, |field| field.name))));
+        }
+        Ok(known)
+    }
+
+    fn names(&self) -> String {
+        let names: Vec<&str> =
+            self.fields.iter().map(|field| field.name).filter(|name| self.config.accepts_field(name)).collect();
+        if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+    }
+
+    fn file<R: Read>(&mut self, form: &mut Multipart<R>, name: &str, expected: Option<u64>) -> Result<Received, Error> {
+        const WHAT: &str = "Cannot keep the upload";
+        let folder = self.appliance.uploads();
+        if let (Some(expected), Some(free)) = (expected, appliance::free_bytes(&folder))
+            && expected > free
+        {
+            return Err(Error::NoSpace { needed: expected, free });
+        }
+        let mut received = Received::new(folder).map_err(|error| Error::Disk(WHAT, error))?;
+        self.content(form, name, |chunk| received.file.write_all(chunk).map_err(|error| Error::Disk(WHAT, error)))?;
+        Ok(received)
+    }
+
+    fn in_memory<R: Read>(&mut self, form: &mut Multipart<R>, name: &str) -> Result<Vec<u8>, Error> {
+        let mut value = Vec::new();
+        self.content(form, name, |chunk| {
+            if value.len() + chunk.len() > MAX_IN_MEMORY {
+                return Err(Error::Bad(format!("The field {name} is too large: the limit is {MAX_IN_MEMORY} bytes")));
+            }
+            value.extend_from_slice(chunk);
+            Ok(())
+        })?;
+        Ok(value)
+    }
+
+    /// Passes the content of a part on, and its digest by, where that is wanted.
+    fn content<R: Read>(
+        &mut self,
+        form: &mut Multipart<R>,
+        name: &str,
+        mut take: impl FnMut(&[u8]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut digest = self.digests.is_some().then(Sha256::new);
+        while let Some(chunk) = form.chunk()? {
+            if let Some(digest) = &mut digest {
+                digest.update(chunk);
+            }
+            take(chunk)?;
+        }
+        if let (Some(digests), Some(digest)) = (&mut self.digests, digest) {
+            digests.push((name.to_owned(), base64(&digest.finalize())));
+        }
+        Ok(())
+    }
+}
+
+/// A body that ends at a limit, and remembers that it did.
+struct Limited<'a, 'b> {
+    body: &'a mut Body<'b>,
+    n_left: u64,
+}
+
+impl Read for Limited<'_, '_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = usize::try_from(self.n_left).unwrap_or(usize::MAX).min(buffer.len());
+        let n = self.body.read(&mut buffer[..most])?;
+        self.n_left -= n as u64;
+        Ok(n)
+    }
+}
+
+/// A file that was received, and has no name in the exchange directory yet.
+pub struct Received {
+    folder: PathBuf,
+    file: File,
+    /// Its working name, where the file system has no unnamed files.
+    working_name: Option<PathBuf>,
+}
+
+impl Received {
+    fn new(folder: PathBuf) -> io::Result<Received> {
+        let unnamed =
+            OpenOptions::new().write(true).read(true).mode(0o600).custom_flags(nix::libc::O_TMPFILE).open(&folder);
+        let has_proc = Path::new("/proc/self/fd").exists();
+        if let (Ok(file), true) = (unnamed, has_proc) {
+            return Ok(Received { folder, file, working_name: None });
+        }
+        remove_abandoned(&folder);
+        let name = folder.join(format!(".part-{}", std::process::id()));
+        appliance::make_way(&name)?;
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&name)?;
+        // Whoever finds the name without this lock knows that its owner is dead.
+        file.try_lock().map_err(io::Error::from)?;
+        Ok(Received { folder, file, working_name: Some(name) })
+    }
+
+    /// Gives the file its name, replacing what was there at once.
+    fn place(mut self, name: &str) -> io::Result<()> {
+        let place = self.folder.join(name);
+        let beside = if let Some(working_name) = self.working_name.take() {
+            working_name
+        } else {
+            // A link cannot replace; a rename can.
+            let beside = self.folder.join(format!(".{name}.new"));
+            appliance::make_way(&beside)?;
+            let unnamed = PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd()));
+            nix::unistd::linkat(None, &unnamed, None, &beside, AtFlags::AT_SYMLINK_FOLLOW)?;
+            beside
+        };
+        appliance::rename(&beside, &place).inspect_err(|_| drop(fs::remove_file(&beside)))
+    }
+}
+
+impl Drop for Received {
+    fn drop(&mut self) {
+        if let Some(name) = &self.working_name {
+            // It is found and removed by the next upload if this fails.
+            let _ = fs::remove_file(name);
+        }
+    }
+}
+
+/// Removes working files whose owners were killed.
+fn remove_abandoned(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let is_part = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".part-"));
+        if is_part && appliance::open_unlinked(&path).is_ok_and(|file| file.try_lock().is_ok()) {
+            let _ = fs::remove_file(&path);
+        }
+    }
+}
+
+/// What lies in the exchange directory for a job that is not yet started; dropped before that, it is taken away again.
+pub struct Handover {
+    folder: PathBuf,
+    names: Vec<&'static str>,
+}
+
+impl Handover {
+    /// A handover of nothing yet.
+    pub fn new(appliance: &Appliance) -> Handover {
+        Handover { folder: appliance.uploads(), names: Vec::new() }
+    }
+
+    /// Puts down a file that was received.
+    pub fn file(&mut self, name: &'static str, received: Received) -> Result<(), Error> {
+        received.place(name).map_err(|error| Error::Disk("Cannot keep the upload", error))?;
+        self.names.push(name);
+        Ok(())
+    }
+
+    /// Puts down a document.
+    pub fn document(&mut self, name: &'static str, content: &[u8]) -> Result<(), Error> {
+        appliance::replace(&self.folder.join(name), content, 0o600)
+            .map_err(|error| Error::Disk("Cannot keep the upload", error))?;
+        self.names.push(name);
+        Ok(())
+    }
+
+    /// Takes away what must not be there for the job.
+    pub fn absent(&mut self, name: &str) -> Result<(), Error> {
+        appliance::make_way(&self.folder.join(name)).map_err(|error| Error::Disk("Cannot remove an old upload", error))
+    }
+
+    /// The job has been started: all of it is the job's now.
+    pub fn complete(&mut self) {
+        self.names.clear();
+    }
+}
+
+impl Drop for Handover {
+    fn drop(&mut self) {
+        for name in &self.names {
+            // Nobody is left to tell; the next upload replaces it.
+            let _ = fs::remove_file(self.folder.join(name));
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! JSON that clients wrote, kept as they wrote it: members in their order, numbers with their digits.
+//!
+//! What the API only passes on (`app`, the `network` object) must come back as it was sent, so it is never
+//! turned into numbers and maps of ours.
+
+use crate::values::rule::InvalidOption;
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use std::fmt;
+
+/// Nested values that a text may have: deeper ones exhaust whoever reads them after us.
+const MAX_DEPTH: usize = 100;
+
+/// An object as its members, in order. A name that occurs twice is refused: two readers would see two values.
+#[derive(Debug)]
+pub struct Object(Vec<(String, Box<RawValue>)>);
+
+impl Object {
+    /// Reads a text that is one object, with or without a byte order mark before it, as Windows writes one.
+    pub fn parse(text: &str) -> Result<Object, String> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        if !is_shallow(text) {
+            return Err(format!("nested more than {MAX_DEPTH} deep"));
+        }
+        serde_json::from_str(text).map_err(|error| error.to_string())
+    }
+
+    /// The member of that name, as it was written.
+    pub fn get(&self, name: &str) -> Option<&RawValue> {
+        self.members().find(|(key, _)| *key == name).map(|(_, value)| value)
+    }
+
+    /// Fails with the first member in which a number is that no reader with double precision could read back.
+    pub fn check_numbers(&self) -> Result<(), InvalidOption> {
+        match self.members().find(|(_, value)| !has_readable_numbers(value.get())) {
+            Some((name, _)) => Err(unreadable_number(&printable(name))),
+            None => Ok(()),
+        }
+    }
+
+    /// The members in order.
+    pub fn members(&self) -> impl Iterator<Item = (&str, &RawValue)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), &**value))
+    }
+}
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Object, D::Error> {
+        struct Members;
+        impl<'de> Visitor<'de> for Members {
+            type Value = Object;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object, A::Error> {
+                let mut members: Vec<(String, Box<RawValue>)> = Vec::new();
+                while let Some((name, value)) = map.next_entry::<String, Box<RawValue>>()? {
+                    if members.iter().any(|(known, _)| *known == name) {
+                        return Err(A::Error::custom(format_args!("the member {name:?} occurs twice")));
+                    }
+                    members.push((name, value));
+                }
+                Ok(Object(members))
+            }
+        }
+        deserializer.deserialize_map(Members)
+    }
+}
+
+/// Whether a text is one JSON value that is not nested too deep.
+pub fn is_valid(text: &str) -> bool {
+    is_shallow(text) && serde_json::from_str::<&RawValue>(text).is_ok()
+}
+
+/// A valid JSON text without the white space between its parts.
+pub fn compact(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut in_string = false;
+    let mut is_escaped = false;
+    for c in text.chars() {
+        if in_string {
+            in_string = c != '"' || is_escaped;
+            is_escaped = c == '\\' && !is_escaped;
+        } else if c.is_ascii_whitespace() {
+            continue;
+        } else {
+            in_string = c == '"';
+        }
+        out.push(c);
+    }
+    out
+}
+
+/// Whether a reader with double precision gets a number of each number in a valid JSON text: `1e400` would be infinite.
+pub fn has_readable_numbers(text: &str) -> bool {
+    let mut in_string = false;
+    let mut is_escaped = false;
+    // Each character that cannot be of a number ends one.
+    let mut words = text.split(|c: char| {
+        let was_in_string = in_string;
+        if in_string {
+            in_string = c != '"' || is_escaped;
+            is_escaped = c == '\\' && !is_escaped;
+        } else {
+            in_string = c == '"';
+        }
+        was_in_string || !(c.is_ascii_digit() || "+-.eE".contains(c))
+    });
+    words.all(|word| {
+        let is_number = word.starts_with(|c: char| c.is_ascii_digit() || c == '-');
+        // Two readers: the exact one, and one that rounds as it goes, as many do.
+        !is_number || word.parse::<f64>().is_ok_and(f64::is_finite) && serde_json::from_str::<f64>(word).is_ok()
+    })
+}
+
+/// The fault of a member in which such a number is.
+pub fn unreadable_number(name: &str) -> InvalidOption {
+    InvalidOption::new(name, "numbers that fit into double precision")
+}
+
+/// A string as JSON.
+pub fn quote(text: &str) -> String {
+    serde_json::to_string(text).expect("a string is always JSON")
+}
+
+/// A name that a client gave, fit for a message: other characters than printable ASCII become `?`, and the rest is cut.
+pub fn printable(name: &str) -> String {
+    name.chars().take(40).map(|c| if c.is_ascii_graphic() { c } else { '?' }).collect()
+}
+
+fn is_shallow(text: &str) -> bool {
+    let mut depth = 0_usize;
+    let mut in_string = false;
+    let mut is_escaped = false;
+    for byte in text.bytes() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if in_string => is_escaped = true,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => depth += 1,
+            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > MAX_DEPTH {
+            return false;
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_keep_their_order_and_their_digits() {
+        let object = Object::parse(r#" {"b": 1.50, "a": [1, 2], "c": "x y"} "#).unwrap();
+        let members: Vec<_> = object.members().map(|(name, value)| (name, compact(value.get()))).collect();
+        assert_eq!(members, [("b", "1.50".to_owned()), ("a", "[1,2]".to_owned()), ("c", "\"x y\"".to_owned())]);
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_the_object() {
+        for text in ["\u{feff}{\"a\":1}", "\u{feff}\r\n{\"a\":1}\r\n"] {
+            assert_eq!(Object::parse(text).unwrap().get("a").map(RawValue::get), Some("1"), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_one_clean_object_is_refused() {
+        let deep = "{\"a\":".repeat(200) + "1" + &"}".repeat(200);
+        for text in [
+            "",
+            "\u{feff}",
+            "\u{feff}\u{feff}{}",
+            "[]",
+            "7",
+            "null",
+            "{\"a\":1,}",
+            "{\"a\":1}x",
+            "{\"a\":1,\"a\":2}",
+            "{'a':1}",
+            &deep,
+        ] {
+            assert!(Object::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn white_space_goes_but_for_that_in_strings() {
+        for (text, wanted) in [
+            ("{ \"a b\" :\n [ 1 ,\t2 ] }", r#"{"a b":[1,2]}"#),
+            (r#""a \" b \\" "#, r#""a \" b \\""#),
+            (r#"[ "\\" , 1 ]"#, r#"["\\",1]"#),
+        ] {
+            assert_eq!(compact(text), wanted);
+        }
+    }
+
+    #[test]
+    fn a_number_that_would_be_read_as_infinite_is_noticed() {
+        for text in ["1e400", "-1e309", "9900e01358", "1.8e308", "1.7976931348623159e308"] {
+            assert!(!has_readable_numbers(text), "{text}");
+            assert!(!has_readable_numbers(&format!("{{\"a\":[0, {{\"b\\\"\":{text}}}]}}")), "{text}");
+            assert!(has_readable_numbers(&format!("{{\"{text}\":\"\\\"{text}\"}}")), "{text} in a string");
+        }
+        assert!(!has_readable_numbers(&"9".repeat(310)));
+        for text in ["0", "-0.0", "1e308", "1.5e-400", "0e999", "[true,false,null,\"e\",1E5]", "9007199254740993"] {
+            assert!(has_readable_numbers(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn brackets_in_strings_are_not_depth() {
+        let text = format!("[\"{}\\\"[\"]", "[".repeat(500));
+        assert!(is_valid(&text));
+        assert!(!is_valid(&("[".repeat(500) + &"]".repeat(500))));
+    }
+}

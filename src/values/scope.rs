@@ -1,0 +1,26 @@
+//! What the holder of a token may do.
+
+use serde::{Deserialize, Serialize};
+
+/// What a token allows. Each scope includes the ones before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// See the state of the appliance.
+    Read,
+    /// Run the appliance: update, back up, collect logs, restart.
+    Operate,
+    /// Everything, secrets and settings included.
+    Admin,
+}
+
+impl Scope {
+    /// The name in files and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Scope::Read => "read",
+            Scope::Operate => "operate",
+            Scope::Admin => "admin",
+        }
+    }
+}
