@@ -8,15 +8,15 @@
 # Default-Start:     2 3 4 5
 # Default-Stop:      0 1 6
 # Short-Description: Admin API of the appliance
-# Description:       The web server of the admin API on port @PORT@, and what starts the program for it.
+# Description:       The web server of the admin API on port @PORT@, and fcgiwrap, which starts the program.
 ### END INIT INFO
 #
-# For machines where systemd does not run; where it does, the unit of the same name comes first. Filled in by
-# install.sh from nginx/init.sh.
+# For machines without systemd; with systemd, the unit of the same name takes precedence. install.sh generates this from
+# nginx/init.sh.
 #
 #     jidoteki-admin-api start | stop | restart | reload | status
 #
-# Jobs outlive "stop" and "restart": only what stands in our pid files is ended.
+# Jobs outlive "stop" and "restart": only processes in our pid files are stopped.
 
 set -eu
 umask 022
@@ -32,11 +32,11 @@ fail() {
 	exit 1
 }
 
-# The process in the pid file, if it is alive and is the program that we started.
+# Prints the process in the pid file, if it is alive and is the program that we started.
 running() { # running PIDFILE PROGRAM
 	local pid
 	[ -r "$1" ] || return 1
-	# spawn-fcgi ends its line with nothing, which read reports as a failure.
+	# spawn-fcgi writes no final newline, which read reports as a failure.
 	read -r pid <"$1" || [ -n "$pid" ] || return 1
 	case $pid in
 	'' | *[!0-9]*) return 1 ;;
@@ -47,8 +47,8 @@ running() { # running PIDFILE PROGRAM
 	esac
 }
 
-# Waits until nothing of it is alive; a stop that returns before that would let the next start find the port taken.
-# A zombie has no "exe": whether its parent ever asks for it is not our business.
+# Waits until the process has ended. If stop returned before, the next start would find the port in use. A zombie has no
+# "exe"; it does not matter whether its parent waits for it.
 await_end() { # await_end PID
 	local n=0
 	while [ -e "/proc/$1/exe" ]; do
@@ -64,26 +64,26 @@ start_fcgiwrap() {
 		return 0
 	fi
 	rm -f "$RUN/fcgi.sock"
-	# -c: one slow request must not hold up the others. -p: nothing but the program can be started.
-	# Without -f: what the program says goes to our log. With it, nginx would write it into its own error log beside
-	# the request line, where credentials may stand.
-	# The socket is for the workers of our nginx and nobody else: who speaks there chooses each parameter of a request.
+	# -c: one slow request must not block the others. -p: start nothing except the program. No -f: the program's
+	# messages go to our log. With -f, nginx would write them to its own error log, together with the request line and
+	# its credentials. The socket is only for the workers of our nginx: whoever connects there chooses every parameter
+	# of a request.
 	spawn-fcgi -s "$RUN/fcgi.sock" -M 0600 -u @USER@ -g @GROUP@ -U @WEB_USER@ -G @WEB_GROUP@ -P "$RUN/fcgiwrap.pid" \
 		-- /usr/sbin/fcgiwrap -c @WORKERS@ -p @BINARY@ </dev/null >>"$LOG/error.log" 2>&1 ||
 		fail "spawn-fcgi could not start fcgiwrap: see $LOG/error.log"
 }
 
-# The workers do not end with their parent, and know nothing of it afterwards: they are looked up before.
+# The workers do not end with their parent and cannot be found afterwards, so look them up before.
 stop_fcgiwrap() {
 	local pid worker workers
 	pid=$(running "$RUN/fcgiwrap.pid" /usr/sbin/fcgiwrap) || return 0
 	workers=$(children "$pid")
 	kill -TERM "$pid"
 	for worker in $workers; do
-		# One that is gone already needs no signal.
+		# A process that has already ended needs no signal.
 		kill -TERM "$worker" 2>/dev/null || :
 	done
-	await_end "$pid" || fail "fcgiwrap does not end (process $pid)"
+	await_end "$pid" || fail "fcgiwrap did not stop (process $pid)"
 	rm -f "$RUN/fcgiwrap.pid" "$RUN/fcgi.sock"
 }
 
@@ -95,13 +95,13 @@ children() { # children PID
 	done
 }
 
-# Takes away all that is in it. Not every busybox knows find's -delete.
+# Removes everything in a directory. Not every busybox supports find -delete.
 empty() { # empty DIRECTORY
 	find "$1" -mindepth 1 -maxdepth 1 -exec rm -rf {} +
 }
 
-# What may be gone after a boot, where /run or /var/log is in memory. lighttpd opens its logs as the API user, who may
-# not make a file there.
+# Creates directories that a boot removes if /run or /var/log is in memory. lighttpd opens its logs as the API user,
+# which cannot create a file there.
 prepare() {
 	local log
 	mkdir -p "$RUN" "$LOG" @SPOOL@ @BODIES@
@@ -113,11 +113,11 @@ prepare() {
 		chown root:@GROUP@ "$LOG/$log.log"
 		chmod 660 "$LOG/$log.log"
 	done
-	# What lighttpd must spool is bounded, together, and what a killed one has left is gone.
+	# Bodies that lighttpd spools have a total limit, and those of a killed lighttpd are removed.
 	umount @SPOOL@ 2>/dev/null || :
 	empty @SPOOL@
 	mount -t tmpfs -o size=160m,nr_inodes=10k,nosuid,nodev,noexec tmpfs @SPOOL@ 2>/dev/null ||
-		printf 'jidoteki-admin-api: nothing can be mounted here, so what lighttpd spools at @SPOOL@ has no bound\n' >&2
+		printf 'jidoteki-admin-api: cannot mount @SPOOL@, so lighttpd can spool without a limit there\n' >&2
 	chown @USER@:@GROUP@ @SPOOL@
 	chmod 700 @SPOOL@
 	chown @WEB_USER@:@WEB_GROUP@ @BODIES@
@@ -126,7 +126,8 @@ prepare() {
 
 start() {
 	prepare
-	# What was not confirmed, or was cut off, before the machine went down. Nothing to take back is no failure.
+	# Roll back changes that were not confirmed or were interrupted before the machine went down. Nothing to roll back
+	# is no failure.
 	if [ -x @ADMIN@/bin/recover.sh ]; then
 		@ADMIN@/bin/recover.sh </dev/null || printf 'jidoteki-admin-api: recover.sh failed\n' >&2
 	fi
@@ -135,7 +136,7 @@ start() {
 	nginx)
 		start_fcgiwrap
 		if ! running "$RUN/nginx.pid" /usr/sbin/nginx >/dev/null; then
-			# A process that was killed has left what it was receiving.
+			# A killed process leaves incomplete bodies.
 			empty @BODIES@
 			nginx -c @CONF@/nginx.conf </dev/null || fail "nginx did not start: see $LOG/nginx.log"
 		fi
@@ -150,7 +151,7 @@ start() {
 }
 
 stop() {
-	# By these signals a server leaves the port at once, and ends when it has answered what it serves.
+	# On these signals a server releases the port at once, and ends after its last request.
 	stop_server nginx QUIT
 	stop_server lighttpd INT
 	stop_fcgiwrap
@@ -163,19 +164,19 @@ stop_server() { # stop_server NAME SIGNAL
 	kill -s "$2" "$pid"
 	if ! await_end "$pid"; then
 		kill -TERM "$pid"
-		await_end "$pid" || fail "$1 does not end (process $pid)"
+		await_end "$pid" || fail "$1 did not stop (process $pid)"
 	fi
 	rm -f "$RUN/$1.pid"
 }
 
 reload_nginx() {
 	local pid
-	nginx -t -q -c @CONF@/nginx.conf || fail "nginx does not take its configuration; what it said is above"
-	pid=$(running "$RUN/nginx.pid" /usr/sbin/nginx) || fail "nginx does not run"
+	nginx -t -q -c @CONF@/nginx.conf || fail "nginx refuses its configuration; see its message above"
+	pid=$(running "$RUN/nginx.pid" /usr/sbin/nginx) || fail "nginx is not running"
 	kill -HUP "$pid"
 }
 
-# After a change of the certificate. lighttpd is restarted, because it could not read the new key any more.
+# After a change of the certificate. lighttpd is restarted, because it can no longer read the key.
 reload() {
 	case $SERVER in
 	nginx) reload_nginx ;;
@@ -190,19 +191,19 @@ status() {
 	local pid
 	case $SERVER in
 	nginx)
-		pid=$(running "$RUN/fcgiwrap.pid" /usr/sbin/fcgiwrap) || fail "fcgiwrap does not run"
-		running "$RUN/nginx.pid" /usr/sbin/nginx >/dev/null || fail "nginx does not run"
+		pid=$(running "$RUN/fcgiwrap.pid" /usr/sbin/fcgiwrap) || fail "fcgiwrap is not running"
+		running "$RUN/nginx.pid" /usr/sbin/nginx >/dev/null || fail "nginx is not running"
 		printf 'jidoteki-admin-api is running (fcgiwrap, process %s, and nginx)
 ' "$pid"
 		;;
 	*)
-		pid=$(running "$RUN/lighttpd.pid" /usr/sbin/lighttpd) || fail "lighttpd does not run"
+		pid=$(running "$RUN/lighttpd.pid" /usr/sbin/lighttpd) || fail "lighttpd is not running"
 		printf 'jidoteki-admin-api is running (lighttpd, process %s)\n' "$pid"
 		;;
 	esac
 }
 
-# Where systemd runs, this is a way to say it to systemd: scripts of the ancestor's days ask for a service by its script.
+# Under systemd, pass the command to systemd: scripts for the ancestor control a service by its init script.
 by_systemd() { # by_systemd COMMAND UNIT...
 	local command="$1" unit
 	shift
@@ -213,7 +214,7 @@ by_systemd() { # by_systemd COMMAND UNIT...
 	printf 'jidoteki-admin-api is running\n'
 }
 
-# Behind nginx, fcgiwrap is started by its socket.
+# With nginx, a socket starts fcgiwrap.
 if [ -d /run/systemd/system ] && command -v systemctl >/dev/null; then
 	case $SERVER:${1-} in
 	nginx:status) by_systemd status jidoteki-admin-api.socket jidoteki-admin-api-nginx.service ;;

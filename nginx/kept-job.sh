@@ -1,11 +1,11 @@
 #!/bin/sh
 # shellcheck shell=dash
 #
-# Runs a job of the ancestor's, on a machine that was taken over with --jobs keep. It lies in bin/kept once for each
-# job, by the job's name, and start.sh (our wrapper.sh by another name) becomes root for it.
+# Runs a job of the ancestor on a machine that was migrated with --jobs keep. bin/kept has a copy for each job, named
+# after it; start.sh (our wrapper.sh under another name) starts it as root.
 #
-# What the vendor's jobs do not know is done by ours: the history of health values, and changes that must be
-# confirmed, because only our jobs can take them back.
+# Our jobs do what the vendor's do not support: the history of health values, and changes that must be confirmed,
+# because only our jobs can roll them back.
 
 set -eu
 
@@ -31,12 +31,12 @@ case "$job ${1-}" in
 esac
 [ ! -e "$uploads/$job.confirm" ] || ours "$@"
 
-# The ancestor's API ran as the user that an archive is unpacked by, so the archive was that user's.
+# tar ran as the user of the ancestor's API, so that user owned the archive.
 give_archive() {
 	local place user
 	user=$(stat -c %u "$admin/home")
 	[ "$user" -ne 0 ] && [ -e "$uploads/backup-archive.tar" ] || return 0
-	# In a folder of ours, so that nobody gives the name to something else meanwhile.
+	# In a directory of ours, so that nobody else can use the name meanwhile.
 	place=$(mktemp -d "$uploads/.kept.XXXXXX")
 	(
 		cd "$place"
@@ -51,14 +51,14 @@ give_archive() {
 }
 [ "$job ${1-}" != "backup RESTORE" ] || give_archive
 
-# As it was under the ancestor's API: what it makes, others can read, and root is at home. The lock of the job is
-# standard input, and goes on with it.
+# As under the ancestor's API: others can read its files, and HOME is root's. The job's lock is standard input and is
+# passed on.
 umask 022
 status=0
 env -i PATH="$PATH" HOME=/root USER=root LOGNAME=root ${JIDO_ADMIN_PATH:+JIDO_ADMIN_PATH="$JIDO_ADMIN_PATH"} \
 	${JIDO_ETC_PATH:+JIDO_ETC_PATH="$JIDO_ETC_PATH"} SSH_ORIGINAL_COMMAND="$job" "$bin/wrapper.sh" "$@" || status=$?
 
-# Its certificates lie where the ancestor served them from.
+# Its certificates are where the ancestor's server read them.
 if [ "$job" = certs ]; then
 	"$bin/jobs/old-certificate" </dev/null >/dev/null 2>&1 || :
 fi

@@ -1,7 +1,7 @@
 #!/bin/sh
 #
-# What lighttpd refuses by itself, in the words of the API: it calls this as its error handler, with the status in
-# REDIRECT_STATUS. No value of a client's is printed: this runs for everybody.
+# lighttpd's own errors, in the format of the API. lighttpd calls this as its error handler, with the status in
+# REDIRECT_STATUS. It prints no client value, because it runs for every client.
 
 set -eu
 
@@ -9,8 +9,8 @@ STATUS=${REDIRECT_STATUS:-500}
 MESSAGE=
 ALLOW=
 
-# Not an error of lighttpd's, but a request that leads here: there is nothing of that name. Its body is read to its
-# end, because lighttpd breaks off an HTTP/2 stream that is answered sooner, and the answer with it.
+# Not an error of lighttpd, but a request for an unknown path. Read its body to the end, because lighttpd ends an HTTP/2
+# stream that is answered sooner, and the response with it.
 if [ "$STATUS" = 200 ]; then
 	case ${REQUEST_METHOD:-GET} in
 	GET | HEAD) STATUS=404 ;;

@@ -1,11 +1,11 @@
 #!/bin/sh
 #
-# Fills in a template of this directory: every @NAME@ becomes the value given as NAME=VALUE.
+# Fills in a template of this directory: replaces every @NAME@ by the value from NAME=VALUE.
 #
 #     render.sh TEMPLATE NAME=VALUE...
 #
-# The one place where our configurations get their paths and ports: install.sh uses it, and so do the tests.
-# A line that ends in " # NAME=VALUE ..." is there only where each NAME has that VALUE, and loses that remark.
+# The only place that puts paths and ports into our configurations; install.sh and the tests use it. A line that ends in
+# " # NAME=VALUE ..." is kept only if each NAME has that VALUE. This remark is removed.
 
 set -eu
 
@@ -27,9 +27,9 @@ for pair in "$@"; do
 	case $name in
 	*[!A-Z0-9_]* | '') fail "not a name: $name" ;;
 	esac
-	# What sed, a web server's configuration or a shell would read as more than text has no place in a path of ours.
+	# Refuse characters that are special to sed, a web server's configuration or a shell.
 	case $value in
-	*[!A-Za-z0-9/._:,+=@\[\]-]*) fail "$name has a character that cannot stand in a configuration: $value" ;;
+	*[!A-Za-z0-9/._:,+=@\[\]-]*) fail "$name has a character that is not allowed in a configuration: $value" ;;
 	esac
 	script="${script}s|@$name@|$value|g
 "

@@ -1,22 +1,22 @@
 # shellcheck shell=dash
 #
-# Part of install.sh, for a machine that runs the ancestor: how such a machine is recognized, what is written down
-# before the first change of it, and how --uninstall gives it back. docs/MIGRATION.md tells all of it.
+# Part of install.sh for a machine that runs the ancestor. It detects such a machine, records its state before the first
+# change, and restores it with --uninstall. See docs/MIGRATION.md.
 #
-# The ancestor's jobs give what they put in force to one group (admin, 997), and its API reads it as a member. So on
-# such a machine our group *is* that group. Owners and modes that are there stay: others rely on them.
+# The ancestor's jobs give installed files to one group (admin, 997), and its API reads them as a member. Therefore our
+# group *is* that group on such a machine. Existing owners and modes stay, because other programs rely on them.
 
-# "group NAME GID", "user NAME UID", "jobs keep|ours", "running SCRIPT": there from the first take-over on.
+# "group NAME GID", "user NAME UID", "jobs keep|ours", "running SCRIPT": exists since the first migration.
 TAKEOVER=$CONF/takeover
-# "MODE UID:GID PATH": how what we gave another owner or mode was before us.
+# "MODE UID:GID PATH": the owner and mode of each file before we changed them.
 OWNERS=$CONF/owners
-# Files that were in the place of ours, by their paths.
+# Files that ours replaced, by their paths.
 BEFORE=$CONF/before
 OLD_INIT=$ETC/init.d/jidoteki-admin-api
 # Every job that our wrapper.sh knows.
 WORDS="token update settings certs license storage backup logs debug services reboot monitor"
 
-# Leaves TAKES_OVER (yes or no), JOBS (keep or ours) and, where there is an ancestor, OLD_USER, OLD_GROUP, OLD_GID.
+# Sets TAKES_OVER (yes or no), JOBS (keep or ours) and, if there is an ancestor, OLD_USER, OLD_GROUP, OLD_GID.
 notice_ancestor() {
 	TAKES_OVER=no
 	FIRST_TIME=no
@@ -35,7 +35,7 @@ notice_ancestor() {
 		FIRST_TIME=yes
 		JOBS=${GIVEN_JOBS:-keep}
 	else
-		[ -z "$GIVEN_JOBS" ] || fail "--jobs is for a machine that runs the ancestor, and there is none here"
+		[ -z "$GIVEN_JOBS" ] || fail "--jobs requires a machine that runs the ancestor; it was not found here"
 		return 0
 	fi
 	TAKES_OVER=yes
@@ -54,7 +54,7 @@ fact() { # fact NAME NUMBER
 	awk -v name="$1" -v number="$2" '$1 == name { print $number; exit }' "$ROOT$TAKEOVER"
 }
 
-# By a wrapper.sh that is not ours, and the group that it or the folder of its files belongs to.
+# Detected by a wrapper.sh that is not ours, and by the group of that file or of its directory.
 find_ancestor() {
 	local wrapper="$ROOT$ADMIN/bin/wrapper.sh" ours uid
 	[ -f "$wrapper" ] && ! is_ours "$ADMIN/bin/wrapper.sh" || return 1
@@ -65,12 +65,12 @@ find_ancestor() {
 	done
 	[ "$OLD_GID" -ne 0 ] || return 1
 	OLD_GROUP=$(name_of group "$OLD_GID")
-	[ -n "$OLD_GROUP" ] || fail "$ADMIN/bin/wrapper.sh belongs to group $OLD_GID, which has no name: add it to /etc/group, and run this again"
+	[ -n "$OLD_GROUP" ] || fail "$ADMIN/bin/wrapper.sh belongs to group $OLD_GID, which has no name: add it to /etc/group and run this again"
 	uid=$(stat -c %u "$ROOT$ADMIN/home" 2>/dev/null || echo 0)
 	[ "$uid" -eq 0 ] || OLD_USER=$(name_of passwd "$uid")
 }
 
-# An image has accounts in files of its own, and perhaps none yet.
+# An image has its own account files, and perhaps none yet.
 accounts() { # accounts passwd|group
 	if [ -z "$ROOT" ]; then
 		getent "$1"
@@ -87,24 +87,24 @@ number_of() { # number_of passwd|group NAME
 	accounts "$1" | awk -F : -v name="$2" '$1 == name { print $3; exit }'
 }
 
-# Says what will happen and writes it down, before anything is changed.
+# Announces and records everything before the first change.
 begin_takeover() {
 	local file
 	[ "$TAKES_OVER" = yes ] || return 0
 	if [ "$FIRST_TIME" = yes ]; then
-		say "This machine runs the ancestor of the admin API. It is taken over:"
-		say "  - $USER_NAME becomes a member of the group $OLD_GROUP, and reads what the ancestor's jobs have put in force"
-		say "  - owners and modes below $ADMIN stay; SSH commands and SFTP uploads go on"
-		say "  - what ours replaces is kept in $BEFORE; ./install.sh --uninstall gives it back"
+		say "This machine runs the ancestor of the admin API. Migrating it:"
+		say "  - $USER_NAME joins the group $OLD_GROUP, to read the files of the ancestor's jobs"
+		say "  - owners and modes below $ADMIN stay; SSH commands and SFTP uploads keep working"
+		say "  - replaced files are saved in $BEFORE; ./install.sh --uninstall restores them"
 	fi
 	case $JOBS in
-	keep) say "  - its jobs (wrapper.sh, update_*.sh) stay, and are what runs; ours are used for what they do not know" ;;
+	keep) say "  - its jobs (wrapper.sh, update_*.sh) stay and run; our jobs do only what they do not support" ;;
 	ours) say "  - its jobs (wrapper.sh, update_*.sh) are replaced by ours; the vendor's network.sh, storage.sh and license.sh stay" ;;
 	esac
 	directory 755 0:0 "$CONF"
 	if [ "$FIRST_TIME" = yes ]; then
 		: >"$ROOT$OWNERS"
-		# What jobs replace, ours as well as the ancestor's.
+		# Files that jobs replace, ours and the ancestor's.
 		for file in "$ROOT$ADMIN/etc"/* "$ROOT$ETC/network.conf" "$ROOT$ETC/storage.conf"; do
 			remember "${file#"$ROOT"}"
 		done
@@ -116,23 +116,23 @@ begin_takeover() {
 	mv -f "$ROOT$TAKEOVER.new" "$ROOT$TAKEOVER"
 }
 
-# Notes owner and mode of what was here before us and is about to get others.
+# Records the owner and mode of an existing file that is about to get others.
 remember() { # remember PATH
 	[ "${TAKES_OVER:-no}" = yes ] && [ "$FIRST_TIME" = yes ] || return 0
 	[ -e "$ROOT$1" ] && [ ! -L "$ROOT$1" ] || return 0
-	# A name of two lines would be read back as another file.
+	# A name with a newline would be read back as another file.
 	[ "$(printf '%s\n' "$1" | wc -l)" -eq 1 ] || return 0
 	! cut -d ' ' -f 3- "$ROOT$OWNERS" | grep -qxF -e "$1" || return 0
 	printf '%s %s\n' "$(stat -c '%a %u:%g' "$ROOT$1")" "$1" >>"$ROOT$OWNERS"
 }
 
-# Whether a folder has the owner and mode that the ancestor gave it, and others rely on.
+# Whether a directory has the owner and mode that the ancestor gave it and others rely on.
 is_of_ancestor() { # is_of_ancestor PATH
 	[ "${TAKES_OVER:-no}" = yes ] && [ -d "$ROOT$1" ] || return 1
 	case $1 in
 	"$ADMIN"/state | "$ADMIN"/audit) return 1 ;;
 	"$ADMIN" | "$ADMIN"/* | "$ETC")
-		# Version 2.0.0 gave them to a group of its own.
+		# Version 2.0.0 gave them to its own group.
 		[ "$(stat -c %g "$ROOT$1")" != "$(number_of group "$USER_NAME")" ]
 		return
 		;;
@@ -140,7 +140,7 @@ is_of_ancestor() { # is_of_ancestor PATH
 	return 1
 }
 
-# What version 2.0.0, which did not know the ancestor, gave to a group of its own.
+# Files that version 2.0.0, which did not detect the ancestor, gave to its own group.
 take_from_old_group() {
 	local gid
 	gid=$(number_of group "$USER_NAME")
@@ -148,7 +148,7 @@ take_from_old_group() {
 	find "$ROOT$ADMIN" "$ROOT$LOG" -xdev -group "$gid" ! -type l -exec chgrp -h "$API_GID" {} +
 }
 
-# Puts what is in the place of a file of ours aside, once.
+# Sets a file aside that ours replaces, once.
 put_aside() { # put_aside PATH
 	[ -e "$ROOT$1" ] || return 0
 	[ ! -e "$ROOT$BEFORE$1" ] || return 0
@@ -160,7 +160,7 @@ put_aside() { # put_aside PATH
 	cp -a "$ROOT$1" "$ROOT$BEFORE$1"
 }
 
-# Brings back what was put aside, where nothing of somebody else's has taken its place since.
+# Restores a file that was set aside, unless somebody else has replaced it since.
 put_back() { # put_back PATH
 	if [ -e "$ROOT$1" ] && ! is_ours "$1"; then
 		note "kept $1, which was changed since it was installed; the one of before us was not put back"
@@ -179,7 +179,7 @@ put_aside_jobs() {
 	done
 }
 
-# Takes back what "--jobs ours" has put aside.
+# Restores what "--jobs ours" set aside.
 put_back_jobs() {
 	local file
 	for file in "$ROOT$BEFORE$ADMIN/bin"/*; do
@@ -187,7 +187,7 @@ put_back_jobs() {
 	done
 }
 
-# The jobs of the ancestor behind ours, or ours in their place.
+# The ancestor's jobs behind ours, or ours instead of them.
 put_wrapper() {
 	local job
 	case $TAKES_OVER:$JOBS in
@@ -210,21 +210,21 @@ put_wrapper() {
 
 put_old_init() {
 	[ "$TAKES_OVER" = yes ] || return 0
-	# By this name its own jobs and scripts ask for it.
+	# Its own jobs and scripts use this name.
 	[ ! -e "$ROOT$OLD_INIT" ] || put_rendered 755 init.sh "$OLD_INIT"
 }
 
-# The customer's certificate goes on being served.
+# The customer's certificate stays in use.
 serve_old_certificate() {
 	[ "$TAKES_OVER" = yes ] && [ -s "$ETC/pki/tls/enterprise.pem" ] || return 0
 	if "$ADMIN/bin/jobs/old-certificate" </dev/null >/dev/null 2>&1; then
-		[ "$FIRST_TIME" = no ] || say "The certificate in $ETC/pki/tls/enterprise.pem is served"
+		[ "$FIRST_TIME" = no ] || say "The certificate in $ETC/pki/tls/enterprise.pem stays in use"
 	else
 		note "the certificate in $ETC/pki/tls/enterprise.pem cannot be served: see $ADMIN/log/update_certs.log"
 	fi
 }
 
-# Packages of the ancestor's days are encrypted with a key that was derived as it was done then.
+# Old packages are encrypted with a key from the old derivation.
 CIPHERS='"update-ciphers":"legacy"'
 read_old_packages() {
 	local file="$ETC/jidoteki-admin-api.json"
@@ -237,17 +237,17 @@ read_old_packages() {
 	esac
 	own "$(stat -c %a "$ROOT$file")" "$(stat -c %u:%g "$ROOT$file")" "$ROOT$file.new"
 	mv -f "$ROOT$file.new" "$ROOT$file"
-	note "$file says $CIPHERS: update packages of the ancestor's days (md5, or sha256 without pbkdf2) are read; the signature decides as always"
+	note "$file has $CIPHERS: old update packages (md5, or sha256 without pbkdf2) are accepted; their signature is checked as always"
 }
 
 # --- the dashboard ---
 
-# Where a folder of pages that are not ours is noted.
+# Records a directory of pages that are not ours.
 DASHBOARD=$CONF/dashboard
-# What the ancestor's server allowed: code in the pages runs. Still no page of others can frame or replace them.
+# The ancestor's server allowed code in the pages. Other sites still cannot frame or replace them.
 OLD_POLICY="default-src 'self' https: data: blob: 'unsafe-inline' 'unsafe-eval'; object-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'self'"
 
-# Leaves the folder in PAGES; empty for ours.
+# Sets PAGES to the directory; empty means ours.
 choose_dashboard() {
 	local folder
 	PAGES=
@@ -260,15 +260,15 @@ choose_dashboard() {
 		for folder in /opt/jidoteki/api /opt/jidoteki/admin-api /opt/jidoteki/jidoteki-admin-api; do
 			[ -n "$PAGES" ] || [ ! -f "$ROOT$folder/index.html" ] || PAGES=$folder
 		done
-		[ -n "$PAGES" ] || fail "the ancestor's dashboard was not found: name its folder, as in --dashboard /opt/jidoteki/api"
+		[ -n "$PAGES" ] || fail "the ancestor's dashboard was not found: give its directory, such as --dashboard /opt/jidoteki/api"
 		;;
 	/*) PAGES=$GIVEN_DASHBOARD ;;
-	*) fail "unknown dashboard: $GIVEN_DASHBOARD. It can be ours, keep, or the absolute path of a folder" ;;
+	*) fail "unknown dashboard: $GIVEN_DASHBOARD. Use ours, keep, or the absolute path of a directory" ;;
 	esac
 	[ -z "$PAGES" ] || [ -f "$ROOT$PAGES/index.html" ] || fail "there is no dashboard in $PAGES: index.html is missing"
 }
 
-# Only files of kinds that a page consists of: the ancestor's folder has its program and its key as well.
+# Only file types that a page consists of: the ancestor's directory also has its program and its key.
 put_dashboard() {
 	local from="$SOURCE/nginx/html" file
 	choose_dashboard
@@ -277,7 +277,7 @@ put_dashboard() {
 	else
 		from=$ROOT$PAGES
 		printf '%s\n' "$PAGES" >"$ROOT$DASHBOARD"
-		say "The dashboard is that of $PAGES"
+		say "The dashboard is served from $PAGES"
 	fi
 	(cd "$from" && find . -type f ! -path '*/.*/*' | sed 's|^\./||' | LC_ALL=C sort) >"$WORK/pages"
 	while IFS= read -r file; do
@@ -300,7 +300,7 @@ policy() {
 
 # --- the ancestor's server ---
 
-# The ancestor must leave the port. Its own script knows how; its stunnel may outlive that.
+# The ancestor must release the port. Its own script can stop it, but its stunnel may keep running.
 stop_ancestor() {
 	local script pid
 	[ "$TAKES_OVER" = yes ] && [ "$FIRST_TIME" = yes ] || return 0
@@ -320,7 +320,7 @@ stop_ancestor() {
 	await_port_free
 }
 
-# Everything as it was, for --uninstall: after ours is gone.
+# Restores everything, for --uninstall, after ours is removed.
 give_back() {
 	local file mode owner path
 	if [ -d "$BEFORE" ]; then
@@ -333,7 +333,7 @@ give_back() {
 	if grep -q "$CIPHERS" "$ETC/jidoteki-admin-api.json" 2>/dev/null; then
 		sed -i "s/$CIPHERS,\{0,1\}//" "$ETC/jidoteki-admin-api.json"
 	fi
-	# Data that our user has made belongs to the ancestor's from now on.
+	# Files that our user created now belong to the ancestor's.
 	find "$ADMIN" "$ETC" -xdev -user "$USER_NAME" -exec chown -h "$(fact user 2 | sed 's/^-$/root/')" {} + 2>/dev/null || :
 	while read -r mode owner path; do
 		if [ ! -e "$path" ] || [ -L "$path" ]; then
@@ -350,6 +350,6 @@ start_ancestor() {
 	script=$(fact running 2)
 	if [ -n "$script" ] && [ -x "$script" ]; then
 		timeout 60 "$script" start </dev/null >/dev/null 2>&1 || note "$script start reported a failure"
-		say "The ancestor was started again: $script start"
+		say "Started the ancestor again: $script start"
 	fi
 }
