@@ -282,6 +282,10 @@ put_dashboard() {
 	(cd "$from" && find . -type f ! -path '*/.*/*' | sed 's|^\./||' | LC_ALL=C sort) >"$WORK/pages"
 	while IFS= read -r file; do
 		case $file in
+		# What a vendor has put there stays.
+		vendor/vendor.css | vendor/vendor.json)
+			put_script 644 "$from/$file" "$HTML/$file"
+			;;
 		*.html | *.css | *.js | *.json | *.map | *.txt | *.svg | *.png | *.gif | *.jpg | *.jpeg | *.ico | *.woff | *.woff2 | *.ttf | *.eot)
 			put 644 "$from/$file" "$HTML/$file"
 			;;

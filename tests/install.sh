@@ -15,6 +15,7 @@ ADMIN=/opt/jidoteki/tinyadmin
 ETC=/usr/local/etc
 USER_NAME=jidoteki-admin-api
 URL=https://localhost:8443
+VENDOR=/usr/local/share/jidoteki-admin-api/html/vendor
 PEM=$ETC/tls/current/appliance.pem
 CHECKS=0
 
@@ -233,10 +234,12 @@ state() {
 }
 kept=$(state)
 printf '#!/bin/sh\n# the vendor'"'"'s own\nexit 1\n' >"$ADMIN/bin/license.sh"
+printf ':root{--main:#603080}\n' >"$VENDOR/vendor.css"
 ./install.sh --binary "$BUILT" >"$WORK/again.out" || fail "install.sh, again: $(cat "$WORK/again.out")"
 equal "a second time keeps token, configuration and certificate" "$kept" "$(state)"
 equal "a second time keeps a script of the vendor's, and says so" "# the vendor's own 2" \
 	"$(sed -n 2p "$ADMIN/bin/license.sh") $(grep -c "kept $ADMIN/bin/license.sh" "$WORK/again.out")"
+equal "a second time keeps the vendor's colors" ":root{--main:#603080}" "$(cat "$VENDOR/vendor.css")"
 equal "the token is good after the second time" 200 "$(token)"
 
 ./install.sh --server lighttpd --binary "$BUILT" >"$WORK/lighttpd.out" || fail "install.sh --server lighttpd: $(cat "$WORK/lighttpd.out")"
@@ -274,7 +277,8 @@ done)"
 equal "data belongs to root" "" "$(find "$ADMIN" "$ETC" /var/log/jidoteki-admin-api \( -nouser -o -nogroup \))"
 [ -s "$ADMIN/etc/api.token" ] || fail "the token is gone"
 equal "the vendor's script is still there" "# the vendor's own" "$(sed -n 2p "$ADMIN/bin/license.sh")"
-rm -r "${ADMIN:?}/bin"
+equal "the vendor's colors are still there" vendor.css "$(ls "$VENDOR")"
+rm -r "${ADMIN:?}/bin" "${VENDOR%/html/*}"
 listing >"$WORK/after"
 # What a package has brought meanwhile, and the package manager's notes, are no business of ours.
 left=$(comm -13 "$WORK/before" "$WORK/after" | while read -r path; do

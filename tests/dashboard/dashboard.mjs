@@ -223,8 +223,9 @@ const SLOW = 8_000_000 / (2 * DEADLINE), STALLED = 1, FULL = -1;
 
 // -- Without WebCrypto
 
-await test('a page opened over plain http says so and where to go', async () => {
-	const types = {'.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml', '.txt': 'text/plain'};
+// The files, on a port of their own. A page from localhost is as good as one over TLS.
+async function served(act) {
+	const types = {'.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml', '.json': 'application/json'};
 	const server = http.createServer((request, response) => {
 		const file = path.join(HTML, request.url === '/' ? 'index.html' : request.url);
 		const found = fs.existsSync(file);
@@ -232,13 +233,32 @@ await test('a page opened over plain http says so and where to go', async () => 
 		response.end(found ? fs.readFileSync(file) : '');
 	}).listen(0, '127.0.0.1');
 	await new Promise(resolve => server.on('listening', resolve));
+	await act(server.address().port);
+	server.close();
+}
+
+await test('a page opened over plain http says so and where to go', () => served(async port => {
 	const page = await browser.newPage();
-	await page.goto(`http://box.test:${server.address().port}/`);
+	await page.goto(`http://box.test:${port}/`);
 	await page.getByRole('link', {name: 'https://box.test:8443/'}).waitFor();
 	await page.getByText('This page needs HTTPS').waitFor();
 	await page.close();
-	server.close();
-});
+}));
+
+await test('a browser that lacks something is told so, and gets no button that does nothing', () => served(async port => {
+	const lacks = ['Array.prototype.toReversed', 'Array.prototype.findLastIndex', 'Object.hasOwn', 'URL.canParse', 'Navigator.prototype.locks', 'Crypto.prototype.randomUUID', 'Element.prototype.ariaBusy', 'HTMLDialogElement'];
+	// The last one as where the script cannot even be read.
+	await Promise.all([...lacks.map(lack => [lack, 'This browser is too old']), ['BroadcastChannel', 'This page has not loaded']].map(async ([lack, told]) => {
+		const context = await browser.newContext({locale: 'en-GB'});
+		await context.addInitScript(`delete window.${lack}`);
+		const page = await context.newPage();
+		await page.goto(`http://localhost:${port}/`);
+		await page.getByText(told).waitFor();
+		await page.getByText('Firefox 119').waitFor();
+		assert.equal(await page.locator('button, input').count(), 0, lack);
+		await context.close();
+	}));
+}));
 
 // -- The appliance
 
@@ -424,6 +444,84 @@ async function through(server, port) {
 			await one.page.getByLabel('Sprache').selectOption('English');
 			await one.page.getByRole('heading', {level: 1, name: 'Restart'}).waitFor();
 			await one.end();
+		});
+
+		await each('what comes of the work has the focus, and what changes beside it is spoken', async () => {
+			world.write('etc/jidoteki-admin-api.json', JSON.stringify({...JSON.parse(world.read('etc/jidoteki-admin-api.json')), reboot: 'both'}));
+			const one = await visitor(world, {at: 'update'});
+			const {page} = one;
+			// The places that speak are there before they have something to say.
+			const mark = () => page.evaluate(() => document.querySelectorAll('[aria-live]').forEach(place => place.dataset.before = ''));
+			const noticed = async text => {
+				const notice = page.locator('.notice').filter({hasText: text}).first();
+				await notice.waitFor();
+				await until(() => notice.evaluate(it => it.matches('[role=alert]') || Boolean(it.closest('[data-before]')) || Boolean(document.activeElement.closest('main *, .trial') && (it.contains(document.activeElement) || document.activeElement.contains(it)))), `${text} is spoken`);
+				assert.notEqual(await page.evaluate(() => document.activeElement.tagName), 'BODY', text);
+			};
+			const focused = text => until(() => page.evaluate(text => document.activeElement !== document.body && document.activeElement.textContent.includes(text), text), `the focus is where it says ${text}`);
+			await mark();
+			await page.getByLabel('Update package').setInputFiles(world.package({script: world.waits}));
+			await one.press('Send and install');
+			await focused('Keep the appliance switched on.');
+			world.letInstall();
+			await focused('Updated from 1.0.0 to 1.1.0');
+			await one.go('backup');
+			await mark();
+			await one.press('Create backup');
+			await page.getByRole('button', {name: 'Delete', exact: true}).waitFor();
+			await focused('SHA-256');
+			await one.go('network');
+			await mark();
+			await one.press('Review changes');
+			await noticed('Nothing differs from the current settings');
+			await page.getByLabel('Gateway').fill('192.0.2.254');
+			await one.press('Review changes');
+			await page.getByRole('dialog').getByRole('button', {name: 'Apply'}).click();
+			await noticed('The new settings work');
+			await noticed('Network: confirm your change');
+			await one.press('Keep it');
+			await focused('Network: change confirmed');
+			await one.go('support');
+			await mark();
+			await one.press('Download logs');
+			await noticed('logs.tar.gz downloaded');
+			await one.go('restart');
+			await mark();
+			await one.press('Restart');
+			await page.getByRole('dialog').getByRole('button', {name: 'Restart'}).click();
+			await focused('Shutting down');
+			await one.end();
+		});
+
+		await each('a vendor gives the dashboard a name, a logo and colors by files', async () => {
+			const place = path.join(world.edge, 'html/vendor');
+			const [css, json] = ['vendor.css', 'vendor.json'].map(name => path.join(place, name));
+			const shipped = [css, json].map(file => fs.readFileSync(file));
+			fs.writeFileSync(css, ':root{--main:#603080;--on:#fff}');
+			fs.writeFileSync(json, JSON.stringify({name: `Acme Box ${HOSTILE}`, logo: 'logo.svg'}));
+			fs.writeFileSync(path.join(place, 'logo.svg'), '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 8 8"><path d="M0 0h8v8H0z"/></svg>');
+			try {
+				const one = await visitor(world, {token: null, colorScheme: 'light'});
+				await one.page.goto(`${world.url}/`);
+				await one.page.getByLabel('Token', {exact: true}).waitFor();
+				assert.match(await one.page.title(), /^Acme Box <img/);
+				await one.logIn();
+				await one.page.getByRole('link', {name: /^Acme Box/}).waitFor();
+				assert.deepEqual(await one.page.locator('header img').evaluate(it => [it.getAttribute('src'), it.naturalWidth > 0]), ['/vendor/logo.svg', true]);
+				assert.equal(await one.page.locator('nav [aria-current]').evaluate(it => getComputedStyle(it).backgroundColor), 'rgb(96, 48, 128)');
+				assert.deepEqual(await axe(one.context, one.page), []);
+				// What is no such description changes nothing.
+				for (const nonsense of ['{"logo":"../icon.svg","name":7}', '<html>', '[]', 'null']) {
+					fs.writeFileSync(json, nonsense);
+					await one.page.reload();
+					await one.page.getByRole('link', {name: 'Appliance localhost'}).waitFor();
+					assert.equal(await one.page.locator('header img').getAttribute('src'), '/icon.svg');
+				}
+				await one.end();
+			} finally {
+				fs.writeFileSync(css, shipped[0]);
+				fs.writeFileSync(json, shipped[1]);
+			}
 		});
 
 		await each('a keyboard is enough', async () => {

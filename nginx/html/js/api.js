@@ -5,7 +5,8 @@ const ascii = text => new TextEncoder().encode(text);
 const base64 = buffer => btoa(String.fromCharCode(...new Uint8Array(buffer)));
 export const hex = buffer => Array.from(new Uint8Array(buffer), byte => byte.toString(16).padStart(2, '0')).join('');
 
-// An answer that is no success, or none. kind: 'http', 'network' (no answer), 'cancelled', or 'odd': one that makes no sense.
+// An answer that is no success, or none. kind: 'http', 'network' (no answer), 'cancelled', 'odd': one that makes no sense, or
+// 'file': one that cannot be read.
 export class ApiError extends Error {
 	constructor(kind, status = 0, body = {}) {
 		const text = name => typeof body[name] === 'string' ? body[name] : undefined;
@@ -136,23 +137,32 @@ export const pause = (ms, {signal} = visit) => new Promise((resolve, reject) => 
 let ahead = 0;
 export const clock = () => ahead;
 const SMALL = 1 << 25;
+const PIECE = 'application/partial-upload';
 
-// A request's address and headers: good for once, for it and all that is in it (RFC 9421).
-async function signed(method, path, query, fields, signer, reading, signal) {
+// A request's address and headers: valid once, for it and all that is in it (RFC 9421).
+// content: the fields of a form, or one piece of a file.
+async function signed(method, path, query, {fields = [], piece}, signer, reading, signal) {
 	const params = new URLSearchParams(query);
 	const mac = text => crypto.subtle.sign('HMAC', signer, ascii(text));
-	const headers = {};
+	const headers = piece ? {'Content-Type': PIECE} : {};
 	if (signer) {
 		const digest = async value => {
 			const blob = value instanceof Blob ? value : new Blob([value]);
 			// WebCrypto wants all of a file in memory.
 			return blob.size < SMALL ? crypto.subtle.digest('SHA-256', await blob.arrayBuffer()) : (await import('./sha256.js')).sha256(blob, reading, signal);
 		};
-		const parts = (await Promise.all(fields.map(async ([name, value]) => `${name}=:${base64(await digest(value))}:`))).join(', ');
-		if (parts) headers['Part-Digest'] = parts;
-		const input = `("@method" "@path" "@query"${parts && ' "part-digest"'});created=${Math.floor(Date.now() / 1000) + ahead};nonce="${crypto.randomUUID()}"`;
+		const covered = [['@method', method], ['@path', PREFIX + path], ['@query', `?${params}`]];
+		if (piece) {
+			headers['Content-Digest'] = `sha-256=:${base64(await crypto.subtle.digest('SHA-256', piece))}:`;
+			covered.push(['content-type', PIECE], ['content-digest', headers['Content-Digest']]);
+		}
+		if (fields[0]) {
+			headers['Part-Digest'] = (await Promise.all(fields.map(async ([name, value]) => `${name}=:${base64(await digest(value))}:`))).join(', ');
+			covered.push(['part-digest', headers['Part-Digest']]);
+		}
+		const input = `(${covered.map(([name]) => `"${name}"`).join(' ')});created=${Math.floor(Date.now() / 1000) + ahead};nonce="${crypto.randomUUID()}"`;
 		headers['Signature-Input'] = `s=${input}`;
-		headers.Signature = `s=:${base64(await mac(`"@method": ${method}\n"@path": ${PREFIX}${path}\n"@query": ?${params}\n${parts && `"part-digest": ${parts}\n`}"@signature-params": ${input}`))}:`;
+		headers.Signature = `s=:${base64(await mac(`${covered.map(([name, value]) => `"${name}": ${value}\n`).join('')}"@signature-params": ${input}`))}:`;
 	}
 	return [`${PREFIX}${path}?${params}`, headers];
 }
@@ -185,13 +195,13 @@ function understood(status, type, text, asText) {
 const broken = (error, signal) => error instanceof ApiError ? error : new ApiError(signal.aborted ? 'cancelled' : 'network');
 
 async function request(method, path, options = {}) {
-	const {query, fields = [], seconds = 20, signal = visit.signal, key: signer = key, text, stream} = options;
+	const {query, fields = [], seconds = 20, signal = visit.signal, key: signer = key, text, head, stream} = options;
 	const stop = new AbortController();
 	const abort = () => stop.abort();
 	const timer = seconds && setTimeout(abort, seconds * 1000);
 	signal.addEventListener('abort', abort);
 	try {
-		const [url, headers] = await signed(method, path, query, fields, signer);
+		const [url, headers] = await signed(method, path, query, {fields}, signer);
 		if (signal.aborted) abort();
 		const response = await fetch(url, {method, headers, body: formOf(fields), signal: stop.signal, cache: 'no-store', credentials: 'omit'});
 		if (stream) clearTimeout(timer);
@@ -200,6 +210,7 @@ async function request(method, path, options = {}) {
 		// Signed at a wrong time.
 		if (response.status === 403 && signer && Math.abs(ahead - before) > 200) return await request(method, path, options);
 		if (!response.ok) throw refusal(response.status, await response.text(), response.headers.get('Error-Message'), signer);
+		if (head) return response.headers;
 		const type = response.headers.get('Content-Type');
 		if (!stream) return understood(response.status, type, await response.text(), text);
 		if (response.status !== 200 || /html/.test(type)) throw new ApiError('odd', response.status);
@@ -240,30 +251,82 @@ function formOf(fields) {
 
 export const post = (path, fields, options) => request('POST', path, {...options, fields: filledIn(fields)});
 
-// fetch cannot tell how much it has sent. reading(done, all): a large file is read before it is sent.
+// reading(done, all): a large file is read before it is sent.
 export async function upload(path, fields, signal, progress, reading) {
 	const [signer, all] = [key, filledIn(fields)];
-	const [url, headers] = await signed('POST', path, {}, all, signer, reading, signal).catch(error => {
+	const [url, headers] = await signed('POST', path, {}, {fields: all}, signer, reading, signal).catch(error => {
 		throw broken(error, signal);
 	});
+	const xhr = await sent('POST', url, headers, formOf(all), signal, progress);
+	if (xhr.status >= 300) throw refused(xhr, signer);
+	return understood(xhr.status, xhr.getResponseHeader('Content-Type'), xhr.responseText);
+}
+
+const refused = (xhr, signer) => refusal(xhr.status, xhr.responseText, xhr.getResponseHeader('Error-Message'), signer);
+
+// fetch cannot tell how much it has sent. patience: seconds without progress after which nobody is there any more.
+function sent(method, url, headers, body, signal, progress, patience) {
 	if (signal.aborted) throw broken(0, signal);
 	return new Promise((resolve, reject) => {
 		const xhr = new XMLHttpRequest();
-		xhr.open('POST', url);
-		for (const header of Object.entries(headers)) xhr.setRequestHeader(...header);
-		xhr.upload.onprogress = event => progress(event.loaded, event.total);
-		xhr.onload = () => {
-			try {
-				if (xhr.status >= 300) throw refusal(xhr.status, xhr.responseText, xhr.getResponseHeader('Error-Message'), signer);
-				resolve(understood(xhr.status, xhr.getResponseHeader('Content-Type'), xhr.responseText));
-			} catch (error) {
-				reject(error);
-			}
+		let timer;
+		const wait = () => {
+			clearTimeout(timer);
+			if (patience) timer = setTimeout(() => xhr.abort(), patience * 1000);
 		};
+		xhr.open(method, url);
+		for (const header of Object.entries(headers)) xhr.setRequestHeader(...header);
+		xhr.upload.onprogress = event => {
+			wait();
+			progress(event.loaded, event.total);
+		};
+		xhr.onload = () => resolve(xhr);
 		xhr.onerror = xhr.onabort = () => reject(broken(0, signal));
-		signal.addEventListener('abort', () => xhr.abort());
-		xhr.send(formOf(all));
+		const stop = () => xhr.abort();
+		signal.addEventListener('abort', stop);
+		xhr.onloadend = () => {
+			clearTimeout(timer);
+			signal.removeEventListener('abort', stop);
+		};
+		wait();
+		xhr.send(body);
 	});
+}
+
+// -- Uploads that resume: asked for, then sent piece by piece.
+
+// Where an upload is, and how large a piece may be; null where it is no more.
+export async function offsetOf(id, signal) {
+	const headers = await request('HEAD', `/uploads/${id}`, {signal, head: true, seconds: 10}).catch(error => {
+		if (error.status === 404) return null;
+		throw error;
+	});
+	return headers && {...progressIn(name => headers.get(name)), piece: Number(/max-append-size=(\d+)/.exec(headers.get('Upload-Limit'))?.[1])};
+}
+
+// An offset that is none: somebody else has answered.
+function progressIn(header) {
+	const offset = header('Upload-Offset');
+	if (!/^\d{1,15}$/.test(offset)) throw new ApiError('odd', 200);
+	return {offset: Number(offset), isComplete: header('Upload-Complete') === '?1'};
+}
+
+export const discard = (id, options) => request('DELETE', `/uploads/${id}`, {head: true, seconds: 5, ...options});
+
+// Returns how much the appliance has then.
+export async function sendPiece(id, file, from, to, signal, progress) {
+	const signer = key;
+	// A file that was changed or taken away since it was chosen.
+	const piece = await file.slice(from, to).arrayBuffer().catch(() => {
+		throw new ApiError('file');
+	});
+	const [url, headers] = await signed('PATCH', `/uploads/${id}`, {}, {piece}, signer).catch(error => {
+		throw broken(error, signal);
+	});
+	const marks = {'Upload-Offset': from, 'Upload-Complete': to === file.size ? '?1' : '?0'};
+	const xhr = await sent('PATCH', url, {...headers, ...marks}, piece, signal, progress, 60);
+	if (xhr.status >= 300) throw refused(xhr, signer);
+	return progressIn(name => xhr.getResponseHeader(name));
 }
 
 // Not by a link: no signature stays in the browser's history, and a fault is told in words.

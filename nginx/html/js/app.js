@@ -14,11 +14,21 @@ const pages = () => PAGES.filter(([, , needs]) => !needs || offers(needs));
 const main = h('main', {id: 'main', tabindex: -1});
 const menu = h('nav');
 // What is said on every page: what waits to be confirmed, and what is at work.
-const trial = h('div.trial', {tabindex: -1});
-const work = h('div.trial');
+const trial = h('div.trial', {tabindex: -1, 'aria-live': 'polite'});
+const work = h('div.trial', {'aria-live': 'polite'});
 let toggle;
 
-const icon = () => h('img', {src: '/icon.svg', alt: ''});
+// What a vendor has put into vendor/vendor.json.
+const vendor = {};
+
+async function meet() {
+	const {name, logo} = await fetch('/vendor/vendor.json').then(response => response.json()).catch(() => null) ?? {};
+	if (typeof name === 'string' && name.trim()) vendor.name = name.trim().slice(0, 60);
+	if (/^[\w-]+\.(svg|png)$/.test(logo)) vendor.logo = `/vendor/${logo}`;
+}
+
+const title = () => vendor.name || t('appliance');
+const icon = () => h('img', {src: vendor.logo || '/icon.svg', alt: ''});
 const languages = () => h('select.quiet', {'aria-label': t('language'), onchange: async event => {
 	await speak(event.target.value);
 	render();
@@ -36,7 +46,14 @@ menu.addEventListener('keydown', event => {
 });
 
 async function logOut() {
-	if (!api.session.isBusy() || await ask('logOutAsk', 'logOut', {}, true)) await api.logOut();
+	if (api.session.isBusy() && !await ask('logOutAsk', 'logOut', {}, true)) return;
+	const {transfers} = await import('./job.js');
+	// What has arrived is discarded as long as there is a key for that.
+	await Promise.all([...transfers.values()].map(one => {
+		one.stop();
+		return one.done.catch(() => {});
+	}));
+	await api.logOut();
 }
 
 function frame() {
@@ -49,7 +66,7 @@ function frame() {
 			event.preventDefault();
 			main.querySelector('h1').focus({preventScroll: true});
 		}}, t('skip')),
-		h('header', toggle, h('a.brand', {href: '#/home'}, icon(), h('span', t('appliance'), h('small', location.hostname))), who.name && h('span.muted', who.name, who.scope === 'read' && ` – ${t('readOnly')}`), languages(), button('logOut', logOut, 'quiet')),
+		h('header', toggle, h('a.brand', {href: '#/home'}, icon(), h('span', title(), h('small', location.hostname))), who.name && h('span.muted', who.name, who.scope === 'read' && ` – ${t('readOnly')}`), languages(), button('logOut', logOut, 'quiet')),
 		menu, h('div.bars', trial, work), main);
 	toggle.addEventListener('keydown', event => event.key === 'Escape' && open(false));
 }
@@ -59,7 +76,7 @@ function alone(...children) {
 	main.className = 'alone';
 	fill(main, icon(), ...children);
 	fill(document.body, main, h('footer', languages()));
-	document.title = t('appliance');
+	document.title = title();
 }
 
 async function show() {
@@ -77,6 +94,7 @@ async function show() {
 	fill(main, heading, view);
 	heading.focus();
 	const draw = async () => {
+		const hadFocus = view.contains(document.activeElement);
 		view.ariaBusy = true;
 		const again = () => row(button('again', draw), button('reload', () => location.reload()));
 		// A module that does not load: away, or updated meanwhile.
@@ -89,6 +107,8 @@ async function show() {
 			if (error.kind !== 'cancelled') fill(view, fault(error), again());
 		} finally {
 			view.ariaBusy = null;
+			// What had the focus may be gone.
+			if (hadFocus && document.activeElement === document.body) heading.focus({preventScroll: true});
 		}
 	};
 	await draw();
@@ -99,11 +119,15 @@ async function logIn(error) {
 	alone(entry(render, error));
 }
 
+// What the pages use and older browsers lack.
+const hasAll = () => [[].toReversed, [].findLastIndex, Object.hasOwn, URL.canParse, navigator.locks, crypto.subtle, crypto.randomUUID, window.HTMLDialogElement, 'ariaBusy' in document.body].every(Boolean);
+
 async function render() {
 	if (!window.isSecureContext) {
 		const url = `https://${location.hostname}:8443/`;
 		return alone(notice('bad', 'insecure', {}, row(h('a.button', {href: url}, url))));
 	}
+	if (!hasAll()) return alone(notice('bad', 'tooOld'));
 	if (!api.isLoggedIn()) return logIn();
 	try {
 		const answer = await api.get('/endpoints');
@@ -138,7 +162,7 @@ export function onTrial(kind, answer) {
 	if (left > 0) {
 		ends[kind] = Date.now() + left * 1000;
 		if (was > 0) return;
-		fill(trial, notice('warn', 'trialBegun', what, h('p', {'data-kind': kind}), guarded('admin', () => row(button('keep', async () => {
+		fill(trial, notice('warn', 'trialBegun', what, h('p', {'data-kind': kind, 'aria-live': 'off'}), guarded('admin', () => row(button('keep', async () => {
 			await api.post(`/${kind}/confirm`, {});
 			told('good', 'trialKept');
 			trial.focus();
@@ -201,4 +225,4 @@ api.session.ended = async error => {
 api.session.began = () => render();
 addEventListener('hashchange', () => menu.isConnected && show());
 // Not awaited here: the pages need this module to be complete.
-speak().then(() => window.isSecureContext && api.resume()).then(ended => ended ? logIn(ended) : render());
+Promise.all([speak(), meet()]).then(() => window.isSecureContext && hasAll() && api.resume()).then(ended => ended ? logIn(ended) : render());

@@ -1,33 +1,37 @@
 // Backups: made, fetched, deleted, restored.
 
 import {find, post, pause} from './api.js';
-import {h, t, muted, fill, card, facts, field, form, notice, fault, failed, button, row, link, ask, logView, progress, date, guarded, may} from './ui.js';
-import {send, follow, fileButton, isAway, transfers} from './job.js';
+import {h, t, muted, fill, card, facts, field, form, notice, live, focus, fault, failed, button, row, link, ask, logView, progress, date, guarded, may} from './ui.js';
+import {sendLarge, leftOver, follow, fileButton, isAway, transfers} from './job.js';
 
 export async function backup(view) {
 	const now = h('div');
 	const log = h('div');
 	const undoable = h('div');
-	const lost = h('div');
+	const lost = live();
 	const running = transfers.get('restore');
-	const told = h('div', running?.element);
+	const told = live(running?.element);
+	const left = h('div');
 	fill(view, card('backup', lost, now),
-		card('restore', told, guarded('admin', () => form([field('archive', {type: 'file', accept: '.tar'})], 'restore', restore)), undoable),
+		card('restore', told, guarded('admin', () => h('div', left, form([field('archive', {type: 'file', accept: '.tar'})], 'restore', restore))), undoable),
 		card('log', log));
 	await show();
 
-	async function show() {
+	// isOurs: somebody here waits for what comes.
+	async function show(isOurs) {
+		if (may('admin') && !transfers.has('restore')) fill(left, leftOver('restore'));
 		await showLog();
 		const status = await find('/backup');
 		if (status?.status === 'running') {
 			const bar = progress(t('backupRuns'));
 			bar.set(null);
 			fill(now, bar.element, may('operate') && row(button('backupStop', () => act('STOP'))));
+			if (isOurs) focus(now);
 			await follow('/backup', lost, showLog).catch(error => {
 				// Its status went with it: stopped.
 				if (error.status !== 404) throw error;
 			});
-			return show();
+			return show(isOurs);
 		}
 		const start = kind => may('operate') && button('backupStart', () => act('START'), kind);
 		const {jobs = []} = await find('/jobs').catch(() => null) || {};
@@ -40,6 +44,7 @@ export async function backup(view) {
 					if (await ask('backupDeleteAsk', 'backupDelete', {}, true)) await act('STOP');
 				}, 'danger')));
 		} else fill(now, status?.status === 'failed' ? failed(status) : muted('none'), guarded('operate', () => row(start('primary'))));
+		if (isOurs) focus(now);
 		fill(undoable, may('admin') && last(['RESTORE', 'UNDO'])?.argument === 'RESTORE' && row(button('undoRestore', undo)));
 	}
 
@@ -53,7 +58,7 @@ export async function backup(view) {
 		await post('/backup', {action});
 		// The job begins after its answer: give its first status a moment.
 		for (let n = 0; n < 10 && Boolean(await find('/backup')) !== (action === 'START'); n++) await pause(300);
-		await show();
+		await show(true);
 	}
 
 	async function showLog() {
@@ -65,8 +70,10 @@ export async function backup(view) {
 
 	async function restore({archive}) {
 		if (!await ask('restoreAsk', 'restore', {file: archive.name}, true)) return;
-		const one = send('restore', '/backup/restore', {archive}, archive, 'restoreRuns');
+		const one = sendLarge('restore', '/backup/restore', 'archive', archive, 'restoreRuns');
+		fill(left);
 		fill(told, one.element);
+		focus(told);
 		try {
 			await one.done;
 			fill(told, notice('good', 'restored', {}, row(link('restart', '#/restart'))));
@@ -76,6 +83,7 @@ export async function backup(view) {
 			else if (error.percent === 100) fill(told, notice('bad', 'restoreLost'));
 			else fill(told, isCancelled ? notice('info', 'uploadCancelled') : notice('bad', 'uploadLost', error));
 		}
+		focus(told);
 		await show();
 	}
 
@@ -83,6 +91,7 @@ export async function backup(view) {
 		if (!await ask('undoAsk', 'undo', {}, true)) return;
 		await post('/backup/restore', {action: 'UNDO'}, {seconds: 0});
 		fill(told, notice('good', 'undone', {}, row(link('restart', '#/restart'))));
+		focus(told);
 		await show();
 	}
 }

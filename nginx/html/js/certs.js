@@ -2,7 +2,7 @@
 
 import {get, post, pause, hex} from './api.js';
 import {onTrial} from './app.js';
-import {h, t, muted, fill, card, facts, field, form, tick, notice, failed, row, link, ask, button, logView, date, duration, guarded} from './ui.js';
+import {h, t, muted, fill, card, facts, field, form, tick, notice, live, focus, failed, row, link, ask, button, logView, date, duration, guarded} from './ui.js';
 import {follow, jobPanel} from './job.js';
 
 const TRIAL_SECONDS = 300;
@@ -98,7 +98,7 @@ export async function certs(view, redraw) {
 	// Nothing is called installed before it is confirmed.
 	async function onTrialHere(first, card) {
 		const isBack = first.pending['seconds-left'] === 0;
-		const lost = h('div');
+		const lost = live();
 		fill(view, notice(isBack ? 'warn' : 'info', isBack ? 'reverting' : 'onTrial', {}, h('p', t('pendingNote'))), lost, card, logView(first.log).element);
 		view.ariaBusy = null;
 		await pause(1000);
@@ -108,10 +108,11 @@ export async function certs(view, redraw) {
 
 	async function job(patience) {
 		const panel = jobPanel('applying');
-		const lost = h('div');
+		const lost = live();
 		const trust = notice('info', 'certsTrust', {}, row(link('home', '/', {target: '_blank'}), button('reload', () => location.reload())));
 		trust.hidden = true;
 		fill(view, h('section.card', panel.element, lost, trust));
+		if (patience) focus(view.firstChild);
 		// A browser lets no request through to a certificate that it does not trust.
 		const slow = setTimeout(() => trust.hidden = !lost.firstChild, 6000);
 		await follow('/certs', lost, panel.show, patience, answer => answer.pending || answer.status !== 'running').finally(() => clearTimeout(slow));

@@ -2,7 +2,7 @@
 
 import {get, post, find, pause, clock} from './api.js';
 import {offers, homeOf, nameOf} from './app.js';
-import {h, t, say, muted, fill, card, facts, progress, notice, fault, row, link, field, form, button, ask, date, number, duration, guarded} from './ui.js';
+import {h, t, say, muted, fill, card, facts, progress, notice, live as region, focus, fault, row, link, field, form, button, ask, date, number, duration, guarded} from './ui.js';
 import {send, isAway} from './job.js';
 
 // From where a value is bad, and high.
@@ -106,10 +106,11 @@ function jobProblems({jobs = []} = {}) {
 	return out;
 }
 
-function problems({health, services = [], certs, license, jobs}) {
+function problems({health, services = [], certs, license, jobs, tokens}) {
 	const down = services.filter(([, state]) => state !== 'running').map(([name]) => name);
 	const measured = ['disk', 'memory', 'cpu'].map(name => [name, share(health?.[name])]).filter(([name, value]) => value !== null && level(name, value) === 'bad');
 	const all = [
+		tokens?.unset === true && problem('bad', 'aNew', {}, '#/token'),
 		down[0] && problem('bad', 'aServices', {names: down.join(', ')}, '#/support'),
 		...measured.map(([name, value]) => problem('bad', 'aBad', {what: t(name), value: `${number(value)} %`}, offers('health') && '#/monitor')),
 		...certProblems(certs), ...licenseProblems(license), ...jobProblems(jobs),
@@ -134,7 +135,7 @@ export async function home(view) {
 		live('services', async () => services(await keep('services', async () => servicesOf(await get('/services'))))),
 	];
 	const look = () => {
-		for (const [name, is] of [['certs', offers('certs')], ['license', offers('license')], ['jobs', true]]) if (is) keep(name, () => find(`/${name}`)).catch(() => {});
+		for (const [name, is] of [['certs', offers('certs')], ['license', offers('license')], ['tokens', offers('tokens')], ['jobs', true]]) if (is) keep(name, () => find(`/${name}`)).catch(() => {});
 	};
 	look();
 	const tell = isLate => {
@@ -183,7 +184,7 @@ const reboot = force => force ? post('/reboot', {force: 'yes'}) : get('/reboot',
 });
 
 export function restart(view, redraw) {
-	const out = h('div');
+	const out = region();
 	fill(view, card('restart', guarded('operate', () => h('div', row(button('restart', async () => {
 		fill(out);
 		if (await ask('restartAsk', 'restart', {}, true)) await go();
@@ -203,13 +204,17 @@ export function restart(view, redraw) {
 		bar.set(null);
 		const words = h('p');
 		fill(view, h('section.card', bar.element, words));
+		focus(view.firstChild);
 		// An answer alone may be the last one before it goes.
 		for (let gone = false;;) {
 			await pause(1500);
 			const time = duration((Date.now() - began) / 1000);
 			try {
 				const answer = await find('/version', {seconds: 4});
-				if (gone) return fill(view, notice('good', 'cameBack', {time, version: answer?.version || '?'}), row(button('back', redraw)));
+				if (gone) {
+					fill(view, notice('good', 'cameBack', {time, version: answer?.version || '?'}), row(button('back', redraw)));
+					return focus(view.firstChild);
+				}
 				words.textContent = t('goingDown', {time});
 			} catch (error) {
 				if (!isAway(error)) throw error;

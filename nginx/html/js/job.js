@@ -1,7 +1,9 @@
 // Long work made visible: transfers, and jobs until they say how they went.
 
-import {get, upload, download, pause, session} from './api.js';
-import {h, t, bytes, duration, number, progress, button, notice, row, logView, fill} from './ui.js';
+import {get, post, upload, download, pause, session} from './api.js';
+import {offers} from './app.js';
+import {deliver, unfinished, forget} from './uploads.js';
+import {h, t, bytes, duration, number, progress, button, notice, row, live, logView, fill} from './ui.js';
 
 // Transfers outlive the page that began them.
 export const transfers = new Map();
@@ -14,15 +16,18 @@ function transfer(name, label, run, after) {
 	const stopper = new AbortController();
 	const bar = progress(label);
 	bar.set(null);
-	const self = {label, path: name, element: h('div', bar.element, row(button('cancel', () => stopper.abort()))), stop: () => stopper.abort()};
+	const trouble = live();
+	const self = {label, path: name, element: h('div', bar.element, trouble, row(button('cancel', () => stopper.abort()))), stop: () => stopper.abort()};
 	// The rate of the last seconds, so that a stall shows.
-	const samples = [[performance.now(), 0]];
+	let samples = [];
 	let done = 0, all = 0;
 	const reading = (read, size) => bar.set(read / size, t('reading'));
 	const show = () => {
-		if (!done) return;
+		if (!all && !done) return;
 		if (after && done === all) return bar.set(null, t(after));
 		const now = performance.now();
+		// After a cut it may go on from farther back.
+		if (done < samples.at(-1)?.[1]) samples = [];
 		samples.push([now, done]);
 		while (samples.length > 2 && now - samples[0][0] > 6000) samples.shift();
 		const rate = (done - samples[0][1]) / Math.max(0.2, (now - samples[0][0]) / 1000);
@@ -34,7 +39,7 @@ function transfer(name, label, run, after) {
 	self.done = run(stopper.signal, (...now) => {
 		[done, all] = now;
 		show();
-	}, reading).catch(error => {
+	}, reading, since => unanswered(trouble, since)).catch(error => {
 		throw Object.assign(error, {percent: all && Math.floor(100 * done / all)});
 	}).finally(() => {
 		clearInterval(clock);
@@ -46,8 +51,34 @@ function transfer(name, label, run, after) {
 
 export const send = (name, path, fields, file, after) => transfer(name, t('uploading', {file: file.name}), (signal, show, reading) => upload(path, fields, signal, show, reading), after);
 
+// A file of any size, in pieces.
+export const sendLarge = (name, path, field, file, after) => !offers('uploads') ? send(name, path, {[field]: file}, file, after)
+	: transfer(name, t('uploading', {file: file.name}), (signal, show, reading, lost) => deliver(name, file, signal, show, lost, id => post(path, {upload: id}, {signal, seconds: 0})), after);
+
+// What was sent before, and came to no end: it waits for the same file, or to be discarded.
+export function leftOver(purpose) {
+	const out = live();
+	const look = async () => {
+		const all = offers('uploads') ? await unfinished(purpose).catch(() => []) : [];
+		fill(out, all.map(one => notice('info', one.name ? 'uploadOpen' : 'uploadElsewhere', {file: one.name, done: bytes(one.offset), all: bytes(one.length)}, row(button('discard', async () => {
+			await forget(one.id);
+			await look();
+		})))));
+	};
+	look();
+	return out;
+}
+
+// Nobody has answered since then; null: somebody has.
+function unanswered(place, since) {
+	if (since === null) return fill(place);
+	// A region that speaks is silent of what changes every second.
+	if (!place.firstChild) fill(place, notice('warn', 'lost', {}, h('p', {'aria-live': 'off'})));
+	place.querySelector('p:last-child').textContent = t('waiting', {time: duration((Date.now() - since) / 1000)});
+}
+
 export function fileButton(name, path, file, props) {
-	const out = h('div');
+	const out = live();
 	return h('div', row(button(name, async () => {
 		const self = transfer(path, t('collecting'), (signal, show) => download(path, file, signal, show));
 		fill(out, self.element);
@@ -70,16 +101,15 @@ export async function follow(path, lost, show = () => {}, patience = 0, until = 
 		try {
 			const status = await get(path, {seconds: 8});
 			since = null;
-			fill(lost);
+			unanswered(lost, since);
 			show(status);
 			began ||= Date.now();
 			if (status.status === 'running') patience = 0;
 			if (Date.now() - began >= patience && until(status)) return status;
 		} catch (error) {
 			if (!isAway(error)) throw error;
-			if (!since) fill(lost, notice('warn', 'lost', {}, h('p')));
 			since ||= Date.now();
-			lost.querySelector('p:last-child').textContent = t('waiting', {time: duration((Date.now() - since) / 1000)});
+			unanswered(lost, since);
 		}
 		await pause(1000);
 	}

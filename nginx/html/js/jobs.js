@@ -2,7 +2,7 @@
 
 import {find, get, pause} from './api.js';
 import {nameOf} from './app.js';
-import {h, t, fill, card, muted, notice, progress, button, row, date, duration, number} from './ui.js';
+import {h, t, fill, card, muted, notice, focus, progress, button, row, date, duration, number} from './ui.js';
 
 const time = text => text ? date(Date.parse(text), {dateStyle: 'medium', timeStyle: 'medium'}) : '–';
 const text = value => value === undefined || value === null || value === '' ? '–' : String(value);
@@ -47,9 +47,11 @@ export async function audit(view) {
 	fill(view, card('audit', out));
 	const more = async before => {
 		const answer = await get('/audit', {query: before ? {before} : {}});
+		const seen = entries.length;
 		entries.push(...answer.entries);
 		const rows = entries.map(one => [time(one.time), h('span', text(one.action), one.target && h('small', ` ${text(one.target)}`)), h(`span.state.${{done: 'good', noted: 'info'}[one.result] || 'bad'}`, text(one.result)), text(one.key), text(one.client)]);
 		fill(out, rows[0] ? table('audit', ['when', 'action', 'state', 'who', 'from'], rows) : muted('none'), answer.next && row(button('older', () => more(answer.next))));
+		if (seen && rows[seen]) focus(out.querySelectorAll('tbody tr')[seen]);
 	};
 	try {
 		await more();

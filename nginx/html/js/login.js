@@ -1,7 +1,7 @@
 // The ways in: logging in, the first run, the token of a new appliance; and changing the token later.
 
 import * as api from './api.js';
-import {h, t, say, fill, card, field, form, tick, notice, fault, button, row, chars, guarded} from './ui.js';
+import {h, t, say, fill, card, field, form, tick, notice, focus, fault, button, row, chars, guarded} from './ui.js';
 
 const SHORTEST = 16;
 
@@ -107,5 +107,6 @@ export function token(view, redraw) {
 	}, async () => {
 		await redraw();
 		view.prepend(notice('good', 'tokenChanged'));
+		focus(view.firstChild);
 	}))));
 }

@@ -2,7 +2,7 @@
 
 import {find, post, pause} from './api.js';
 import {offers, onTrial} from './app.js';
-import {h, t, fill, card, facts, field, form, tick, notice, failed, logView, row, link, ask, button, duration, chars, ip, netmask, guarded} from './ui.js';
+import {h, t, fill, card, facts, field, form, tick, notice, live, focus, failed, logView, row, link, ask, button, duration, chars, ip, netmask, guarded} from './ui.js';
 import {isAway, follow, followJob, jobPanel} from './job.js';
 
 const TRIAL_SECONDS = 180;
@@ -75,7 +75,7 @@ export async function network(view, redraw) {
 	// Nothing else can be changed meanwhile, and what is on trial is not in force.
 	async function onTrialHere(first) {
 		const isBack = first.pending['seconds-left'] === 0;
-		const lost = h('div');
+		const lost = live();
 		fill(view, notice(isBack ? 'warn' : 'info', isBack ? 'reverting' : 'onTrial', {}, h('p', t('pendingNote'))), lost,
 			!isBack && card('network', facts(ORDER.map(name => [name, first.network?.[name] && String(first.network[name])]))));
 		view.ariaBusy = null;
@@ -85,7 +85,7 @@ export async function network(view, redraw) {
 	}
 
 	async function applied(after, goal, move) {
-		const out = h('div');
+		const out = live();
 		fill(view, h('section.card', out, move, goal && goal !== here && row(h('a.button', {href: urlAt(goal), target: '_blank'}, urlAt(goal)))));
 		let now;
 		const tell = (kind, name, log) => {
@@ -93,6 +93,7 @@ export async function network(view, redraw) {
 			now = name;
 		};
 		tell('info', 'applying');
+		focus(view.firstChild);
 		for (let tried, ms = 0;; ms += 1500) {
 			await pause(1500);
 			try {
@@ -162,8 +163,9 @@ export async function storage(view, redraw) {
 	// Until the job has ended: a 202 says only that it began.
 	async function watch(accepted, name) {
 		const panel = jobPanel('applying');
-		const lost = h('div');
+		const lost = live();
 		fill(out, h('section.card', panel.element, lost));
+		focus(out.firstChild);
 		const job = await followJob(accepted, lost, panel.show);
 		const end = await follow('/storage', lost, panel.show, job ? 0 : 5000).catch(error => {
 			if (error.status !== 404) throw error;
@@ -175,7 +177,6 @@ export async function storage(view, redraw) {
 		const told = isFailed ? failed({...job, ...end}, 'storageFailed') : notice(warnings[0] ? 'warn' : 'good', name, {}, offers('reboot') && row(link('restart', '#/restart')));
 		view.querySelector('.notice.bad')?.remove();
 		view.prepend(told, ...warnings[0] ? [notice('warn', 'warnings', {}, ...warnings.map(line => h('p', line)))] : [], card('log', logView(end.log).element));
-		told.tabIndex = -1;
-		told.focus();
+		focus(told);
 	}
 }

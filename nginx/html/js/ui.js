@@ -9,7 +9,7 @@ const words = new Map();
 
 export async function speak(wish) {
 	if (wish) localStorage.setItem('language', wish);
-	language = [localStorage.getItem('language'), ...navigator.languages.map(tag => tag.slice(0, 2))].find(one => Object.hasOwn(LANGUAGES, one)) || 'en';
+	language = [localStorage.getItem('language'), ...navigator.languages.map(tag => tag.slice(0, 2))].find(one => Object.keys(LANGUAGES).includes(one)) || 'en';
 	locale = navigator.languages.find(tag => tag.startsWith(language)) || language;
 	const {default: text} = await import(`/lang/${language}.js`);
 	for (const line of text.split('\n')) words.set(line.split(' ', 1)[0], line.slice(line.indexOf(' ') + 1).split(' | '));
@@ -71,8 +71,17 @@ export function card(name, ...children) {
 // A name without a text stands for itself.
 export const facts = (rows, prefix = '') => h('dl', rows.map(([name, value]) => value && h('div.fact', h('dt', known(prefix + name) ? t(prefix + name) : name), h('dd', value))));
 
-// kind: info, good, warn or bad. Only what is bad interrupts a screen reader.
-export const notice = (kind, name, values, ...children) => h(`div.notice.${kind}`, {role: kind === 'bad' ? 'alert' : 'status'},
+// A place whose content is spoken when it changes: it must be there before.
+export const live = (...children) => h('div', {'aria-live': 'polite'}, ...children);
+
+// Where the work goes, the focus goes.
+export function focus(element) {
+	element.tabIndex = -1;
+	element.focus();
+}
+
+// kind: info, good, warn or bad. Only what is bad interrupts a screen reader; for others it takes a live place, or the focus.
+export const notice = (kind, name, values, ...children) => h(`div.notice.${kind}`, kind === 'bad' && {role: 'alert'},
 	h('strong', t(name, values)), more(name) && h('p', more(name, values)), ...children);
 
 // What went wrong and what to do about it.
@@ -80,7 +89,7 @@ export function fault(error, ...children) {
 	const {kind, status, code, message, hint} = error;
 	// What was understood as JSON and is not as it should be.
 	if (!kind) console.warn(error);
-	const name = !kind || kind === 'odd' ? 'errOdd' : kind === 'network' ? 'errNetwork' : known(code) ? code : status >= 502 ? 'errBusy' : known(`err${status}`) ? `err${status}` : 'errOther';
+	const name = !kind || kind === 'odd' ? 'errOdd' : known(`err_${kind}`) ? `err_${kind}` : known(code) ? code : status >= 502 ? 'errBusy' : known(`err${status}`) ? `err${status}` : 'errOther';
 	return notice('bad', name, {}, kind && message && h('p', t('says'), ' ', h('q', message), code && ` (${code})`), hint && h('p', hint), ...children);
 }
 
@@ -163,7 +172,7 @@ export function tick(name, checked, values) {
 
 // Fields, groups of them ({element, fields}) and elements, then the button. What submit throws is shown where it belongs.
 export function form(parts, action, submit) {
-	const out = h('div');
+	const out = live();
 	const self = h('form', {novalidate: true, onsubmit: async event => {
 		event.preventDefault();
 		if (self.ariaBusy) return;

@@ -1,8 +1,8 @@
 // Updating: the package's way up, the job, and what came of it.
 
 import {find} from './api.js';
-import {h, t, say, muted, fill, card, facts, field, form, notice, button, row, link, fault, failed, logView, guarded} from './ui.js';
-import {send, transfers, follow, isAway, jobPanel} from './job.js';
+import {h, t, say, muted, fill, card, facts, field, form, notice, button, row, link, live, focus, fault, failed, logView, guarded} from './ui.js';
+import {sendLarge, leftOver, transfers, follow, isAway, jobPanel} from './job.js';
 
 // A transfer that failed while another page was shown.
 let unseen;
@@ -17,7 +17,7 @@ function result(status) {
 }
 
 export async function update(view) {
-	const lost = h('div');
+	const lost = live();
 	const version = h('span');
 	const box = h('div');
 	fill(view, card('appliance', facts([['version', version]])), lost, box);
@@ -35,6 +35,7 @@ export async function update(view) {
 
 	async function watch(one) {
 		fill(box, h('section.card', one.element, muted('mayLeave')));
+		focus(box.firstChild);
 		try {
 			await one.done;
 		} catch (error) {
@@ -54,6 +55,7 @@ export async function update(view) {
 		const mayRun = isSilent && error.percent === 100;
 		const told = isCancelled ? notice('info', 'uploadCancelled') : isLost ? notice('bad', 'uploadLost', error) : fault(error);
 		fill(box, mayRun ? notice('warn', 'asking') : told);
+		focus(box.firstChild);
 		const first = await now(mayRun ? 15000 : 0);
 		const isRunning = first.status === 'running';
 		const after = isRunning ? await job(error.code && told) : first;
@@ -64,6 +66,7 @@ export async function update(view) {
 	async function job(told, patience) {
 		const panel = jobPanel('installing');
 		fill(box, told, h('section.card', say('keepPower'), panel.element));
+		focus(box.firstChild);
 		await follow('/update', lost, panel.show, patience);
 		return now();
 	}
@@ -79,17 +82,13 @@ export async function update(view) {
 			whole.remove();
 		});
 		fill(box, ...told,
-			card('newUpdate', guarded('operate', () => form([field('package', {type: 'file'})], 'uploadInstall', ({package: file}) => {
-				const go = () => watch(Object.assign(send('update', '/update', {update: file}, file, 'checking'), {before: last, again: go}));
+			card('newUpdate', guarded('operate', () => h('div', leftOver('update'), form([field('package', {type: 'file'})], 'uploadInstall', ({package: file}) => {
+				const go = () => watch(Object.assign(sendLarge('update', '/update', 'update', file, 'checking'), {before: last, again: go}));
 				return go();
-			}))),
+			})))),
 			card('lastChange', !told[0] && result(last), last.log ? h('div', log.element, row(whole)) : muted('none')));
 		scrollTo(0, 0);
 		// Where the work goes, the focus goes.
-		const first = told[0];
-		if (first) {
-			first.tabIndex = -1;
-			first.focus();
-		}
+		if (told[0]) focus(told[0]);
 	}
 }

@@ -51,7 +51,10 @@ collecting Wird zusammengestellt…
 saved {file} heruntergeladen ({size})
 lost Verbindung unterbrochen | Diese Seite verbindet sich von selbst wieder.
 waiting Keine Antwort seit {time}
-errNetwork Die Appliance antwortet nicht | Prüfen Sie, ob sie eingeschaltet ist und dieser Computer mit ihrem Netzwerk verbunden ist.
+err_network Die Appliance antwortet nicht | Prüfen Sie, ob sie eingeschaltet ist und dieser Computer mit ihrem Netzwerk verbunden ist.
+err_file Die Datei kann nicht gelesen werden | Sie wurde nach der Auswahl verschoben, geändert oder gelöscht. Wählen Sie sie noch einmal aus.
+err_gone Die Appliance hat diesen Upload nicht mehr | Nichts wurde geändert. Senden Sie die Datei noch einmal.
+err_twice Diese Datei wird bereits gesendet | Ein anderer Tab dieses Browsers sendet sie. Warten Sie, bis er fertig ist, oder schließen Sie ihn.
 errBusy Die Appliance ist beschäftigt oder startet gerade | Versuchen Sie es in einer Minute erneut.
 errOdd Die Antwort ist unverständlich | Vielleicht kam sie nicht von der Appliance, sondern von einem Proxy oder einer Anmeldeseite. Prüfen Sie das Ergebnis, bevor Sie es erneut versuchen.
 err403 Dieses Token darf das nicht | Nichts wurde geändert. Melden Sie sich mit einem Token an, das dazu berechtigt.
@@ -68,6 +71,7 @@ E1003 Etwas hat gefehlt | Nichts wurde geändert. Senden Sie die Datei noch einm
 E1004 Ein anderer Vorgang läuft gerade | Nichts wurde geändert. Warten Sie, bis er abgeschlossen ist.
 E1005 Das Paket ist beschädigt oder nicht von Ihrem Hersteller | Nichts wurde geändert. Laden Sie es noch einmal herunter.
 changed Diese Seite konnte nicht geladen werden | Die Appliance ist nicht erreichbar, oder ihre Oberfläche wurde gerade aktualisiert.
+tooOld Dieser Browser ist zu alt | Verwenden Sie Chrome oder Edge ab 120, Firefox ab 119 oder Safari ab 17.
 insecure Diese Seite braucht HTTPS | Ohne Verschlüsselung kann ein Browser keine Anfragen signieren. Öffnen Sie stattdessen diese Adresse:
 readOnly Nur Lesen
 mayNot Ihr Token darf das nicht | „{name}“ hat den Bereich {scope}; nötig ist der Bereich {needs}. Melden Sie sich mit einem anderen Token an oder fragen Sie einen Administrator.
@@ -104,6 +108,7 @@ static Feste Adresse
 attention Handlungsbedarf
 attentionNone Kein Handlungsbedarf
 look Öffnen
+aNew Niemand hat das API-Token gesetzt | Jeder, der diese Appliance erreicht, kann es setzen. Setzen Sie es jetzt.
 aServices Nicht aktiv: {names}
 aBad {what}: Auslastung {value}
 aCert Das Zertifikat läuft in {days} Tagen ab
@@ -154,6 +159,9 @@ updated Das Update ist installiert
 updatedFrom Von {before} auf {after} aktualisiert
 afterUpdate Nächster Schritt | Starten Sie die Appliance neu, wenn die Hinweise Ihres Herstellers das verlangen.
 uploadLost Verbindung bei {percent} % unterbrochen | Nichts wurde geändert. Senden Sie die Datei noch einmal.
+uploadOpen {file}: {done} von {all} gesendet | Wählen Sie dieselbe Datei noch einmal aus, um fortzufahren.
+uploadElsewhere Unvollständiger Upload: {done} von {all} | Er wurde in einem anderen Browser oder von einem anderen Programm mit diesem Token begonnen.
+discard Verwerfen
 asking Es wird geprüft, ob die Datei angekommen ist
 uploadCancelled Abgebrochen. Nichts wurde geändert.
 log Log

@@ -51,7 +51,10 @@ collecting Collecting…
 saved {file} downloaded ({size})
 lost Connection lost | This page reconnects by itself.
 waiting No response for {time}
-errNetwork The appliance does not respond | Check that it is switched on and that this computer is connected to its network.
+err_network The appliance does not respond | Check that it is switched on and that this computer is connected to its network.
+err_file The file cannot be read | It was moved, changed or deleted after you chose it. Choose it again.
+err_gone The appliance no longer has this upload | Nothing was changed. Send the file again.
+err_twice This file is already being sent | Another tab of this browser sends it. Wait for it, or close that tab.
 errBusy The appliance is busy or starting | Try again in a minute.
 errOdd The response makes no sense | Something other than the appliance may have sent it, such as a proxy or a login page. Check the result before you try again.
 err403 This token may not do that | Nothing was changed. Log in with a token that may.
@@ -68,6 +71,7 @@ E1003 Something was missing | Nothing was changed. Send the file again.
 E1004 Another job is in progress | Nothing was changed. Wait until it has finished.
 E1005 The package is damaged or not from your vendor | Nothing was changed. Download it again.
 changed This page could not be loaded | The appliance is unavailable, or its dashboard was just updated.
+tooOld This browser is too old | Use Chrome or Edge 120, Firefox 119, Safari 17, or newer.
 insecure This page needs HTTPS | Over plain HTTP, a browser cannot sign requests. Open this address instead:
 readOnly Read only
 mayNot Your token may not do this | “{name}” has the scope {scope}; this needs the scope {needs}. Log in with another token, or ask an administrator.
@@ -104,6 +108,7 @@ static Static address
 attention Needs attention
 attentionNone Nothing needs attention
 look Open
+aNew Nobody has set the API token | Anyone who reaches this appliance can set it. Set it now.
 aServices Not running: {names}
 aBad {what} is at {value}
 aCert The certificate expires in {days} days
@@ -154,6 +159,9 @@ updated The update is installed
 updatedFrom Updated from {before} to {after}
 afterUpdate Next step | Restart the appliance if your vendor's notes say so.
 uploadLost Connection lost at {percent} % | Nothing was changed. Send the file again.
+uploadOpen {file}: {done} of {all} sent | Choose the same file again to continue.
+uploadElsewhere Unfinished upload: {done} of {all} | It was started in another browser or by another program with this token.
+discard Discard
 asking Checking whether the file arrived
 uploadCancelled Canceled. Nothing was changed.
 log Log
