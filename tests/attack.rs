@@ -1,5 +1,5 @@
-//! Attacks: what a stranger, a broken client or a dying machine can do to the executable and to both web servers with the
-//! configurations that are shipped. Each asserts what must hold whatever comes, more than what exactly is answered.
+//! Attacks by unauthenticated clients, broken clients and failing machines, on the executable and on both web servers
+//! with the shipped configurations. Each test asserts what must always hold rather than an exact response.
 
 mod canary;
 mod faults;

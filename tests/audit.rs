@@ -1,4 +1,4 @@
-//! The audit log whose lines vouch for each other, the commands at the console, and what a flood of guesses may not do.
+//! The chained audit log, the console commands, and what a flood of guesses must not achieve.
 
 use crate::cases::Answer;
 use crate::fixture::{Fixture, wait_until};
@@ -45,7 +45,7 @@ fn appliance(fixture: &Fixture) -> Appliance {
     Appliance::new(Some(fixture.admin().into()), Some(fixture.etc().into()))
 }
 
-/// Writes so many entries, as requests do.
+/// Writes this many entries, as requests do.
 fn append(fixture: &Fixture, n_entries: usize) {
     for _ in 0..n_entries {
         chain::append(&appliance(fixture), "\"x\":1", chain::Durability::Lazy).unwrap();
@@ -60,7 +60,7 @@ fn write_lines(fixture: &Fixture, name: &str, lines: &[String]) {
     fixture.write(name, &lines.iter().fold(String::new(), |text, line| text + line + "\n"));
 }
 
-/// What `audit verify` says, without the folder.
+/// The output of `audit verify`, without the directory.
 fn verified(fixture: &Fixture) -> (Option<i32>, String) {
     let (code, stdout, stderr) = console(fixture, &["audit", "verify"]);
     let admin = format!("{}/", fixture.admin().display());
@@ -199,7 +199,7 @@ fn the_first_line_that_is_not_as_it_was_written_is_named() {
     );
 }
 
-/// Whoever has the rights of the web server's user can write a new history, with a head to it, but not what root has noted.
+/// The web server's user can write a new history with a matching head, but not root's anchors.
 #[test]
 fn a_history_that_was_written_anew_does_not_agree_with_the_anchors() {
     let fixture = fixture();
@@ -293,7 +293,7 @@ fn a_crash_at_any_moment_heals_with_the_next_entry() {
         let range = report.as_ref().map(|report| report.range);
         assert!(matches!(range, Ok(Some((1, 4..=7)))), "{name}: {report:?}");
     }
-    // Lines that are lost stay lost, and show.
+    // Lost lines stay lost, and are detected.
     let fixture = fixture();
     append(&fixture, 3);
     write_lines(&fixture, LOG, &lines(&fixture, LOG)[..1]);
@@ -366,7 +366,7 @@ fn the_log_is_paged_through_whatever_its_size() {
     ] {
         assert_eq!(page(query), wanted, "{query}");
     }
-    // All of it, page by page.
+    // The whole log, page by page.
     let (mut all, mut next) = (Vec::new(), Some(u64::from(u32::MAX)));
     while let Some(before) = next {
         let (numbers, after) = page(&format!("?limit=77&before={before}"));
@@ -406,7 +406,7 @@ fn a_page_costs_the_same_of_a_large_log_and_shows_nothing_but_entries() {
         let page = chain::page(&appliance(&fixture), before, 2).unwrap().unwrap();
         assert!(page.lines[0].starts_with(&format!("{{\"seq\":{wanted},")), "{before:?}: {:?}", page.lines);
     }
-    // Counted in system calls, because time says nothing on a busy machine.
+    // Counts system calls, because times mean nothing on a busy machine.
     let trace = fixture.path("trace");
     let command = command(&fixture, "GET", "/api/v1/admin/audit?token=yourtoken&before=31234");
     let program = command.get_program().to_owned();
@@ -519,7 +519,7 @@ fn whoever_is_told_to_wait_can_be_let_off() {
     assert_eq!(guess("192.0.2.10"), 403);
 }
 
-/// A flood is answered slowly and a valid client is not; figures are those of tests/flood.
+/// A flood gets slow responses and a valid client does not; tests/flood has the figures.
 #[test]
 fn a_flood_of_guesses_refuses_no_valid_client_and_breaks_nothing() {
     for (server, port) in [("nginx", 27011), ("lighttpd", 27012)] {
@@ -560,7 +560,7 @@ fn a_flood_of_guesses_refuses_no_valid_client_and_breaks_nothing() {
             is_over.store(true, Ordering::Relaxed);
             guessers.into_iter().flat_map(|guesser| guesser.join().unwrap()).collect()
         });
-        // One address goes on until it is told to wait.
+        // One address continues until it gets 429.
         let mut last = String::new();
         std::thread::scope(|scope| {
             for _ in 0..50 {
@@ -600,7 +600,7 @@ fn a_flood_of_guesses_refuses_no_valid_client_and_breaks_nothing() {
     }
 }
 
-/// Under nginx the pause of /setup holds none of the programs.
+/// Under nginx, the delay of /setup occupies no process.
 #[test]
 fn strangers_at_setup_hold_no_worker() {
     for (server, port) in [("nginx", 27013), ("lighttpd", 27014)] {

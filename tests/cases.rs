@@ -1,26 +1,26 @@
-//! One table of requests and answers; `http.rs` runs it against the executable and through both web servers.
+//! One table of requests and responses. `http.rs` runs it against the executable and through both web servers.
 
 use crate::fixture::{CONFIG, Fixture};
 
-/// What a request sends.
+/// The body of a request.
 #[derive(Clone, Copy)]
 pub enum Body {
     None,
-    /// A form of these fields.
+    /// A form with these fields.
     Form(&'static [(&'static str, &'static str)]),
-    /// A body of this type.
+    /// A body with this content type.
     Raw(&'static str, &'static [u8]),
 }
 
 pub struct Case {
     pub name: &'static str,
-    /// Files that differ from the usual ones; `None` for one that is not there.
+    /// Files that differ from the defaults; `None` for a missing file.
     pub given: &'static [(&'static str, Option<&'static str>)],
     pub method: &'static str,
     pub target: &'static str,
     pub body: Body,
     pub status: u16,
-    /// The whole body of the answer.
+    /// The complete body of the response.
     pub answer: &'static str,
     /// Jobs that must have been called.
     pub jobs: &'static [&'static str],
@@ -33,7 +33,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The values of a header, joined: one that comes twice is seen.
+    /// The values of a header, joined, so that a repeated header shows.
     pub fn header(&self, name: &str) -> String {
         let values: Vec<&str> = self
             .headers
@@ -48,7 +48,7 @@ impl Answer {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// The text without the id of the job that a 202 has, which is another one each time.
+    /// The text without the job id of a 202, which differs each time.
     pub fn text_without_job(&self) -> String {
         let text = self.text();
         if self.status != 202 {
@@ -91,9 +91,9 @@ const STATIC: &str = r#"{"network":{"interface":"eth0","hostname":"test.host","i
 const DHCP: &str = r#"{"network":{"interface":"eth0","hostname":"test.host"},"app":{"n":1.0}}"#;
 const FIRST_RUN: &str = r#"{"first-run":{"word-length":4,"enabled":true}}"#;
 
-/// Sorted by what they are about.
+/// Sorted by topic.
 pub const CASES: &[Case] = &[
-    // Who is calling.
+    // Authentication.
     get("the token opens", "/api/v1/admin/version?token=yourtoken", 200, r#"{"version":"1.2.3"}"#),
     get(
         "the tag of the document opens",
@@ -159,7 +159,7 @@ pub const CASES: &[Case] = &[
             r#"{"Status":"403 Forbidden","Error-Message":"Authentication error","First-Run":false}"#,
         ),
     ),
-    // Where and how.
+    // Paths and methods.
     get("an unknown path is told before authentication", "/api/v1/admin/nothere", 404, NOT_FOUND),
     get("a path has one spelling", "/api/v1/admin/%76ersion?token=yourtoken", 404, NOT_FOUND),
     get("a path is not made straight", "/api/v1/admin/./version?token=yourtoken", 404, NOT_FOUND),
@@ -191,7 +191,7 @@ pub const CASES: &[Case] = &[
         )
     },
     Case { method: "HEAD", ..get("HEAD is GET without a body", "/api/v1/admin/version?token=yourtoken", 200, "") },
-    // What the appliance tells.
+    // State of the appliance.
     get("the build as it is", "/api/v1/admin/build?token=yourtoken", 200, "{\"builddate\":\"123456789\"}\n"),
     get("the health as it is", "/api/v1/admin/health?token=yourtoken", 200, "{\"cpu\":{\"num\":1}}\n"),
     given(
@@ -476,7 +476,7 @@ pub const CASES: &[Case] = &[
         200,
         r#"{"network":{"mode":"dhcp","interface":"eth0"},"app":{"name":"testapp"}}"#,
     ),
-    // Certificates, licence, storage.
+    // Certificates, license, storage.
     post(
         "a certificate and its key",
         "/api/v1/admin/certs?token=yourtoken",
@@ -795,7 +795,7 @@ pub const CASES: &[Case] = &[
     ),
 ];
 
-/// Runs every case through `send`, and says all that is wrong.
+/// Runs every case through `send`, and reports all failures.
 #[track_caller]
 pub fn check(fixture: &Fixture, mut send: impl FnMut(&str, &str, Option<(&str, Vec<u8>)>) -> Answer) {
     let mut faults = Vec::new();

@@ -1,7 +1,8 @@
-//! What a request costs, counted: system calls, page faults, instructions that a hypervisor catches, memory, and the size of
-//! the executable. Counts are the same on every machine and tell a regression by name; times are for `bench/run`.
+//! The cost of a request, counted: system calls, page faults, instructions that a hypervisor traps, memory, and the
+//! size of the executable. Counts are the same on every machine and identify a regression; `bench/run` measures times.
 //!
-//! They hold for the build that install.sh makes for an appliance: musl, with Rust's library built from its sources.
+//! The bounds apply to the build that install.sh makes for an appliance: musl, with Rust's standard library built from
+//! source.
 
 use crate::fixture::Fixture;
 use std::fs;
@@ -15,14 +16,13 @@ const MAX_SIZE: u64 = 700 << 10;
 const MAX_SIZE_WITHOUT_CLI: u64 = 500 << 10;
 /// Bytes of the program for jobs, which no request maps.
 const MAX_SIZE_FOR_JOBS: u64 = 575 << 10;
-/// 17 of these are the start and the end of any Rust program, 1 the allocator's, 1 asks where the appliance is, 9 three
-/// files, 1 the answer;
-/// docs/PERFORMANCE.md has the list.
+/// 17 are the start and end of any Rust program, 1 the allocator, 1 finds the appliance, 9 read three files, 1 is the
+/// response: docs/PERFORMANCE.md.
 const MAX_SYSTEM_CALLS: usize = 30;
 const MAX_MINOR_FAULTS: u64 = 20;
 const MAX_UPLOAD_KIBIBYTES: u64 = 2 << 10;
 
-/// The tag over `GET/api/v1/admin/version` by the token of the fixture, from the API document.
+/// The tag over `GET/api/v1/admin/version` with the fixture's token, from the API document.
 const VERSION: &str = "/api/v1/admin/version?hash=b714a60732e096ccef06e360eefe0f1ba4fa5d16ef7da726612e2026e5523241";
 
 enum CommandLine {
@@ -30,14 +30,14 @@ enum CommandLine {
     Without,
 }
 
-/// Builds as install.sh does for an appliance; `None`, said aloud, where this machine cannot.
+/// Builds as install.sh does for an appliance; `None`, with a message, if this machine cannot.
 fn build(command_line: CommandLine) -> Option<PathBuf> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let (name, option) = match command_line {
         CommandLine::With => ("small", None),
         CommandLine::Without => ("small-without-cli", Some("--no-cli")),
     };
-    // A folder of its own: the caller's may be locked, and has other flags.
+    // Its own directory: the caller's can be locked, and has other flags.
     build_in(Path::new(env!("CARGO_MANIFEST_DIR")), &folder.join("small-target"), &folder.join(name), option)
 }
 
@@ -72,7 +72,7 @@ fn version(program: &mut Command, fixture: &Fixture) {
         .env("JIDO_ETC_PATH", fixture.etc());
 }
 
-/// What a tool says that runs the request, after the answer was seen to be right.
+/// The output of a tool that runs the request, after the response was checked.
 fn under(tool: &str, arguments: &[&Path], report: &Path, fixture: &Fixture) -> String {
     let mut command = Command::new(tool);
     command.args(arguments).stdin(Stdio::null());
@@ -103,11 +103,11 @@ fn the_same_sources_give_the_same_bytes_wherever_they_lie() {
     let mut copy = Command::new("cp");
     copy.arg("-R").args(["src", "nginx", "Cargo.toml", "Cargo.lock", "install.sh"]).arg(&elsewhere);
     assert!(copy.current_dir(env!("CARGO_MANIFEST_DIR")).status().unwrap().success());
-    // cargo wants the file of the tests to be there.
+    // cargo requires that the file of the tests exists.
     fs::create_dir(elsewhere.join("tests")).unwrap();
     fs::write(elsewhere.join("tests/main.rs"), "").unwrap();
     let target = elsewhere.join("target");
-    // What Debian's compiler is unpacked into is part of the target directory, and large.
+    // Debian's unpacked compiler is part of the target directory, and large.
     let unpacked = folder.join("small-target/debian");
     fs::create_dir(&target).unwrap();
     if unpacked.exists() {
@@ -118,7 +118,7 @@ fn the_same_sources_give_the_same_bytes_wherever_they_lie() {
     fs::remove_dir_all(&elsewhere).unwrap();
 }
 
-/// The whole executable has none, so none can be executed.
+/// The executable contains none, so it can execute none.
 #[test]
 fn nothing_asks_the_processor_what_it_is() {
     let Some(program) = &*BUILT else { return };

@@ -1,4 +1,4 @@
-//! The executable for other processors, under qemu-user: every route must answer as it does on this one.
+//! The executable for other processors, under qemu-user: every route must respond as on this one.
 
 use crate::fixture::Fixture;
 use jidoteki_admin_api::endpoints::routes::{ROUTES, Route, Verb};
@@ -9,15 +9,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
-/// Bytes: 15 % more than the bound for x86-64, in `counts.rs`.
+/// Bytes: 15 % more than the bound for x86-64 in `counts.rs`.
 const MAX_SIZE: u64 = (700 << 10) * 115 / 100;
 
 const BOUNDARY: &str = "XbX";
 const ID: &str = "8a1c6f0b2d3e4f50";
-/// A job that was cut off.
+/// An interrupted job.
 const RECORD: &str = r#"{"id":"8a1c6f0b2d3e4f50","argument":"RESTORE","key":"admin","started":1764115200000000000}"#;
 
-/// A value that the field takes.
+/// A valid value for the field.
 fn value(field: &str) -> &str {
     match field {
         "newtoken" => "another",
@@ -29,7 +29,7 @@ fn value(field: &str) -> &str {
     }
 }
 
-/// What `program` (an emulator before it, perhaps) answers to a request with all the fields of the route.
+/// The response of `program` (optionally under an emulator) to a request with all fields of the route.
 fn answer(program: &[&OsStr], route: &Route) -> String {
     let fixture = Fixture::new();
     fixture.write("state/job.backup", RECORD);
@@ -63,7 +63,7 @@ fn answer(program: &[&OsStr], route: &Route) -> String {
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{} {}: {output:?}", route.method.as_str(), route.path);
     let text = String::from_utf8(output.stdout).unwrap();
-    // A job has another id each time.
+    // A job has a different id each time.
     match text.split_once("\"Job\":\"") {
         Some((before, id)) => format!("{before}\"Job\":\"{ID}{}", &id[ID.len()..]),
         None => text,
@@ -71,7 +71,7 @@ fn answer(program: &[&OsStr], route: &Route) -> String {
 }
 
 fn build(target: &str) -> Option<PathBuf> {
-    // Both take what they need of Debian's packages into the same folder.
+    // Both unpack the Debian packages that they need into the same directory.
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
@@ -107,7 +107,7 @@ fn check(target: &str, emulator: &str) {
     compare(target, &[OsStr::new(emulator), built.as_os_str()]);
 }
 
-/// Asks every route of the executable for this processor and of `there`, and wants the same answers.
+/// Sends a request to every route of this processor's executable and of `there`, and compares the responses.
 fn compare(target: &str, there: &[&OsStr]) {
     let mut n_found = 0;
     for route in ROUTES {
@@ -118,11 +118,11 @@ fn compare(target: &str, there: &[&OsStr]) {
         assert_eq!(there, here, "{target}: {} {}", route.method.as_str(), route.path);
         n_found += usize::from(!here.starts_with("Status: 404"));
     }
-    // Two answers that nothing is there are alike, and say nothing of the route.
+    // Two 404s are equal, but prove nothing about the route.
     assert!(n_found + 4 >= ROUTES.len(), "{target}: only {n_found} of {} routes are found", ROUTES.len());
 }
 
-/// Otherwise a comparison with another processor would say nothing.
+/// Otherwise a comparison with another processor would prove nothing.
 #[test]
 fn every_route_answers_alike_twice() {
     compare("here, twice", &[OsStr::new(env!("CARGO_BIN_EXE_jidoteki-admin-api"))]);

@@ -1,10 +1,10 @@
-//! The documents: nothing that they say of the code may rot. `UPDATE_DOCS=1 cargo test` remakes the table of requests.
+//! Keeps the documents consistent with the code. `UPDATE_DOCS=1 cargo test` regenerates the table of requests.
 //!
-//! An example in docs/API.md is a block of the kind `http`: the request line, a line `name=value` for each field of its
-//! form, an empty line, and the answer. Of the answer's headers only those that stand there are compared, its body whole;
-//! a body of `...` is any. Each example has an appliance of its own (`fixture.rs`), in which a comment before it puts
-//! files: `<!-- given: etc/version.txt = 1.2.3 -->`, or takes them away: `= nothing`. After `<!-- then -->` an example goes
-//! on where the one before it ended.
+//! An example in docs/API.md is an `http` block: the request line, a line `name=value` for each form field, an empty
+//! line, and the response. Only the listed headers are compared. The body is compared completely; `...` matches any.
+//! Each example has its own appliance (`fixture.rs`). A comment before it creates a file, `<!-- given: etc/version.txt
+//! = 1.2.3 -->`, or removes one, `= nothing`. After `<!-- then -->`, an example continues with the appliance of the one
+//! before.
 
 use crate::fixture::Fixture;
 use crate::form;
@@ -24,7 +24,7 @@ fn read(name: &str) -> String {
     fs::read_to_string(Path::new(ROOT).join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// Every file below a folder, by its name from the root of the project.
+/// Every file below a directory, by its path from the project's root.
 fn files(folder: &str) -> Vec<String> {
     let mut names = Vec::new();
     for entry in fs::read_dir(Path::new(ROOT).join(folder)).unwrap() {
@@ -40,7 +40,7 @@ fn files(folder: &str) -> Vec<String> {
     names
 }
 
-/// The documents that people read.
+/// The documents for people.
 fn documents() -> Vec<String> {
     let docs = files("docs").into_iter().filter(|name| has_extension(name, "md"));
     docs.chain(["README.md".to_owned()]).collect()
@@ -118,11 +118,11 @@ fn the_reference_has_the_table_of_the_code() {
 }
 
 struct Example {
-    /// Where it stands, for who must correct it.
+    /// Its line in the document, for error messages.
     line: usize,
-    /// Whether it begins with an appliance of its own.
+    /// Whether it starts with a new appliance.
     is_fresh: bool,
-    /// Files, and `None` for one that is taken away.
+    /// Files, and `None` for one that is removed.
     given: Vec<(String, Option<String>)>,
     method: String,
     target: String,
@@ -164,7 +164,7 @@ fn parse(line: usize, block: &[&str], given: Vec<(String, Option<String>)>, is_f
         let field = text.split_once('=').filter(|(name, _)| name.bytes().all(|byte| byte.is_ascii_lowercase()));
         match (field, fields.last_mut()) {
             (Some((name, value)), _) => fields.push((name.to_owned(), value.to_owned())),
-            // A document of more than one line goes on.
+            // A value with more than one line continues.
             (None, Some((_, value))) => value.extend(["\n", text]),
             (None, None) => panic!("line {line}: {text:?} is no field"),
         }
@@ -184,7 +184,7 @@ fn parse(line: usize, block: &[&str], given: Vec<(String, Option<String>)>, is_f
     }
 }
 
-/// The head and the body of the executable's answer.
+/// The head and the body of the executable's response.
 fn send(fixture: &Fixture, example: &Example) -> (String, String) {
     let fields: Vec<(&str, &str)> =
         example.fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
@@ -211,7 +211,7 @@ fn send(fixture: &Fixture, example: &Example) -> (String, String) {
     (head.to_owned(), body.to_owned())
 }
 
-/// A body whose job has the id that all examples have: a real one is another each time.
+/// Replaces the job id, which differs each time, by the one in the examples.
 fn with_job_of_example(body: &str) -> String {
     const MARK: &str = "\"Job\":\"";
     match body.split_once(MARK) {
@@ -220,7 +220,7 @@ fn with_job_of_example(body: &str) -> String {
     }
 }
 
-/// What is wrong with the answer, if anything.
+/// The difference from the expected response, if any.
 fn fault(example: &Example, head: &str, body: &str) -> Option<String> {
     let mut lines = head.split("\r\n");
     let status = lines.next().and_then(|line| line.strip_prefix("Status: ")).unwrap_or_default();
@@ -303,9 +303,9 @@ fn the_commands_of_the_reference_print_what_it_says() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }
 
-// --- names that the documents give ---
+// --- names in the documents ---
 
-/// Names of the tests in Rust, and the text of all tests that are not.
+/// The names of the tests in Rust, and the text of all other tests.
 fn tests() -> (BTreeSet<String>, String) {
     let (mut names, mut others) = (BTreeSet::new(), String::new());
     for file in files("src").into_iter().chain(files("tests")) {
@@ -326,13 +326,13 @@ fn tests() -> (BTreeSet<String>, String) {
     (names, others)
 }
 
-/// The pieces of a text between back quotes.
+/// The parts of a text between backquotes.
 fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
 
-/// A row's last cell in a table whose last column is "Shown by" names tests: a function, or the name of a check of a script
-/// under `tests/`. Where there is none it says so: "not yet" or "no test", and why.
+/// In a table whose last column is "Shown by", the last cell of a row names tests: a function, or the name of a check
+/// of a script under `tests/`. Without a test it says "not yet" or "no test", and why.
 #[test]
 fn every_test_that_a_document_names_is_there() {
     let (names, others) = tests();
@@ -400,9 +400,9 @@ fn every_link_leads_somewhere() {
     report("links that lead nowhere", &faults);
 }
 
-// --- the map of the code ---
+// --- the structure of the code ---
 
-/// The modules that a file declares, in its order.
+/// The modules that a file declares, in order.
 fn modules(file: &str) -> Vec<String> {
     let lines = read(file);
     let names = lines
@@ -411,8 +411,8 @@ fn modules(file: &str) -> Vec<String> {
     names.collect()
 }
 
-/// Where a path of modules stands: the place of its folder in `lib.rs`, then its own place in that folder. The `mod.rs` of
-/// a folder comes before the files in it.
+/// The position of a module: that of its folder in `lib.rs`, then its own in that folder. A folder's `mod.rs` comes before
+/// its files.
 fn position(floors: &[String], path: &[&str]) -> Option<(usize, usize)> {
     let floor = floors.iter().position(|floor| floor == path[0])?;
     let index = format!("src/{}/mod.rs", path[0]);
@@ -421,9 +421,9 @@ fn position(floors: &[String], path: &[&str]) -> Option<(usize, usize)> {
     Some((floor, room.map_or(0, |room| room + 1)))
 }
 
-/// The code of a file: without comments, and without its tests.
+/// The code of a file, without comments and tests.
 fn code(file: &str) -> String {
-    // Tests that fill a file of their own.
+    // A file that contains only tests.
     if file.ends_with("/tests.rs") {
         return String::new();
     }
@@ -439,7 +439,7 @@ fn a_module_uses_only_those_above_it() {
     let (mut faults, mut n_uses) = (Vec::new(), 0);
     for file in files("src") {
         let own: Vec<&str> = file.trim_start_matches("src/").trim_end_matches(".rs").split('/').collect();
-        // These stand above the map.
+        // These are above all modules.
         if matches!(own[0], "main" | "lib" | "bin") {
             continue;
         }
@@ -448,7 +448,8 @@ fn a_module_uses_only_those_above_it() {
             let path: String = rest.chars().take_while(|c| c.is_alphanumeric() || matches!(c, '_' | ':')).collect();
             let used: Vec<&str> = path.split("::").collect();
             let is_above = position(&floors, &used).is_some_and(|used| used <= at);
-            // The table names the handlers, and one handler tells the table. Commands take the arguments of their table.
+            // The table names the handlers, and one handler prints the table. Commands use the argument type of their
+            // table.
             let is_exception = path.starts_with("root::commands::")
                 || (own[0] == "endpoints" && path.starts_with("endpoints::routes"));
             n_uses += 1;
@@ -482,13 +483,13 @@ fn the_architecture_names_every_file_of_the_code_and_no_other() {
     }
     let mut faults = Vec::new();
     for file in files("src").into_iter().chain(files("cgi-bin")) {
-        // A folder is one line, or a line a file.
+        // A folder has one line, or a line per file.
         let is_in_line = named.iter().any(|folder| {
             folder.ends_with('/')
                 && file.starts_with(folder.as_str())
                 && !named.iter().any(|other| other != folder && other.starts_with(folder.as_str()))
         });
-        // The line of a folder speaks for its `mod.rs`, too.
+        // The line of a folder includes its `mod.rs`.
         let is_floor = file.strip_suffix("mod.rs").is_some_and(|folder| named.contains(folder));
         if !named.contains(&file) && !is_in_line && !is_floor {
             faults.push(format!("{file} is not in the tree"));
@@ -500,7 +501,7 @@ fn the_architecture_names_every_file_of_the_code_and_no_other() {
     report("docs/ARCHITECTURE.md", &faults);
 }
 
-/// What one file alone may know, and the words by which it is known.
+/// Concerns that belong to one file, and the words that identify them.
 #[test]
 fn each_matter_stays_in_its_file() {
     const CGI: &[&str] = &[
@@ -519,7 +520,7 @@ fn each_matter_stays_in_its_file() {
     ];
     let matters: [(&str, &[&str], &[&str]); 5] = [
         ("a CGI variable", CGI, &["src/http/request.rs"]),
-        // The answer to a panic is written by main.rs, when nothing else can be trusted any more; openapi.rs only tells.
+        // main.rs writes the response to a panic, when nothing else can be trusted; openapi.rs only documents.
         (
             "a status of failure",
             &["\"40", "\"41", "\"42", "\"50"],

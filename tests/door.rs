@@ -1,5 +1,5 @@
-//! Nobody is let in by mistake, and nobody is kept out: files that cannot be read, names that somebody planted, floods of
-//! refusals and nonces. Each began as an attack that worked.
+//! Unauthorized callers are refused, and authorized callers are not locked out: with unreadable files, planted files,
+//! and floods of refusals and nonces. Each test began as an attack that worked.
 
 use crate::cases::Answer;
 use crate::fixture::Fixture;
@@ -23,10 +23,10 @@ const VERSION: &str = "/api/v1/admin/version";
 const SETUP: &str = "/api/v1/admin/setup";
 const FIRST_RUN: &str = r#"{"first-run":{"word-length":4,"enabled":true}}"#;
 
-/// Puts something at a path.
+/// Plants something at a path.
 type Make = fn(&Path);
 
-/// What can stand where a file should be, so that nobody can tell what the file said.
+/// What can be in place of a file, so that its contents are unknown.
 const UNREADABLE: [(&str, Make); 6] = [
     ("not UTF-8", |path| fs::write(path, b"\xff\xfe\n").unwrap()),
     ("too large", |path| fs::File::create(path).unwrap().set_len((4 << 20) + 1).unwrap()),
@@ -43,17 +43,17 @@ fn plant(fixture: &Fixture, name: &str, make: Make) {
     make(&path);
 }
 
-/// A request with its answer, and what the error log got.
+/// A request with its response and the new lines of the error log.
 fn ask(fixture: &Fixture, method: &str, target: &str, fields: &[(&str, &str)]) -> (Answer, String) {
     let (kind, body) = form::encode(fields);
     let body = (method == "POST").then_some((kind.as_str(), body));
     let mut command = command(fixture, method, target);
-    // The pause of a refusal is nginx's, which nobody waits for here.
+    // nginx delays a refusal; this test does not wait for it.
     command.env("JIDO_WAITING_ROOM", "nginx");
     send_with(in_time(&command), body)
 }
 
-/// The same program, but one that hangs is ended: its exit status is then not that of an answer.
+/// The same, but a program that hangs is killed; its exit status is then not that of a response.
 fn in_time(command: &Command) -> Command {
     let mut bounded = Command::new("timeout");
     bounded.arg("60").arg(command.get_program()).env_clear();
@@ -88,7 +88,7 @@ fn a_file_that_cannot_be_read_opens_nothing() {
             assert_eq!(ask(&fixture, "GET", &format!("{VERSION}?{tag}"), &[]).0.status, 403, "{what}");
         }
 
-        // Nobody knows whether first run was in force.
+        // It is unknown whether first run was enabled.
         fixture.reset();
         fixture.remove("etc/api.token");
         plant(&fixture, "usr/jidoteki-admin-api.json", make);
@@ -99,7 +99,7 @@ fn a_file_that_cannot_be_read_opens_nothing() {
         fixture.write("etc/api.token", "yourtoken\n");
         assert_eq!(ask(&fixture, "GET", &format!("{VERSION}?token=yourtoken"), &[]).0.status, 200, "{what}: over");
 
-        // Nobody knows whether it is over: its owner, who has the token, is let to /setup alone.
+        // It is unknown whether first run is over: the owner, who has the token, can use only /setup.
         fixture.reset();
         fixture.write("usr/jidoteki-admin-api.json", FIRST_RUN);
         plant(&fixture, "etc/api.token.setup", make);
@@ -119,7 +119,7 @@ fn a_file_that_cannot_be_read_opens_nothing() {
 fn a_change_that_may_wait_to_be_confirmed_lets_no_other_in() {
     let fixture = Fixture::new();
     const SETTINGS: &str = r#"{"network":{"interface":"eth0","hostname":"test.host"}}"#;
-    // What is no text names no deadline either; that is nothing that waits.
+    // A file that is not text has no deadline either, so nothing is pending.
     for (what, make) in UNREADABLE.into_iter().skip(1) {
         plant(&fixture, "etc/pending_settings.txt", make);
         let (answer, log) = ask(&fixture, "POST", "/api/v1/admin/settings?token=yourtoken", &[("settings", SETTINGS)]);
@@ -133,7 +133,7 @@ fn a_change_that_may_wait_to_be_confirmed_lets_no_other_in() {
     assert_eq!(fixture.read("record/calls"), "");
 }
 
-/// What can be planted where a file of ours should be.
+/// What can be planted in place of one of our files.
 const PLANTED: [(&str, Make); 7] = [
     ("a directory", |path| fs::create_dir(path).unwrap()),
     ("a directory with something in it", |path| fs::create_dir_all(path.join("x")).unwrap()),
@@ -141,7 +141,7 @@ const PLANTED: [(&str, Make); 7] = [
     ("a socket", |path| drop(UnixListener::bind(path).unwrap())),
     ("a link to a file of somebody else's", |path| symlink(victim(path), path).unwrap()),
     ("another name of a file of somebody else's", |path| fs::hard_link(victim(path), path).unwrap()),
-    // Only root can make one; elsewhere it is one more named pipe.
+    // Only root can create a device; other users plant a second named pipe.
     ("a device", |path| {
         mknod(path, SFlag::S_IFCHR, Mode::S_IRWXU, makedev(1, 3))
             .or_else(|_| nix::unistd::mkfifo(path, Mode::S_IRWXU))
@@ -149,7 +149,7 @@ const PLANTED: [(&str, Make); 7] = [
     }),
 ];
 
-/// A file that nothing of this may change, wherever the planted name lies.
+/// A file that must not change, wherever the planted name leads.
 fn victim(path: &Path) -> PathBuf {
     let admin = path.ancestors().find(|folder| folder.ends_with("admin")).unwrap();
     let victim = admin.join("victim");
@@ -160,7 +160,7 @@ fn victim(path: &Path) -> PathBuf {
 #[test]
 fn a_name_that_somebody_planted_stops_nothing() {
     let fixture = Fixture::new();
-    // What a request opens in the exchange directory. Whatever stands there, the job starts.
+    // Files that a request opens in the exchange directory. Whatever is planted there, the job starts.
     for name in [".update.lock", "software_package-zzz.enc", ".software_package-zzz.enc.new"] {
         for (what, make) in PLANTED {
             fixture.reset();
@@ -184,7 +184,7 @@ fn a_name_that_somebody_planted_stops_nothing() {
         let changed = ask(&fixture, "POST", "/api/v1/admin/settings?token=mine", &settings).0;
         assert_eq!(changed.status, 202, "{what}: {}", changed.text());
     }
-    // A link from there leads nowhere: the download is no file of ours.
+    // A link there is not followed: the download is not our file.
     fixture.reset();
     fixture.remove("home/sftp/uploads/backup.tar");
     symlink(fixture.path("etc/api.token"), fixture.path("home/sftp/uploads/backup.tar")).unwrap();
@@ -206,7 +206,7 @@ fn a_refusal_is_answered_whatever_stands_where_it_is_counted_and_written() {
             assert_eq!(answer, r#"{"Status":"403 Forbidden","Error-Message":"Authentication error"}"#, "{what}");
             assert_eq!(ask(&fixture, "GET", &format!("{VERSION}?token=yourtoken"), &[]).0.status, 200, "{what}");
         }
-        // Where strangers at /setup wait for their answer.
+        // Where unauthenticated requests to /setup wait.
         fixture.reset();
         (0..4).for_each(|n| make(&fixture.path(&format!("home/sftp/uploads/.pause-{n}.lock"))));
         if !what.starts_with("another name") {
@@ -231,10 +231,10 @@ fn guesses_with_changing_addresses_push_nothing_out_of_the_audit_log() {
         let address = std::net::Ipv6Addr::from_bits(u128::from(n) << 64).to_string();
         record(&appliance, Action::AuthenticationFailed, "api/v1/admin/version", &address, "");
     }
-    // A line may have been given back meanwhile.
+    // The budget may have grown by one line meanwhile.
     let n_written = n_lines();
     assert!((600..650).contains(&n_written), "{n_written} lines of strangers");
-    // A key that may not do what it asks for has a budget of its own, and so has no other.
+    // Each key whose scope is too small has its own budget.
     for _ in 0..700 {
         record(&appliance, Action::ScopeRefused, "api/v1/admin/storage", "192.0.2.7", "viewer");
     }
@@ -280,7 +280,7 @@ fn a_key_whose_table_of_nonces_is_full_keeps_no_other_out() {
 #[test]
 fn another_boundary_makes_no_other_form_of_signed_bytes() {
     let fixture = Fixture::new();
-    // One form by the boundary a, another one by b.
+    // The same bytes are one form with boundary a, another with b.
     let part = |name: &str| format!("Content-Disposition: form-data; name=\"{name}\"\r\n\r\nx\r\n");
     let body = format!("--a\r\n{}--a--\r\n--b\r\n{}--b--\r\n", part("unknown"), part("update"));
     let digest = format!("sha-256=:{}:", crate::signed::base64_digest(body.as_bytes()));
@@ -340,7 +340,7 @@ fn a_job_that_runs_is_told_before_the_upload_is_looked_at() {
     fixture.remove("hold");
 }
 
-/// What the command line says, and what it says of faults.
+/// The output of the command line, and its errors.
 fn at_the_console(fixture: &Fixture, arguments: &[&str]) -> (String, String) {
     let mut program = command(fixture, "", "");
     for name in ["GATEWAY_INTERFACE", "REQUEST_METHOD", "REQUEST_URI"] {

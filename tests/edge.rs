@@ -1,5 +1,5 @@
-//! The edge: what a client sees through the real web servers with the configurations that are shipped, over TLS on
-//! loopback. `edge/up` starts them, from the templates in `nginx/`. Needs root, as web servers do.
+//! What a client sees through the real web servers with the shipped configurations, over TLS on loopback. `edge/up`
+//! starts them from the templates in `nginx/`. Needs root, as web servers do.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a helper of tests says what is wrong as a test does")]
 
@@ -16,7 +16,7 @@ use std::sync::{LazyLock, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Bytes of a body that the servers let through, as `edge/up` fills them in.
+/// The servers' limit for a body in bytes, as `edge/up` configures it.
 const LIMIT: u64 = 4 << 30;
 const DEADLINE: Duration = Duration::from_secs(60);
 const DASHBOARD_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'none'; frame-ancestors 'none'; base-uri 'none'";
@@ -41,26 +41,26 @@ impl Server {
     }
 }
 
-/// What stands behind the server.
+/// The program behind the server.
 enum Program<'a> {
     /// The executable.
     Ours,
-    /// A shell script in its place, for what cannot be seen through the executable.
+    /// A shell script in its place, to observe what the executable does not show.
     Script(&'a str),
 }
 
-/// A web server with an appliance behind it.
+/// A web server with an appliance.
 struct Edge {
     server: Server,
     port: u16,
     base: PathBuf,
     child: Child,
-    // Closing it ends the servers, also when the test process dies.
+    // Closing it stops the servers, also when the test process dies.
     commands: Option<ChildStdin>,
     replies: Mutex<BufReader<ChildStdout>>,
 }
 
-/// The answer of a server: what comes before it (100 Continue) is no answer.
+/// The response of a server, without an interim one (100 Continue).
 fn parse(mut raw: &[u8]) -> Answer {
     loop {
         let end = raw
@@ -116,7 +116,7 @@ impl Edge {
                 break port;
             }
         };
-        // Not below the target directory: the program's user may not be able to go there.
+        // Not below the target directory, which the program's user may not be able to enter.
         let base = PathBuf::from(format!("/tmp/jidoteki-edge-{}-{port}", std::process::id()));
         fs::create_dir(&base).unwrap();
         let edge_dir = |name: &str| base.join(name).to_str().unwrap().to_owned();
@@ -176,7 +176,7 @@ impl Edge {
             .unwrap()
     }
 
-    /// Bytes as they are, over TLS; the answer up to the end of the connection.
+    /// Sends raw bytes over TLS; returns the response up to the end of the connection.
     fn raw(&self, request: &[u8]) -> Vec<u8> {
         let mut client = self.s_client(&["-quiet"]);
         client.stdin.as_mut().unwrap().write_all(request).unwrap();
@@ -205,7 +205,7 @@ impl Edge {
         self.admin("home/sftp/uploads").join(name)
     }
 
-    /// What lies in uploads, but for the lock files.
+    /// The files in uploads, without locks.
     fn uploads(&self) -> Vec<String> {
         let names =
             fs::read_dir(self.upload("")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -219,12 +219,12 @@ impl Edge {
 impl Drop for Edge {
     fn drop(&mut self) {
         drop(self.commands.take());
-        // A panic here would hide the one that the test may be unwinding from.
+        // A panic here would hide the one that is unwinding.
         drop(self.child.wait());
     }
 }
 
-/// An appliance with a token, everything enabled, and jobs that a test can hold and look at.
+/// An appliance with a token, everything enabled, and jobs that a test can hold and inspect.
 fn lay_appliance(base: &Path) {
     for dir in [
         "etc",
@@ -239,7 +239,7 @@ fn lay_appliance(base: &Path) {
     ] {
         let path = base.join(dir);
         fs::create_dir(&path).unwrap();
-        // Everybody's, because the program's user is not ours.
+        // World-writable, because the program's user is not ours.
         mode(&path, 0o777);
     }
     let wrapper = r#"#!/bin/sh
@@ -280,7 +280,7 @@ fn wait_for(what: &str, test: impl Fn() -> bool) {
     }
 }
 
-/// One of each, for the tests that only ask.
+/// One of each, for the tests that only read.
 static SHARED: LazyLock<[Edge; 2]> =
     LazyLock::new(|| [Server::Nginx, Server::Lighttpd].map(|server| Edge::start(server, &Program::Ours)));
 
@@ -298,10 +298,10 @@ fn each(program: &Program<'_>, check: impl Fn(&mut Edge)) {
 fn a_body_over_the_limit_is_refused_as_json_that_names_it() {
     for edge in both() {
         let package = edge.base.join("large");
-        // Of holes only: nobody reads all of it.
+        // A sparse file: nobody reads all of it.
         fs::File::create(&package).unwrap().set_len(LIMIT).unwrap();
         let field = format!("update=@{}", package.display());
-        // curl and browsers take HTTP/2 where it is offered.
+        // curl and browsers use HTTP/2 if it is offered.
         for version in ["--http1.1", "--http2"] {
             let answer = edge.curl("/api/v1/admin/update?token=yourtoken", &[version, "-F", &field]);
             let message = format!("Upload too large: the limit is {LIMIT} bytes");
@@ -369,7 +369,7 @@ fn what_is_not_there_is_404_as_json() {
     }
 }
 
-/// A path of the API may be as deep as it likes, whatever the method: the program judges it, and no file of that name.
+/// A path of the API can have any depth, with any method: the program decides, and no file of that name is read.
 #[test]
 fn every_path_of_the_api_starts_the_program() {
     each(&Program::Script(DUMP), |edge| {
@@ -517,8 +517,7 @@ fn old_tls_is_not_spoken_and_1_2_has_forward_secrecy() {
     }
 }
 
-/// Asks fcgiwrap itself, as a process that has broken into nginx's workers could, where only a unit says which appliance
-/// this is.
+/// Connects to fcgiwrap directly, as an attacker in nginx's workers could, where only a unit names the appliance.
 #[test]
 fn a_process_that_reaches_the_socket_cannot_choose_the_appliance() {
     let base = PathBuf::from(format!("/tmp/jidoteki-unit-{}", std::process::id()));
@@ -569,7 +568,7 @@ fn a_process_that_reaches_the_socket_cannot_choose_the_appliance() {
     fs::remove_dir_all(&base).unwrap();
 }
 
-/// A credential in the head that is not valid is answered when the head is there.
+/// An invalid credential in the head is refused as soon as the head is complete.
 #[test]
 fn a_wrong_credential_is_refused_before_the_body_comes() {
     for edge in both() {
@@ -583,7 +582,7 @@ fn a_wrong_credential_is_refused_before_the_body_comes() {
             let mut raw = Vec::new();
             let mut stdout = client.stdout.take().unwrap();
             let mut piece = [0; 4096];
-            // The connection may stay open for a body that never comes.
+            // The connection can stay open for a body that never arrives.
             while !raw.ends_with(b"}") {
                 let n = stdout.read(&mut piece).unwrap();
                 assert_ne!(n, 0, "{:?}: {}", edge.server, String::from_utf8_lossy(&raw));
@@ -600,7 +599,8 @@ fn a_wrong_credential_is_refused_before_the_body_comes() {
     }
 }
 
-/// Beyond the budget of refusals it waits, and is told for how long, in the same words with and without a long body.
+/// Above the limit of refusals, the response is delayed and has Retry-After, with the same text with and without a long
+/// body.
 #[test]
 fn a_guess_too_many_is_told_to_wait_before_the_body_comes() {
     each(&Program::Ours, |edge| {
@@ -631,7 +631,7 @@ fn a_guess_too_many_is_told_to_wait_before_the_body_comes() {
     });
 }
 
-/// Prints what it was given.
+/// Prints its input.
 const DUMP: &str = "#!/bin/sh
 cat >/dev/null
 body=$(env)
@@ -701,7 +701,7 @@ fn nothing_is_executed_but_the_program() {
     });
 }
 
-/// Asks fcgiwrap itself for a program, as somebody who has broken into nginx's user could.
+/// Asks fcgiwrap directly to start a program, as an attacker with nginx's user could.
 fn fastcgi(socket: &Path, script: &Path) -> String {
     ask_fastcgi(socket, &[("SCRIPT_FILENAME", script.to_str().unwrap()), ("REQUEST_METHOD", "GET")])
 }
@@ -747,7 +747,7 @@ fn no_query_no_referrer_and_no_body_reaches_a_log() {
         edge.curl(&format!("/?{query}{}", "x".repeat(20_000)), &["--http1.1"]);
         edge.curl(&format!("/api/v1/admin/setup?{query}"), &["-F", &format!("newtoken={CANARY}")]);
         edge.curl(&format!("/api/v1/admin/update?{query}"), &["-F", &format!("{CANARY}=x")]);
-        // The client goes away in the middle, and the program is not there: both are what servers like to write about.
+        // A client that disconnects, and a missing program: servers usually log both.
         let mut client = edge.s_client(&["-quiet"]);
         let head =
             format!("POST /api/v1/admin/update?{query} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\nhalf");
@@ -828,7 +828,7 @@ fn a_job_outlives_a_restart_of_the_server() {
     });
 }
 
-/// Answers only when the file `release` is there, and leaves a mark when it has begun.
+/// Responds only when the file `release` exists, and leaves a mark when it has started.
 const WAIT: &str = "#!/bin/sh
 cat >/dev/null
 case $REQUEST_URI in

@@ -1,12 +1,13 @@
-//! An appliance in a folder of its own, with a stand-in for the image's `wrapper.sh` that writes down how it was called and
-//! does of each job only what the executable can see.
+//! An appliance in its own directory. A stand-in for the image's `wrapper.sh` records its calls, and does of each job
+//! only what the executable can see.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Knows nothing of locks, as the ancestor's own scripts. A job waits while a file `hold` is there, and fails where `fail` is.
+/// Does not know about locks, like the ancestor's scripts. A job waits while a file `hold` exists, and fails if `fail`
+/// exists.
 const WRAPPER: &str = r#"#!/bin/sh
 A=${0%/*}/.. U=${0%/*}/../home/sftp/uploads E=${0%/*}/../etc
 trap 'echo ended >>"$A/record/ended"' EXIT
@@ -36,7 +37,7 @@ esac
 
 const LICENSE: &str = "#!/bin/sh\ncat \"${0%/*}/../etc/license.asc\" 2>/dev/null\n";
 
-/// What the appliance has before a case changes it.
+/// The files of the appliance before a case changes them.
 const FILES: [(&str, &str); 14] = [
     ("etc/api.token", "yourtoken\n"),
     ("etc/version.txt", "1.2.3\n"),
@@ -54,7 +55,7 @@ const FILES: [(&str, &str); 14] = [
     ("home/sftp/uploads/backup.tar", "the backup"),
 ];
 
-/// All that can be enabled.
+/// Everything that can be enabled.
 pub const CONFIG: &str = r#"{"endpoints":["settings","certs","license","storage","backup","monitor","audit"],
 "parameters":["public","private","ca","license","action","archive"],"reboot":"both"}"#;
 
@@ -66,7 +67,7 @@ impl Fixture {
     pub fn new() -> Fixture {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let n = NEXT.fetch_add(1, Ordering::Relaxed);
-        // Not below the target directory: a server's user may not be able to go there.
+        // Not below the target directory, which a server's user may not be able to enter.
         let root = PathBuf::from(format!("/tmp/jidoteki-http-{}-{n}", std::process::id()));
         fs::create_dir(&root).unwrap();
         let fixture = Fixture { root };
@@ -74,7 +75,7 @@ impl Fixture {
         fixture
     }
 
-    /// Makes the appliance anew, as it was in the beginning. A job that is still at it would leave something behind.
+    /// Resets the appliance. A job that is still running would leave files behind.
     #[track_caller]
     pub fn reset(&self) {
         let n_lines = |name: &str| self.read(name).lines().count();
@@ -119,12 +120,12 @@ impl Fixture {
         drop(fs::remove_file(self.path(name)));
     }
 
-    /// The text of a file; empty where there is none.
+    /// The text of a file; empty if there is none.
     pub fn read(&self, name: &str) -> String {
         fs::read_to_string(self.path(name)).unwrap_or_default()
     }
 
-    /// What lies in the exchange directory, but for locks.
+    /// The files in the exchange directory, without locks.
     pub fn uploads(&self) -> Vec<String> {
         let entries = fs::read_dir(self.path("home/sftp/uploads")).unwrap();
         let mut names: Vec<String> = entries
@@ -135,14 +136,14 @@ impl Fixture {
         names
     }
 
-    /// The jobs that were called, a line each, once there are as many as wanted.
+    /// The calls of jobs, one per line, once there are as many as wanted.
     #[track_caller]
     pub fn calls(&self, n_wanted: usize) -> Vec<String> {
         wait_until("the job is called", || self.read("record/calls").lines().count() >= n_wanted);
         self.read("record/calls").lines().map(str::to_owned).collect()
     }
 
-    /// The job `update` has an environment made from nothing, its lock as standard input, and no other descriptor.
+    /// The job `update` has an environment built from scratch, its lock as standard input, and no other descriptor.
     #[track_caller]
     pub fn check_what_update_gets(&self) {
         wait_until("the job has told its descriptors", || !self.read("record/pid").is_empty());
@@ -157,7 +158,7 @@ impl Fixture {
         let fds = self.read("record/fds");
         let held = fds.lines().filter_map(|line| line.split_once(" -> "));
         let held = held.map(|(name, file)| (name.rsplit(' ').next().unwrap(), file));
-        // The shell's own script, 10 in dash and 255 in bash, is none of ours.
+        // The shell's own script descriptor, 10 in dash and 255 in bash.
         let held: Vec<_> = held.filter(|(name, _)| !["10", "255"].contains(name)).collect();
         let lock = self.path("home/sftp/uploads/.update.lock").display().to_string();
         assert_eq!(held, [("0", lock.as_str()), ("1", "/dev/null"), ("2", "/dev/null")]);
@@ -176,7 +177,8 @@ impl Drop for Fixture {
     }
 }
 
-/// Waits for something that happens soon, and says what did not. The deadline is for what never happens, not for a slow machine.
+/// Waits for something that happens soon, and reports what did not happen. The deadline is for a failure, not for a
+/// slow machine.
 #[track_caller]
 pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(300);

@@ -1,4 +1,4 @@
-//! Forms as clients send them, and our parser held against another one.
+//! Forms as clients send them, and our parser compared with another one.
 
 use futures_util::stream;
 use jidoteki_admin_api::http::multipart::{Multipart, MultipartError};
@@ -7,7 +7,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-/// The type and the body of a form, as curl makes them.
+/// The content type and the body of a form, as curl makes them.
 pub fn encode(fields: &[(&str, &str)]) -> (String, Vec<u8>) {
     const BOUNDARY: &str = "------------------------0123456789abcdef";
     let mut body = String::new();
@@ -53,7 +53,7 @@ fn theirs(body: &[u8], boundary: &str) -> Option<Parts> {
     .ok()
 }
 
-/// Runs a future whose input is all there.
+/// Runs a future whose input is complete.
 fn ready<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     loop {
@@ -63,7 +63,7 @@ fn ready<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// A small generator of numbers that are the same in every run.
+/// A small number generator, the same in every run.
 struct Numbers(u64);
 
 impl Numbers {
@@ -73,7 +73,7 @@ impl Numbers {
     }
 }
 
-/// Bytes put together from pieces that come close to a boundary.
+/// Bytes from pieces that resemble a boundary.
 fn treacherous(numbers: &mut Numbers) -> Vec<u8> {
     const PIECES: [&[u8]; 10] =
         [b"\r\n", b"\r", b"\n", b"--", b"-", b"\r\n--Bo", b"--Bound", b"\r\n--BounD--", b"a", &[b'y'; 997]];
@@ -97,7 +97,7 @@ fn our_parser_reads_good_forms_as_multer_does() {
             body.extend_from_slice(b"\r\n");
         }
         body.extend_from_slice(b"--Bound--\r\n");
-        // What begins a line with the boundary by chance is told from it by what follows; multer refuses the form then.
+        // Content can begin a line with the boundary by chance; the bytes after it decide. multer refuses such a form.
         if !parts.iter().any(|(_, content)| content.windows(9).any(|window| window == b"\r\n--Bound")) {
             n_plain += 1;
             assert!(theirs(&body, "Bound").as_ref() == Some(&parts), "multer: {}", body.escape_ascii());
@@ -107,14 +107,14 @@ fn our_parser_reads_good_forms_as_multer_does() {
     assert!(n_plain > 1000, "only {n_plain} forms were compared");
 }
 
-/// A head that a client could send, and the same for multer, which knows neither folding nor other code pages.
+/// A part head that a client could send, and the same for multer, which supports neither folding nor other code pages.
 fn head(numbers: &mut Numbers, name: &str) -> (Vec<u8>, Vec<u8>) {
     const SPACES: [&str; 6] = [" ", "\t", "", "\r\n ", "\r\n\t", " \r\n  "];
     const TOKEN: &[u8] = b"!#$%&'*+-.^_`|~09azAZ";
     let mut lines = Vec::new();
     for _ in 0..numbers.below(3) {
         let key: String = (0..=numbers.below(9)).map(|_| char::from(TOKEN[numbers.below(TOKEN.len())])).collect();
-        // X: what the key is must not mean anything.
+        // X: the name of the key must not matter.
         lines.push((format!("X{key}:"), vec![vec![b'v'; numbers.below(9)], (0x80..=0xff).collect()]));
     }
     let file: Vec<u8> = (0..numbers.below(12))
@@ -169,7 +169,7 @@ fn a_folded_head_is_read_as_multer_reads_the_unfolded_one() {
 fn what_our_parser_takes_of_a_broken_form_multer_takes_alike() {
     let mut numbers = Numbers(11);
     let (_, good) = encode(&[("a", "some\r\ncontent"), ("b", "")]);
-    // Where the form begins is another matter: multer takes a boundary in the middle of a line there.
+    // Ignore where the form begins: multer accepts a boundary in the middle of a line there.
     let first_line = good.iter().position(|byte| *byte == b'\n').unwrap() + 1;
     let mut n_taken = 0;
     for _ in 0..20_000 {
@@ -184,7 +184,7 @@ fn what_our_parser_takes_of_a_broken_form_multer_takes_alike() {
         }
         if let Some(ours) = ours(&body, "------------------------0123456789abcdef") {
             n_taken += 1;
-            // Multer does not know `NAME=`, and gives such a part no name.
+            // multer does not support `NAME=`, and gives such a part no name.
             let theirs = theirs(&body, "------------------------0123456789abcdef");
             if let Some(theirs) = theirs.filter(|parts| parts.iter().all(|(name, _)| !name.is_empty())) {
                 assert!(ours == theirs, "{}\nours {ours:?}\nmulter {theirs:?}", body.escape_ascii());

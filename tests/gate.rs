@@ -1,5 +1,5 @@
-//! The gate: how a program that systemd confines has its jobs done by root (`src/jobs/gate.rs`), and that it is confined. Here a
-//! thread is what systemd is there: it starts the executable for each connection, with the connection as standard input.
+//! The gate: how root runs jobs for a program that systemd confines (`src/jobs/gate.rs`), and that the program is confined.
+//! A thread stands in for systemd: it starts the executable for each connection, with the connection as standard input.
 
 use crate::cases;
 use crate::fixture::{Fixture, wait_until};
@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_jidoteki-admin-api");
 
-/// The socket of an appliance, for as long as this lives.
+/// The socket of an appliance, for the lifetime of this value.
 struct Gate {
     socket: PathBuf,
     is_over: Arc<AtomicBool>,
@@ -39,7 +39,7 @@ impl Gate {
                 }
                 let mut answer = Command::new(BINARY);
                 answer.arg("gate-answer").env_clear().env("JIDO_ADMIN_PATH", &admin).env("JIDO_ETC_PATH", &etc);
-                // What systemd would put there as well, and no job may have.
+                // Variables that systemd sets too, and no job must have.
                 answer.env("LISTEN_FDS", "1").env("INVOCATION_ID", "x").stderr(Stdio::null());
                 let mut child = answer.stdin(Stdio::from(OwnedFd::from(connection.unwrap()))).spawn().unwrap();
                 std::thread::spawn(move || child.wait());
@@ -59,7 +59,7 @@ impl Gate {
         self.send(fixture, "POST", target, Some((&kind, body)))
     }
 
-    /// Sends a message with descriptors, and returns what is answered.
+    /// Sends a message with descriptors, and returns the response.
     fn say(&self, message: &[u8], descriptors: &[BorrowedFd<'_>]) -> Vec<u8> {
         let mut connection = UnixStream::connect(&self.socket).unwrap();
         let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(20))];
@@ -70,7 +70,7 @@ impl Gate {
         sendmsg(&connection, &[IoSlice::new(message)], &mut rights, SendFlags::empty()).unwrap();
         connection.shutdown(std::net::Shutdown::Write).unwrap();
         let mut answer = Vec::new();
-        // What was not read of us is told as a reset.
+        // Unread data is reported as a reset.
         drop(connection.read_to_end(&mut answer));
         answer
     }
@@ -83,7 +83,7 @@ impl Drop for Gate {
     }
 }
 
-/// Processes that ask at a gate.
+/// Processes that wait at a gate.
 fn askers(gate: &Gate) -> Vec<i32> {
     let socket = gate.socket.display().to_string();
     let entries = fs::read_dir("/proc").unwrap().flatten();
@@ -113,7 +113,7 @@ fn a_job_behind_the_gate_gets_the_lock_and_nothing_else_of_the_asker() {
     assert_eq!(fixture.calls(1), ["update"]);
     fixture.check_what_update_gets();
 
-    // Whoever waits for it may be killed: the job still holds its lock, and no second one begins.
+    // If the process that waits for the job is killed, the job still holds its lock, and no second one starts.
     wait_until("somebody waits for the job", || askers(&gate).len() == 1);
     for pid in askers(&gate) {
         kill(pid);
@@ -150,10 +150,10 @@ fn what_is_no_request_for_a_job_starts_nothing() {
     ] {
         assert_eq!(gate.say(message, descriptors), b"", "{} with {}", message.escape_ascii(), descriptors.len());
     }
-    // Somebody who connects and says nothing is nobody.
+    // A connection without a message is ignored.
     drop(UnixStream::connect(&gate.socket).unwrap());
     assert_eq!(fixture.read("record/calls"), "");
-    // The status is told, and it is that of the job.
+    // The response is the job's exit status.
     assert_eq!(gate.say(b"settings static\n", &[fd; 3]), [1], "this one has no files to move");
     assert_eq!(fixture.calls(1), ["settings static"]);
 }
@@ -166,7 +166,7 @@ fn without_a_socket_the_program_starts_jobs_itself() {
     assert_eq!(send_with(request, None).0.text(), r#"{"services":[{"ssh":"running"}]}"#);
 }
 
-/// A core file of the executable or of a job has secrets in it.
+/// A core file of the executable or of a job would contain secrets.
 #[test]
 fn no_unit_of_ours_writes_a_core_file_or_gains_rights() {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/nginx/systemd");
@@ -175,11 +175,11 @@ fn no_unit_of_ours_writes_a_core_file_or_gains_rights() {
     let mut n_units = 0;
     for unit in units.lines() {
         let text = fs::read_to_string(unit).unwrap();
-        // Programs of the distribution's that we only order, as nginx itself, have their own.
+        // The distribution's programs, such as nginx itself, have their own units.
         if text.contains("@BINARY@") || text.contains("@CONF@/lighttpd.conf") {
             n_units += 1;
             assert!(text.lines().any(|line| line == "LimitCORE=0"), "{unit}");
-            // Root's unit for jobs is the one that may do anything; the measure of systemd forgives this one line.
+            // Root's unit for jobs is unrestricted; systemd's score ignores this one line.
             let is_confined = text.lines().any(|line| line == "NoNewPrivileges=yes");
             assert!(is_confined || unit.ends_with("-jobs@.service"), "{unit}");
         }
@@ -187,7 +187,7 @@ fn no_unit_of_ours_writes_a_core_file_or_gains_rights() {
     assert!(n_units >= 3, "{units}");
 }
 
-/// The units that run the executable, as they are installed, by the measure of systemd itself.
+/// The installed units that run the executable, by systemd's own score.
 #[test]
 fn the_units_that_run_the_program_are_confined() {
     let fixture = Fixture::new();

@@ -1,5 +1,5 @@
-//! The executable as a web server runs it: CGI variables, a body on standard input, and both outputs read to their ends, as
-//! fcgiwrap does. Then the same cases through nginx and lighttpd.
+//! The executable as a web server runs it: CGI variables, a body on standard input, and both outputs read to their
+//! ends, as fcgiwrap does. Then the same cases through nginx and lighttpd.
 
 use crate::cases::{self, Answer};
 use crate::fixture::{Fixture, wait_until};
@@ -32,7 +32,7 @@ pub fn command(fixture: &Fixture, method: &str, target: &str) -> Command {
     command
 }
 
-/// Sends a request as fcgiwrap does: all of the body, then both outputs to their ends.
+/// Sends a request as fcgiwrap does: the complete body, then reads both outputs to their ends.
 pub fn send_with(mut command: Command, body: Option<(&str, Vec<u8>)>) -> (Answer, String) {
     if let Some((kind, body)) = &body {
         command.env("CONTENT_TYPE", kind).env("CONTENT_LENGTH", body.len().to_string());
@@ -74,7 +74,7 @@ fn parse(output: &[u8]) -> Answer {
     Answer { status, headers, body: output[end + 4..].to_vec() }
 }
 
-/// Ends a process that a failing test would leave behind.
+/// Kills a process that a failing test would leave behind.
 struct Ended(Child);
 
 impl Drop for Ended {
@@ -97,7 +97,7 @@ fn every_route_is_among_the_cases_with_the_success_that_it_promises() {
         let method = if route.method == Verb::Get { "GET" } else { "POST" };
         let is_seen = cases::CASES.iter().any(|case| {
             let path = case.target.split('?').next().unwrap();
-            // A licence is absent in the cases until one is sent; that is the other row's success.
+            // The cases have no license until one is sent; this is the other row's success.
             route.is_at(path)
                 && case.method == method
                 && (case.status == wanted || (route.can_be_absent && case.status == 404))
@@ -136,7 +136,7 @@ fn a_job_gets_a_clean_environment_and_none_of_our_descriptors() {
     ] {
         command.env(name, value);
     }
-    // fcgiwrap leaks its connection as descriptor 3; a shell opens one here.
+    // fcgiwrap leaks its connection as descriptor 3; here a shell opens one.
     let (kind, body) = form::encode(&[("update", "package")]);
     let mut shell = Command::new("/bin/sh");
     shell.args(["-c", "exec 3<>/dev/null 7</dev/null; exec \"$0\"", BINARY]).env_clear();
@@ -192,7 +192,7 @@ fn a_job_that_was_just_started_is_not_taken_for_the_one_before() {
     fixture.write("etc/status_certs.txt", "failed\n");
     fixture.write("etc/status_error_certs.txt", "old\n");
     fixture.write("home/sftp/uploads/backup.json", r#"{"status":"success"}"#);
-    // The clock of files ticks every few milliseconds.
+    // File times change only every few milliseconds.
     let path = fixture.path("record/tick");
     let since = fs::metadata(fixture.path("etc/status_certs.txt")).unwrap().modified().unwrap();
     wait_until("the clock of files has gone on", || {
@@ -319,7 +319,7 @@ fn what_is_too_large_is_refused_with_the_limit_and_read_to_its_end() {
     );
     assert_eq!(answer.header("Error-Message"), "Upload too large: the limit is 100000 bytes");
 
-    // Without a length only counting tells.
+    // Without a length, the bytes must be counted.
     let (kind, body) = form::encode(&[("update", &"x".repeat(99_900))]);
     let mut endless = command(&fixture, "POST", "/api/v1/admin/update?token=yourtoken");
     endless.env("CONTENT_TYPE", kind);
@@ -377,7 +377,7 @@ fn an_update_that_would_not_fit_into_memory_is_refused_before_it_is_received() {
     let before = fixture.uploads();
     fs::write(&meminfo, "MemTotal: 99 kB\nMemAvailable: 16383 kB\n").unwrap();
     let plain = command(&fixture, "POST", "/api/v1/admin/update?token=yourtoken");
-    // In a mount namespace of its own the kernel can be made to say anything.
+    // In its own mount namespace, files of /proc can be replaced.
     let mut poor = Command::new("/usr/bin/unshare");
     poor.args(["--mount", "/bin/sh", "-c", "mount --bind \"$1\" /proc/meminfo || exit 9; exec \"$2\"", "sh"])
         .arg(&meminfo)
@@ -391,7 +391,7 @@ fn an_update_that_would_not_fit_into_memory_is_refused_before_it_is_received() {
     let (kind, body) = form::encode(&[("update", "a package")]);
     poor.env("CONTENT_TYPE", kind).env("CONTENT_LENGTH", body.len().to_string());
     let mut child = poor.spawn().unwrap();
-    // It may be over before it reads this.
+    // It may end before it reads this.
     let _ = child.stdin.take().unwrap().write_all(&body);
     let output = child.wait_with_output().unwrap();
     if !output.status.success() {
@@ -423,7 +423,7 @@ fn no_refused_caller_is_told_of_the_form() {
     let answer = post(&fixture, "/api/v1/admin/update", &[("foo", "x")]);
     assert_eq!(answer.text(), r#"{"Status":"403 Forbidden","Error-Message":"Authentication error"}"#);
     assert_eq!(fixture.audit(), ["token.authenticate.failed,\"api/v1/admin/update\",\"192.0.2.7\",\"\""]);
-    // Whoever is known is told.
+    // A known caller gets the reason.
     let answer = post(&fixture, "/api/v1/admin/update", &[("token", "yourtoken"), ("foo", "x")]);
     assert_eq!(answer.status, 400);
 }
@@ -489,11 +489,11 @@ fn settings_that_wait_to_be_confirmed_show_it_and_let_no_others_in() {
     wait_until("the job has ended", || {
         post(&fixture, target, &[("settings", SETTINGS)]).text().contains("waits to be confirmed")
     });
-    // Of a boot that a container shows to jobs only: the clock says whether it waits.
+    // From a boot that only jobs in a container see: the clock decides whether it is pending.
     let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     fixture.write("etc/pending_settings.txt", &format!("boot_id=x\ndeadline=5\nuntil={}\n", clock + 1000));
     assert!(get(&fixture, target).text().contains(r#","pending":{"seconds-left":"#));
-    // Of another boot, or gone by: no time is left, and the next minute takes the change back.
+    // From another boot, or expired: no time is left, and the next minute rolls the change back.
     for content in [
         format!("boot_id=x\ndeadline=99999999999\nuntil={}\n", clock - 1),
         format!("boot_id=x\ndeadline=99999999999\nuntil={}\n", clock + 4000),
@@ -571,7 +571,7 @@ fn hash_signs_with_a_token_that_is_no_argument() {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        // One that refuses its arguments does not read.
+        // A program that refuses its arguments does not read.
         drop(child.stdin.take().unwrap().write_all(stdin.as_bytes()));
         let output = child.wait_with_output().unwrap();
         (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
@@ -602,7 +602,7 @@ fn standard_descriptors_may_be_closed() {
     assert_eq!(parse(&shell.output().unwrap().stdout).text(), r#"{"version":"1.2.3"}"#);
 }
 
-/// Sends a request over TLS with curl, which changes nothing of the path.
+/// Sends a request over TLS with curl, without changes to the path.
 fn curl(port: u16, method: &str, target: &str, body: Option<(&str, Vec<u8>)>) -> Answer {
     let mut command = Command::new("curl");
     command.args(["-sk", "-i", "--http1.1", "--path-as-is", "--max-time", "20", "-H", "Expect:"]);
@@ -626,7 +626,7 @@ fn curl(port: u16, method: &str, target: &str, body: Option<(&str, Vec<u8>)>) ->
     Answer { status, headers: headers.collect(), body: output[end + 4..].to_vec() }
 }
 
-/// A web server before a fixture, with the configuration that is shipped.
+/// A web server for a fixture, with the shipped configuration.
 pub struct Edge {
     up: Ended,
     folder: PathBuf,
@@ -646,7 +646,7 @@ impl Edge {
         Edge { up, folder }
     }
 
-    /// The certificate that the server shows.
+    /// The certificate that the server presents.
     pub fn certificate(&self) -> PathBuf {
         self.folder.join("tls/current/appliance.pem")
     }
@@ -654,7 +654,7 @@ impl Edge {
 
 impl Drop for Edge {
     fn drop(&mut self) {
-        // The end of its input ends the servers.
+        // The end of its input stops the servers.
         drop(self.up.0.stdin.take());
         drop(self.up.0.wait());
     }
@@ -677,7 +677,7 @@ fn the_cases_hold_through_lighttpd() {
     check_through("lighttpd", 24012);
 }
 
-/// Scripts of a package write into the log of an update, and an application keeps its passwords among its settings.
+/// Scripts of a package write to the log of an update, and an application stores passwords in its settings.
 #[test]
 fn a_token_of_a_small_scope_sees_no_secret_of_others() {
     let fixture = Fixture::new();
@@ -686,7 +686,7 @@ fn a_token_of_a_small_scope_sees_no_secret_of_others() {
         .map(|scope| format!("{{\"name\":\"{scope}\",\"scope\":\"{scope}\",\"verifier\":\"{}\"}}", verifier(scope)));
     fixture.write("etc/api.tokens.json", &format!("{{\"tokens\":[{}]}}", tokens.join(",")));
     let key = "-----BEGIN PRIVATE KEY-----\nQ0FOQVJZ\n-----END PRIVATE KEY-----";
-    // Ten lines behind the beginning of the key, so that no answer shows that it is one.
+    // Ten lines after the beginning of the key, so that no response shows that it is a key.
     let log = format!(
         "[1][SYSTEM] url https://u:canary-1@host\ncreate user password='canary 2'\n{}\nthe token yourtoken\n{}{}\n{key}\nend\n",
         verifier("read"),

@@ -1,4 +1,4 @@
-//! The jobs, run whole through wrapper.sh under dash and under busybox, in a machine made for each test.
+//! Complete jobs, run through wrapper.sh under dash and busybox, on a simulated machine for each test.
 
 mod appliance;
 mod backup;

@@ -1,5 +1,4 @@
-//! Jobs as resources: what `GET /jobs` tells is true whatever happened to the job, and a request that is sent again starts
-//! nothing twice.
+//! Jobs as resources: `GET /jobs` is true whatever happened to the job, and a repeated request starts nothing twice.
 
 use crate::cases::Answer;
 use crate::fixture::{Fixture, wait_until};
@@ -60,7 +59,7 @@ fn a_job_of_a_script_that_knows_nothing_of_records_is_told_by_what_it_leaves() {
         (None, "interrupted"),
     ] {
         fixture.reset();
-        // As new as the job, by the clock of files, it would count as the job's own.
+        // A log with the same file time as the job would count as the job's own.
         fixture.remove("etc/status_update.json");
         fixture.write("hold", "");
         let id = start(&fixture, "/update", PACKAGE);
@@ -193,7 +192,7 @@ fn another_request_with_a_used_key_is_refused() {
     let wanted =
         r#"{"Status":"422 Unprocessable Content","Error-Message":"The Idempotency-Key was used for another request"}"#;
     assert_eq!((answer.status, answer.text().as_str()), (422, wanted));
-    // The same key for another path is another key.
+    // The same key on another path is a different key.
     assert_eq!(post_with(&fixture, "/update", PACKAGE, "my key").status, 202);
     for bad in ["\u{7f}", &"x".repeat(256)] {
         assert_eq!(post_with(&fixture, "/backup", &[("action", "START")], bad).status, 400);

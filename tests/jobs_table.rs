@@ -1,4 +1,5 @@
-//! The table of jobs (`src/jobs/mod.rs`): the shell side knows the same words, and what must not run at the same time never does.
+//! The table of jobs (`src/jobs/mod.rs`): the shell side has the same words, and jobs that exclude each other never run
+//! together.
 
 use crate::cases::Answer;
 use crate::fixture::{Fixture, wait_until};
@@ -55,7 +56,7 @@ fn a_job_is_refused_beside_what_the_table_says_and_nothing_else() {
                 wait_until("the second job runs or is refused", || n_calls(&fixture) == 2 || answer.is_finished());
                 fixture.remove("hold");
                 let answer = answer.join().unwrap();
-                // A job in the background is answered before it has started.
+                // A background job's response comes before the job starts.
                 let is_refused = answer.status == 400;
                 assert_eq!(is_refused, are_excluded(first, second), "{path}, then {other_path}: {}", answer.text());
                 if is_refused {
@@ -151,7 +152,7 @@ fn the_shell_side_knows_the_words_of_the_table_and_no_others() {
 
     let wrapper = read("cgi-bin/wrapper.sh");
     let words = wrapper.split("case \"$request\" in").nth(1).unwrap().split("*)").next().unwrap();
-    // A pattern with commands of its own is no job.
+    // A pattern with its own commands is not a job.
     let mut known: Vec<String> = words
         .lines()
         .filter_map(|line| line.trim().strip_suffix(") ;;"))

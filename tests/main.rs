@@ -1,6 +1,6 @@
 //! Every test that needs more than one module: rings 3 and 4 of docs/ARCHITECTURE.md.
 
-// What a test cannot have it ends for, in helpers as in the tests themselves; what it measured it prints. Tables are long.
+// A test panics when a precondition fails, in helpers too; measurements are printed; tables are long.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, clippy::pedantic)]
 
 mod attack;

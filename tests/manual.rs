@@ -1,5 +1,5 @@
-//! The manual page and the completions of shells, made from the command line and checked in: remade with
-//! `UPDATE_DOCS=1 cargo test`.
+//! The manual page and the shell completions. They are generated from the command line and checked in; `UPDATE_DOCS=1
+//! cargo test` regenerates them.
 
 use clap_complete::Shell;
 use jidoteki_admin_api::console::cli;
@@ -8,7 +8,7 @@ use std::process::Command;
 
 const NAME: &str = "jidoteki-admin-api";
 
-/// The page with a section for each command: one page says it all, and `man` finds it by the name of the program.
+/// One page with a section for each command; `man` finds it by the name of the program.
 fn page() -> Vec<u8> {
     let mut command = cli::command();
     command.build();
@@ -21,7 +21,7 @@ fn page() -> Vec<u8> {
     man.render_options_section(&mut page).unwrap();
     page.extend(b".SH COMMANDS\n");
     add_commands(&command, &mut page);
-    // "Exit status:" and what is below it, as a section of that name.
+    // Turns "Exit status:" and the lines below it into a section.
     for part in command.get_after_help().unwrap().to_string().split("\n\n") {
         let (title, lines) = part.split_once(":\n").unwrap();
         page.extend(format!(".SH {}\n.nf\n{}\n.fi\n", title.to_uppercase(), roff(lines)).into_bytes());
@@ -49,7 +49,7 @@ fn add_commands(command: &clap::Command, page: &mut Vec<u8>) {
     }
 }
 
-/// A text in the language of the page.
+/// Escapes a text for roff.
 fn roff(text: &str) -> String {
     let text = text.replace('\\', "\\\\").replace('-', "\\-");
     if text.starts_with(['.', '\'']) { format!("\\&{text}") } else { text }
@@ -58,7 +58,7 @@ fn roff(text: &str) -> String {
 fn completion(shell: Shell) -> Vec<u8> {
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut cli::command(), NAME, &mut text);
-    // For bash, clap_complete 4.6 writes the hyphens of a program's name in two ways, and finds no inner command then.
+    // For bash, clap_complete 4.6 writes the hyphens of a program's name in two ways, and then finds no subcommand.
     let text = String::from_utf8(text).unwrap();
     text.replace("jidoteki__subcmd__admin__subcmd__api", "jidoteki__admin__api").into_bytes()
 }

@@ -1,5 +1,5 @@
-//! `check` asks the appliance's own port, over TLS: real web servers with the configurations that are shipped, and what is
-//! no web server of ours. Needs root, as web servers do.
+//! `check` connects to the appliance's own port, over TLS: real web servers with the shipped configurations, and other
+//! programs on the port. Needs root, as web servers do.
 
 use crate::fixture::{Fixture, wait_until};
 use jidoteki_admin_api::appliance::Appliance;
@@ -12,7 +12,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-/// An appliance, and the machine that `check` sees around it.
+/// An appliance, and the machine that `check` sees.
 struct Door {
     fixture: Fixture,
     machine: Machine,
@@ -24,7 +24,7 @@ impl Door {
         let fixture = Fixture::new();
         let root = fixture.root.join("machine");
         fs::create_dir_all(root.join("etc/jidoteki-admin-api")).unwrap();
-        // The kernel gives a port that nobody has.
+        // Gets a free port from the kernel.
         let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
         let machine = Machine {
             root,
@@ -42,7 +42,7 @@ impl Door {
         self.fixture.etc().join("tls/current")
     }
 
-    /// Makes a pair that nobody else has, in a folder.
+    /// Makes a unique certificate and key in a directory.
     fn pair(folder: &Path) {
         fs::create_dir_all(folder).unwrap();
         let mut openssl = Command::new("openssl");
@@ -61,7 +61,7 @@ impl Door {
         assert!(openssl.stderr(Stdio::null()).status().unwrap().success());
     }
 
-    /// Starts one of the web servers, with the configuration as `install.sh` fills it in.
+    /// Starts one of the web servers, with its configuration as `install.sh` generates it.
     fn up(&self, server: &str) -> Running {
         let run = self.fixture.root.join("run");
         let program = self.fixture.root.join("program");
@@ -86,7 +86,7 @@ impl Door {
         Running { child, configuration: to }
     }
 
-    /// What `check` finds at the port; the rest of the machine is none.
+    /// What `check` finds at the port, without the rest of the machine.
     fn findings(&self) -> Vec<String> {
         let appliance = Appliance::new(Some(self.fixture.admin().into()), Some(self.fixture.etc().into()));
         let all = check::findings(&appliance, &self.machine).into_iter().map(|finding| finding.problem);
@@ -102,7 +102,7 @@ struct Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // The end of its input, or a signal, ends what it has started.
+        // The end of its input, or a signal, stops its children.
         drop(self.child.stdin.take());
         drop(self.child.wait());
     }
@@ -132,7 +132,7 @@ fn what_is_wrong_behind(server: &str) {
     );
     door.fixture.write("usr/jidoteki-admin-api.json", &config);
 
-    // What is written down is not what is served.
+    // The file differs from what is served.
     let text = fs::read_to_string(&running.configuration).unwrap();
     let is_said = |line: &&str| line.contains("MinProtocol") || line.trim_start().starts_with("ssl_protocols");
     let line = text.lines().find(is_said).unwrap();
@@ -146,7 +146,7 @@ fn what_is_wrong_behind(server: &str) {
     assert_eq!(door.findings(), [wanted], "{server}");
     fs::write(&running.configuration, &text).unwrap();
 
-    // The certificate in force is another by now; and a stranger is shown no credential.
+    // The certificate in use has changed; another program gets no credential.
     let tls = door.fixture.etc().join("tls");
     fs::remove_file(&tls).unwrap();
     Door::pair(&door.certificate());

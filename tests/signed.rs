@@ -1,5 +1,4 @@
-//! Authentication beyond the old document: headers, signatures that are good for once, named tokens, and the limits on those
-//! who guess.
+//! Authentication beyond the old API: headers, signatures that work once, named tokens, and rate limits.
 
 use crate::cases::Answer;
 use crate::fixture::{CONFIG, Fixture, wait_until};
@@ -20,7 +19,7 @@ pub fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
-/// A signed request, before something is changed about it.
+/// A signed request, before a test changes it.
 #[derive(Clone)]
 pub struct Signed {
     pub method: &'static str,
@@ -28,7 +27,7 @@ pub struct Signed {
     pub token: &'static str,
     pub created: u64,
     pub nonce: String,
-    /// Further components, with their values.
+    /// Additional components, with their values.
     pub covered: Vec<(&'static str, String)>,
     pub parameters: &'static str,
 }
@@ -207,7 +206,7 @@ fn a_signed_body_cannot_be_swapped() {
     assert_eq!(confirm.send(&fixture, Some(("", Vec::new()))).status, 200);
 }
 
-/// A number that is another one each time.
+/// A different number each time.
 fn rand() -> u128 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos()
 }
@@ -273,7 +272,7 @@ fn named_tokens_have_a_scope_and_an_end() {
         fixture.audit()
     );
 
-    // The old ways serve named tokens too, and so do signatures.
+    // The old ways work with named tokens too, and so do signatures.
     assert_eq!(ask("", "GET", &format!("{VERSION}?token=viewer-token")), 200);
     let signed =
         Signed { token: "viewer-token", parameters: ";keyid=\"viewer\"", ..Signed::new("GET", VERSION, "named") };
@@ -326,7 +325,7 @@ fn who_guesses_too_often_is_told_to_wait_and_nobody_else() {
     let guess = |address: &str| {
         send(&fixture, "GET", &format!("{VERSION}?token=wrong"), &[("REMOTE_ADDR", address.to_owned())], None)
     };
-    // A minute may end in the middle.
+    // A minute can end in the middle.
     let mut waiting = guess("192.0.2.9");
     for _ in 0..40 {
         waiting = guess("192.0.2.9");
@@ -342,7 +341,7 @@ fn who_guesses_too_often_is_told_to_wait_and_nobody_else() {
     let valid =
         send(&fixture, "GET", &format!("{VERSION}?token=yourtoken"), &[("REMOTE_ADDR", "192.0.2.9".to_owned())], None);
     assert_eq!(valid.text(), GOOD, "a valid credential is never told to wait");
-    // One household of IPv6 is one source.
+    // An IPv6 client can use any address in its /64.
     (0..12).for_each(|n| drop(guess(&format!("2001:db8::{n:x}"))));
     assert_eq!(guess("2001:db8::ffff").status, 429);
 }
@@ -397,10 +396,10 @@ fn the_time_in_which_an_appliance_can_be_claimed_may_be_limited() {
     let answer = claim("/api/v1/admin/setup");
     assert_eq!((answer.status, answer.text().contains("The time to claim this appliance is over")), (403, true));
     assert_eq!(fixture.read("record/calls"), "", "nothing was set");
-    // Minutes that no machine has been up.
+    // Longer than any machine has been up.
     fixture.write("usr/jidoteki-admin-api.json", r#"{"setup-minutes":1000000000}"#);
     assert_eq!(claim("/api/v1/admin/setup").status, 200);
-    // Whoever has the token is not concerned.
+    // A caller with the token is not affected.
     fixture.write("usr/jidoteki-admin-api.json", r#"{"setup-minutes":0}"#);
     assert_eq!(claim("/api/v1/admin/setup?token=mine").status, 200);
 }
@@ -462,7 +461,7 @@ fn the_clients_in_the_documents_work_through_both_servers() {
 fn the_hook_for_acme_clients_posts_what_they_got_and_waits_for_the_result() {
     let fixture = Fixture::new();
     let edge = Edge::start(&fixture, "nginx", 24023);
-    // As certbot's lineage has them, and a CA of our own has made them.
+    // Certificates as in certbot's directory, issued by our own CA.
     fixture.write("token", "yourtoken\n");
     let script = "openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -subj /CN=ca -days 9
         openssl req -new -newkey rsa:2048 -nodes -keyout privkey.pem -subj /CN=box -out box.csr
@@ -496,7 +495,7 @@ fn the_hook_for_acme_clients_posts_what_they_got_and_waits_for_the_result() {
         assert!(output.status.success(), "{name}: {output:?}");
         assert_eq!(read("record/pair"), both, "{name}");
     }
-    // Without a key, where a request of the appliance's waits.
+    // Without a key, while a request of the appliance is pending.
     fixture.write("etc/certs_request.pem", "request\n");
     for (arguments, variables) in [
         (&[chain.as_path()][..], &[][..]),
