@@ -1,14 +1,14 @@
 #!/bin/sh
 # shellcheck shell=dash
 #
-# Types the examples of a document, and compares what comes with what the document says:
+# Types the examples of a document, and compares the output with the document:
 #
 #     tests/console.sh FILE
 #
-# An example is a line in a ```console block that begins with "$ "; a line after it that begins with "> " goes on with the
-# command. The lines up to the next "$ " are its output. In them "..." stands for anything in a line, and a line that is
-# only "..." for any number of lines. Without output there only the exit status counts: it must be 0 in any case.
-# All examples of a file run in one shell, in the directory from which this is called.
+# An example is a line in a ```console block that begins with "$ "; a following line that begins with "> " continues the
+# command. The lines up to the next "$ " are its output. In them, "..." matches anything within a line, and a line with
+# only "..." matches any number of lines. If there is no output, it is not compared. The exit status must always be 0.
+# All examples of a file run in one shell, in the current directory.
 
 set -eu
 
@@ -18,7 +18,7 @@ trap 'rm -rf "$WORK"' EXIT
 trap 'exit 143' TERM
 trap 'exit 130' INT
 
-# Each command, n.command, and its output if there is one, n.expected; and one script that runs them in turn.
+# Each command, n.command, and its output if there is one, n.expected; and one script that runs them in order.
 awk -v dir="$WORK" '
 function script(text) { print text >(dir "/script") }
 function end_command() {
@@ -58,7 +58,7 @@ read -r COUNT <"$WORK/count"
 }
 sh "$WORK/script"
 
-# Whether the output is what is expected of it.
+# Whether the output is as expected.
 matches() { # matches EXPECTED OUTPUT
 	awk '
 	function regexp(text) {
@@ -88,7 +88,7 @@ n=0
 while [ "$n" -lt "$COUNT" ]; do
 	n=$((n + 1))
 	status=$(cat "$WORK/$n.status" 2>/dev/null || echo none)
-	# A shell that ended early has run nothing after it.
+	# A shell that ended early has not run the rest.
 	[ -e "$WORK/$n.output" ] || : >"$WORK/$n.output"
 	if [ "$status" = 0 ] && { [ ! -e "$WORK/$n.expected" ] || matches "$WORK/$n.expected" "$WORK/$n.output"; }; then
 		continue

@@ -1,12 +1,12 @@
 #!/bin/sh
 # shellcheck shell=dash
 #
-# Installs for real, types the README's session, installs again, changes the web server, removes everything, and fills
-# an image. Changes the machine that it runs on, so it wants to be told:
+# Installs on this machine, types the README's session, installs again, changes the web server, uninstalls, and builds
+# an image. It changes the machine, so it requires an option:
 #
 #     tests/install.sh --yes
 #
-# With CI=true what an earlier run has left is removed first; otherwise a machine that has the admin API is refused.
+# With CI=true, it first removes what an earlier run left. Otherwise it refuses a machine that has the admin API.
 
 set -eu
 cd "${0%/*}/.."
@@ -24,7 +24,7 @@ fail() {
 	exit 1
 }
 
-# The check has a name, so that the last line of a run says how far it came.
+# Each check has a name, so that the last line of a run shows how far it came.
 ok() {
 	CHECKS=$((CHECKS + 1))
 	printf 'ok %s %s\n' "$CHECKS" "$*"
@@ -62,14 +62,14 @@ modes() { # modes ROOT PATH...
 	done
 }
 
-# --- may we? ---
+# --- is it allowed? ---
 
 [ "${1-}" = --yes ] || [ "${CI:-}" = true ] || fail "this installs into the running machine: say --yes if that is meant"
 [ "$(id -u)" -eq 0 ] || fail "this needs root"
 
 WORK=$(mktemp -d)
 INSTALLED=no
-# The machine had nothing of ours, so whatever there is now is this test's.
+# The machine had nothing of ours, so everything that is there now is from this test.
 clean() {
 	[ "$INSTALLED" = no ] || remove_all >/dev/null 2>&1 || printf 'tests/install.sh: could not clean up\n' >&2
 	rm -rf "$WORK"
@@ -82,7 +82,7 @@ trap 'exit 129' HUP
 remove_all() {
 	[ ! -r /etc/jidoteki-admin-api/installed ] || ./install.sh --uninstall
 	rm -rf /opt/jidoteki "$ETC/tls" "$ETC/jidoteki-admin-api.json" /var/log/jidoteki-admin-api
-	# What the README's session may have put there.
+	# Files that the README's session may have created.
 	rm -f "$ETC/network.conf" "$ETC/storage.conf" "$ETC/build.json" "$ETC/allservices.txt" "$ETC/storage-options.json"
 }
 
@@ -92,7 +92,7 @@ elif [ -e /etc/jidoteki-admin-api ] || [ -e /opt/jidoteki ] || [ -e "$ETC/tls" ]
 	fail "this machine has the admin API, or data of it: not touched"
 fi
 
-# --- what it says of itself ---
+# --- its help ---
 
 ours() {
 	find / -xdev \( -path /proc -o -path "$PWD" -o -path /tmp -o -path "$WORK" \) -prune -o -name '*jidoteki*' -print
@@ -125,7 +125,7 @@ printf 'root:x:0:0:root:/root:/bin/sh\nwww-data:x:33:33::/var/www:/usr/sbin/nolo
 printf 'root:x:0:\nwww-data:x:33:\n' >"$IMAGE/etc/group"
 printf 'root:*:19000:0:99999:7:::\n' >"$IMAGE/etc/shadow"
 image nginx "$IMAGE"
-# Built once: from here on the same executable is installed.
+# Built once: from here on, the same executable is installed.
 BUILT=$WORK/program
 cp "$IMAGE/usr/local/bin/jidoteki-admin-api" "$BUILT"
 cp "$IMAGE/usr/local/bin/jidoteki-admin-jobs" "$WORK/"
@@ -177,7 +177,7 @@ equal "an image without users gets numbers" "2710 847:847" "$(stat -c '%a' "$WOR
 	stat -c '%u:%g' "$WORK/bare/var/lib/jidoteki-admin-api/spool"
 )"
 if command -v systemd-analyze >/dev/null; then
-	# Only complaints about our own units count: the image has no other.
+	# Only complaints about our own units count: the image has no others.
 	systemd-analyze --root="$WORK/bare" verify jidoteki-admin-api.service jidoteki-admin-api.socket jidoteki-admin-api-nginx.service jidoteki-admin-api-minute.timer \
 		jidoteki-admin-api-jobs.socket jidoteki-admin-api-jobs@x.service \
 		jidoteki-admin-api-recover.service jidoteki-admin-api-certificate.service >"$WORK/verify" 2>&1 || :
@@ -186,7 +186,7 @@ fi
 
 # --- this machine ---
 
-# Names of what is there, but for what packages bring and keep.
+# The names of existing files, except those that packages bring and keep.
 listing() {
 	find /etc /usr/local /usr/lib/tmpfiles.d /usr/lib/sysusers.d /opt /run /var/lib /var/log -xdev \
 		\( -path /var/lib/dpkg -o -path /var/lib/apt -o -path /var/lib/systemd -o -path /var/lib/logrotate \) -prune -o -print | LC_ALL=C sort
@@ -218,7 +218,7 @@ refused "the API user cannot run what is no job" as_api sudo -n "$ADMIN/bin/jobs
 as_api sudo -n "$ADMIN/bin/jobs/services" </dev/null >"$WORK/services" || fail "the API user cannot start a job: $(cat "$WORK/services")"
 ok "the API user can start a job"
 
-# The README's session, as a person who has just installed types it.
+# The README's session, as a person types it after installation.
 [ -r README.md ] || fail "there is no README.md"
 tests/console.sh README.md >"$WORK/readme" 2>&1 || fail "$(cat "$WORK/readme")"
 ok "README.md: $(tail -n 1 "$WORK/readme")"
@@ -262,15 +262,15 @@ if command -v logrotate >/dev/null; then
 	equal "logrotate has nothing to say against its file" "" "$(grep -i '^error' "$WORK/logrotate" || :)"
 fi
 
-# --- away ---
+# --- uninstall ---
 
 ./install.sh --uninstall >"$WORK/uninstall.out" || fail "install.sh --uninstall: $(cat "$WORK/uninstall.out")"
 cat "$WORK/uninstall.out"
 refused "nobody answers any more" curl -sS --insecure "$URL/"
-# cron, where it was missing, has brought its group, and stays like each of Debian's packages.
+# If cron was missing, its package added its group, and stays like every Debian package.
 equal "users and groups are as before" "$(grep -vx crontab "$WORK/users")" "$(users | grep -vx crontab)"
 equal "no process of ours is left" "" "$(for process in /proc/[0-9]*/cmdline; do
-	# A container's processes are seen from here too, and are not ours.
+	# A container's processes are visible from here too, and are not ours.
 	[ "$(readlink "${process%/*}/ns/pid")" = "$(readlink /proc/self/ns/pid)" ] || continue
 	{ tr '\0' ' ' <"$process"; } 2>/dev/null | grep -E '/usr/local/bin/jidoteki-admin-api|/etc/jidoteki-admin-api/' || :
 done)"
@@ -280,7 +280,7 @@ equal "the vendor's script is still there" "# the vendor's own" "$(sed -n 2p "$A
 equal "the vendor's colors are still there" vendor.css "$(ls "$VENDOR")"
 rm -r "${ADMIN:?}/bin" "${VENDOR%/html/*}"
 listing >"$WORK/after"
-# What a package has brought meanwhile, and the package manager's notes, are no business of ours.
+# Ignore files of packages and of the package manager.
 left=$(comm -13 "$WORK/before" "$WORK/after" | while read -r path; do
 	case $path in
 	"$ADMIN" | "$ADMIN"/* | /opt/jidoteki | "$ETC"/* | /var/log/jidoteki-admin-api | /var/log/jidoteki-admin-api/*) ;;
