@@ -1,25 +1,25 @@
-//! What is worth a line in the audit log, and its name there.
+//! The actions that the audit log records, and their names there.
 
-/// What is worth a line.
+/// An action in the audit log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// Refused because first run is pending.
     FirstRunRefused,
-    /// Refused for want of valid credentials.
+    /// Refused without valid credentials.
     AuthenticationFailed,
-    /// `POST /setup` refused for want of valid credentials.
+    /// `POST /setup` refused without valid credentials.
     SetupRefused,
-    /// A new token is in force.
+    /// A new token was set.
     TokenUpdated,
     /// An update was started.
     UpdatePost,
-    /// New settings were handed to their job.
+    /// New settings were passed to their job.
     SettingsPost,
-    /// New certificates were handed to their job.
+    /// New certificates were passed to their job.
     CertsPost,
-    /// A new licence is in force.
+    /// A new license was stored.
     LicensePost,
-    /// New storage settings were handed to their job.
+    /// New storage settings were passed to their job.
     StoragePost,
     /// A backup was started or deleted.
     BackupPost,
@@ -27,39 +27,39 @@ pub enum Action {
     BackupRestored,
     /// A backup was downloaded.
     BackupDownloaded,
-    /// The appliance was told to restart.
+    /// A restart was requested.
     Reboot,
     /// Logs were downloaded.
     LogsDownloaded,
     /// A debug bundle was downloaded.
     DebugDownloaded,
-    /// A key was used for what its scope does not allow.
+    /// Refused because the key's scope is too small.
     ScopeRefused,
-    /// A credential stood in a query or a form, which is allowed but should not be.
+    /// A credential was in a query or a form, which is allowed but discouraged.
     LegacyUsed,
-    /// A request came from a page of another site, or by a name that is not ours.
+    /// A request came from a page of another site, or used a host name that is not ours.
     ForeignRefused,
-    /// Somebody who may change something tried to, and it was not done.
+    /// An authorized change failed.
     RequestFailed,
-    /// A named token was made at the console.
+    /// A named token was added at the console.
     TokenAdded,
-    /// A named token was taken away at the console.
+    /// A named token was removed at the console.
     TokenRemoved,
     /// The first token was changed at the console.
     TokenRotated,
-    /// Refusals were forgotten at the console.
+    /// Rate limits were cleared at the console.
     Unlocked,
     /// Some lines were left out, because there were too many.
     LeftOut,
 }
 
-/// What became of a request.
+/// The result of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
     Done,
     Refused,
     Failed,
-    /// Nothing was decided; it is worth knowing nevertheless.
+    /// Information; nothing was decided.
     Noted,
 }
 

@@ -1,4 +1,4 @@
-//! How many lines refusals may cost: each key has a budget, and all strangers together have one.
+//! Limits the lines for refusals: each key has a budget, and all unauthenticated callers share one.
 
 use crate::appliance::Appliance;
 use crate::appliance::slots::{self, Slot, Table};
@@ -6,22 +6,22 @@ use crate::values::clock;
 use sha2::{Digest, Sha256};
 use std::io;
 
-/// Lines that are no decision and that the holder of one key, or all strangers together, may cause at once.
+/// Lines without a decision that a key, or all unauthenticated callers together, can cause at once.
 const LINES: u32 = 600;
-/// Seconds after which one more of these is written: 720 a day. A month of them is less than what a log has before it is
-/// rotated early, so they push nothing out that the owner decided.
+/// Seconds until another one can be written: 720 a day. A month of them is smaller than a log that is rotated early, so
+/// they push out none of the owner's actions.
 const SECONDS_A_LINE: u32 = 120;
 
-/// What became of the budget.
+/// The result of using the budget.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Spent {
-    /// There is none left: the line is counted, not written.
+    /// Nothing is left: the line is counted, not written.
     Nothing,
-    /// A line, after one about those that were left out before.
+    /// Write a line, after one about those that were left out before.
     Line(Option<String>),
 }
 
-/// The slots of a key, or of strangers, in their bucket: one for the budget, the other for what was left out.
+/// The slots of a key, or of unauthenticated callers: one for the budget, the other for the number of lines left out.
 fn slots_of(key: &str) -> (u64, u64) {
     let digest = Sha256::digest(key.as_bytes());
     let own = u64::from_be_bytes(digest[..8].try_into().expect("a digest has more than eight bytes")).max(1);
@@ -40,7 +40,7 @@ pub fn spend(appliance: &Appliance, key: &str) -> io::Result<Spent> {
 fn spend_at(slots: &mut [Slot], own: u64, left_out: u64, now: u32) -> Spent {
     let budget = find(slots, own, now);
     let last = budget.time;
-    // A clock that was set back gives nothing back, once.
+    // If the clock was set back, this line refills nothing.
     budget.count = budget.count.saturating_sub(now.saturating_sub(last));
     budget.time = now;
     if budget.count + SECONDS_A_LINE > LINES * SECONDS_A_LINE {
@@ -52,7 +52,7 @@ fn spend_at(slots: &mut [Slot], own: u64, left_out: u64, now: u32) -> Spent {
     Spent::Line(take_left_out(slots, left_out, last))
 }
 
-/// The slot with a key. The one that was quiet for longest gives way.
+/// The slot with this key. If there is none, replaces the slot that has been unused for longest.
 fn find(slots: &mut [Slot], key: u64, now: u32) -> &mut Slot {
     let at = slots.iter().position(|slot| slot.key == key).unwrap_or_else(|| {
         let oldest = slots.iter().enumerate().min_by_key(|(_, slot)| (slot.time, slot.count));
@@ -72,7 +72,7 @@ pub fn count_left_out(appliance: &Appliance, key: &str) -> io::Result<Option<Str
     })
 }
 
-/// Says how many lines were left out, once.
+/// Reports once how many lines were left out.
 fn take_left_out(slots: &mut [Slot], key: u64, last: u32) -> Option<String> {
     let slot = slots.iter_mut().find(|slot| slot.key == key && slot.count > 0)?;
     let at = |seconds: u32| clock::utc(seconds.into());

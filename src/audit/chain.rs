@@ -1,8 +1,8 @@
-//! Audit entries that vouch for those before them: JSON, one a line, each with the SHA-256 over the chain value of the one
-//! before and its own text. Whoever changes, removes or adds a line changes every chain value after it.
+//! A chain of audit entries: one JSON object per line, each with the SHA-256 over the previous line's chain value and
+//! its own text. Changing, removing or adding a line changes every later chain value.
 //!
-//! How far the log has come, its head, stands in `state/audit`. So a rotated log goes on where the last one ended, and one
-//! that was cut short is noticed. Where the appliance has no folders `audit` and `state`, nothing is chained.
+//! `state/audit` has the head: the last number and chain value. A rotated log continues from it, and a truncated log is
+//! detected. If the appliance has no directories `audit` and `state`, there is no chain.
 
 use crate::appliance::{self, Appliance};
 use crate::values::json;
@@ -18,21 +18,21 @@ use std::time::Duration;
 pub const LOG: &str = "jidoteki-audit.jsonl";
 /// The chain value before the first line.
 const START: &str = "0000000000000000000000000000000000000000000000000000000000000000";
-/// What stands between a line's text and its chain value, and after that.
+/// The text between a line's content and its chain value, and after it.
 const MARK: &str = ",\"chain\":\"";
 const END: &str = "\"}";
 /// Bytes of a chain value in hexadecimal.
 const CHAIN: usize = 64;
 /// Bytes of the head: twenty digits, a space, a chain value and a newline.
 const HEAD: usize = 20 + 1 + CHAIN + 1;
-/// Bytes that a line has, at most.
+/// Maximum bytes of a line.
 const MAX_LINE: usize = 4 << 10;
 /// Bytes that a page reads at a time.
 const STEP: usize = 16 << 10;
-/// Bytes of one file that a page looks at, at most, whatever somebody has written into it.
+/// Maximum bytes of one file that a page reads, whatever the file contains.
 const MAX_PAGE_BYTES: u64 = 1 << 20;
 
-/// Where the chain stands: a line's number and its chain value.
+/// A position in the chain: a line's number and its chain value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
     /// The first line is 1.
@@ -47,26 +47,26 @@ impl Link {
         Link { seq: 0, chain: START.to_owned() }
     }
 
-    /// The link after this one, of a line with this text.
+    /// The link after this one, for a line with this text.
     pub fn next(&self, text: &str) -> Link {
         let digest = Sha256::new().chain_update(&self.chain).chain_update("\n").chain_update(text).finalize();
         Link { seq: self.seq + 1, chain: hex::encode(digest) }
     }
 
-    /// Takes a line apart: what it says of itself, and its text without the chain value.
+    /// Splits a line into its own link and its text without the chain value.
     pub fn of(line: &str) -> Option<(Link, String)> {
         let (text, chain) = line.strip_suffix(END)?.rsplit_once(MARK)?;
         let digits = text.strip_prefix("{\"seq\":")?.split(',').next()?;
         Some((Link::parse(digits, chain)?, format!("{text}}}")))
     }
 
-    /// The head as it is kept.
+    /// The head as it is stored.
     pub fn from_head(head: &str) -> Option<Link> {
         let (digits, chain) = head.strip_suffix('\n')?.split_once(' ')?;
         Link::parse(digits, chain)
     }
 
-    /// A number and a chain value, if that is what they are.
+    /// Parses a number and a chain value; `None` if they are invalid.
     pub fn parse(digits: &str, chain: &str) -> Option<Link> {
         let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
         let is_chain = chain.len() == CHAIN && chain.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
@@ -77,12 +77,12 @@ impl Link {
     }
 }
 
-/// Whether a line must be on the disk before the request goes on.
+/// Whether a line must be on disk before the request continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
-    /// It must: something was done.
+    /// Yes: something was done.
     Synced,
-    /// It need not: strangers can cause more of these than a disk can take.
+    /// No: unauthenticated callers could cause more of these than a disk can sync.
     Lazy,
 }
 
@@ -100,10 +100,11 @@ pub fn append(appliance: &Appliance, members: &str, durability: Durability) -> i
     let mut gap = "";
     if end < tail.len() {
         if end == 0 && length > tail.len() as u64 {
-            // Nothing of ours is that long; `verify` names it.
+            // We write nothing that long; `verify` reports it.
             gap = "\n";
         } else {
-            // The line that a crash or a full disk cut short. It never counted: the head is written after the line.
+            // Remove a line that a crash or a full disk truncated. It never counted, because the head is written after
+            // the line.
             length -= (tail.len() - end) as u64;
             log.set_len(length)?;
         }
@@ -114,7 +115,7 @@ pub fn append(appliance: &Appliance, members: &str, durability: Durability) -> i
     let link = before.next(&text);
     let whole = format!("{gap}{}{MARK}{}{END}\n", &text[..text.len() - 1], link.chain);
     if let Err(error) = log.write_all(whole.as_bytes()) {
-        // Half a line is as good as none. If this fails as well, the next one does it.
+        // A partial line counts as none. If this fails too, the next call removes it.
         let _ = log.set_len(length);
         return Err(error);
     }
@@ -124,8 +125,8 @@ pub fn append(appliance: &Appliance, members: &str, durability: Durability) -> i
     head_file.write_all_at(format!("{:020} {}\n", link.seq, link.chain).as_bytes(), 0)
 }
 
-/// Where the chain stands. A log that is ahead of the head is one whose writer was killed in between. One that is behind it
-/// has lost lines, and shows that for ever: the chain goes on from the head.
+/// The end of the chain. If the log is ahead of the head, its writer was killed in between. If it is behind, lines were
+/// lost. That remains visible forever, because the chain continues from the head.
 fn latest(head: Option<Link>, last: Option<Link>) -> Link {
     match (head, last) {
         (Some(head), Some(last)) if last.seq > head.seq => last,
@@ -146,10 +147,10 @@ fn open_head(appliance: &Appliance) -> io::Result<File> {
         file => return file,
     }
     match open(true) {
-        // Somebody else was first.
+        // Another process was first.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => open(false),
         Ok(file) => {
-            // Made by root at the console, it must still serve the web server's user.
+            // Root created it at the console, but the web server's user needs it too.
             let folder = fs::metadata(appliance.state_file(""))?;
             if folder.uid() != file.metadata()?.uid() {
                 fchown(&file, Some(folder.uid()), Some(folder.gid()))?;
@@ -160,8 +161,8 @@ fn open_head(appliance: &Appliance) -> io::Result<File> {
     }
 }
 
-/// Opens a log of ours to append to it. It is made where it is not there, which an installed appliance lets nobody do but
-/// its rotation, and that needs a moment.
+/// Opens one of our logs for appending. On an installed appliance, only rotation can create it, and needs a moment for
+/// that. Elsewhere, it is created if missing.
 pub fn open_log(path: &Path) -> io::Result<File> {
     let open = |is_new: bool| {
         let mut options = OpenOptions::new();
@@ -177,7 +178,7 @@ pub fn open_log(path: &Path) -> io::Result<File> {
         n_tries += 1;
         match open(true) {
             Ok(file) => {
-                // The group appends, whatever the umask of whoever came first.
+                // The group appends, whatever the creator's umask.
                 file.set_permissions(Permissions::from_mode(0o660))?;
                 return Ok(file);
             }
@@ -194,7 +195,7 @@ fn read_head(file: &File) -> io::Result<Option<Link>> {
     Ok(std::str::from_utf8(&bytes[..n]).ok().and_then(Link::from_head))
 }
 
-/// The head as it stands now, for who only looks.
+/// The current head, for readers.
 pub fn head(appliance: &Appliance) -> io::Result<Option<Link>> {
     match appliance::open_unlinked(&appliance.state_file("audit")) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -228,24 +229,24 @@ fn last_line(bytes: &[u8]) -> Option<Link> {
     std::str::from_utf8(line).ok().and_then(Link::of).map(|(link, _)| link)
 }
 
-/// Some lines, the newest first.
+/// A page of lines, newest first.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Page {
     /// The lines.
     pub lines: Vec<String>,
-    /// The number before which the next page ends, if there is one.
+    /// The `before` of the next page, if there is one.
     pub next: Option<u64>,
 }
 
-/// The newest lines before a number, at most `limit`. `None` where no log is kept. It costs the same however long the log
-/// is: lines are numbered in order, so the place is found by halving. What rotation has packed is not looked into.
+/// The newest lines before a number, at most `limit`; `None` if there is no log. The cost does not depend on the size
+/// of the log: numbers are in order, so a binary search finds the place. Compressed files are not searched.
 pub fn page(appliance: &Appliance, before: Option<u64>, limit: usize) -> io::Result<Option<Page>> {
     let current = match appliance::open(&appliance.audit_file(LOG)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file?,
     };
     let mut found = Vec::new();
-    // One more than is shown tells whether there are more.
+    // One more than requested, to know whether there are more.
     lines_before(&current, before, limit + 1, &mut found)?;
     if found.len() <= limit {
         for file in rotated(appliance)? {
@@ -261,7 +262,7 @@ pub fn page(appliance: &Appliance, before: Option<u64>, limit: usize) -> io::Res
     Ok(Some(Page { lines: found.into_iter().map(|(_, line)| line).collect(), next }))
 }
 
-/// Names of the log and of what rotation made of it.
+/// The names of the log and of its rotated files.
 pub fn files(appliance: &Appliance) -> io::Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for entry in fs::read_dir(appliance.audit_file(""))? {
@@ -273,7 +274,7 @@ pub fn files(appliance: &Appliance) -> io::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// The rotated files that are not packed, the newest first.
+/// The uncompressed rotated files, newest first.
 fn rotated(appliance: &Appliance) -> io::Result<Vec<File>> {
     let mut rotated = Vec::new();
     let is_plain = |path: &Path| {
@@ -290,7 +291,7 @@ fn rotated(appliance: &Appliance) -> io::Result<Vec<File>> {
     Ok(rotated.into_iter().map(|(_, file)| file).collect())
 }
 
-/// Adds up to `n_wanted` lines of a file whose numbers are less than `before`, the last one first.
+/// Adds up to `n_wanted` lines of a file whose numbers are below `before`, last one first.
 fn lines_before(file: &File, before: Option<u64>, n_wanted: usize, found: &mut Vec<(u64, String)>) -> io::Result<()> {
     let length = file.metadata()?.len();
     let end = match before {
@@ -301,13 +302,14 @@ fn lines_before(file: &File, before: Option<u64>, n_wanted: usize, found: &mut V
     let mut start = end;
     let mut bytes = Vec::new();
     loop {
-        // Whole lines only: the first one may go on before what was read, and the last one may not be written yet.
+        // Use only complete lines: the first may start before the part that was read, and the last may not be complete
+        // yet.
         let is_all = start == 0 || end - start >= MAX_PAGE_BYTES;
         let head =
             if is_all { 0 } else { bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |at| at + 1) };
         let tail = bytes.iter().rposition(|byte| *byte == b'\n').map_or(head, |at| at.max(head));
         for line in bytes[head..tail].rsplit(|byte| *byte == b'\n') {
-            // Anything else was written by somebody else.
+            // Other lines are not ours.
             if let Some(line) = std::str::from_utf8(line).ok().filter(|line| json::is_valid(line))
                 && let Some((link, _)) = Link::of(line)
                 && found.len() < n_wanted
@@ -328,7 +330,7 @@ fn lines_before(file: &File, before: Option<u64>, n_wanted: usize, found: &mut V
     }
 }
 
-/// Where the lines with numbers less than `before` end.
+/// The offset after the lines with numbers below `before`.
 fn place(file: &File, length: u64, before: u64) -> io::Result<u64> {
     let (mut low, mut high) = (0, length);
     while low < high {
@@ -347,7 +349,7 @@ fn place(file: &File, length: u64, before: u64) -> io::Result<u64> {
     Ok(line_from(file, low)?.map_or(length, |(start, ..)| start))
 }
 
-/// The first line that begins at an offset or after it: where, its link, and its length.
+/// The first line that starts at or after an offset: its offset, its link, and its length.
 fn line_from(file: &File, offset: u64) -> io::Result<Option<(u64, Option<Link>, usize)>> {
     let from = offset.saturating_sub(1);
     let mut bytes = vec![0; 2 * MAX_LINE];

@@ -1,4 +1,4 @@
-//! Writes the lines of a decision: the ancestor's, and the one in the chain.
+//! Writes both lines of a decision: in the ancestor's format, and in the chain.
 
 use crate::appliance::Appliance;
 use crate::appliance::slots::{self, Table};
@@ -11,23 +11,24 @@ use crate::values::random;
 use std::io::{self, Write};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Appends a line. `target` is a word or a path of ours, never a client's text; `client` is the address it came from, `key`
-/// the name of the key that opened, empty for none.
+/// Appends a line. `target` is our own word or path, never client text. `client` is the caller's address. `key` is the
+/// name of the key, empty for none.
 ///
-/// A log that cannot be written is a line in the other log, not a reason to refuse: whoever fills the disk would
-/// otherwise lock the administrator out.
+/// If the log cannot be written, the error log says so and the request continues. Otherwise a full disk would lock the
+/// administrator out.
 ///
-/// What was done is always written. Of the rest each key has a budget, and all strangers together have one: beyond it they
-/// are counted, and the next line says how many there were.
+/// Completed actions are always written. For other lines, each key has a budget, and all unauthenticated callers share
+/// one. Above it, lines are counted, and the next line reports their number.
 pub fn record(appliance: &Appliance, action: Action, target: &str, client: &str, key: &str) {
     let left_out = if action.outcome() == Outcome::Done {
-        // The owner's decision brings the count of strangers with it, which otherwise waits for the next of them.
+        // An action also writes the count of unauthenticated callers, which would otherwise wait for the next of their
+        // lines.
         slots::is_there(appliance, Table::Lines).then(|| count_left_out(appliance, "")).transpose().map(Option::flatten)
     } else {
         match spend(appliance, key) {
             Ok(Spent::Nothing) => return,
             Ok(Spent::Line(left_out)) => Ok(left_out),
-            // Where there is no folder for it nothing is counted, and every line is written, as the ancestor does.
+            // Without a directory for counting, every line is written, as by the ancestor.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => {
                 return log::error!(
@@ -55,11 +56,11 @@ fn append(appliance: &Appliance, action: Action, target: &str, client: &str, key
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let id = hex::encode(random::bytes::<8>()?);
     let plain = append_plain(appliance, now, &id, action, target, client, key);
-    // Whatever became of the first line, the second one is worth having.
+    // Write the second line even if the first one failed.
     append_chained(appliance, now, &id, action, target, client, key).and(plain)
 }
 
-/// The line of the ancestor, with two fields after its own. What failed had none.
+/// The ancestor's line, plus two fields at its end. A failure had no target.
 fn append_plain(
     appliance: &Appliance,
     now: Duration,
@@ -73,7 +74,7 @@ fn append_plain(
         return Ok(());
     }
     let name = action.name();
-    // Nanoseconds are written out in full, so that lines sort as text.
+    // Nanoseconds have all digits, so that lines sort as text.
     let line = format!(
         "{:010}.{:09},{id},web,admin,{name},\"{}\",\"{client}\",\"{key}\"\n",
         now.as_secs(),
@@ -107,7 +108,7 @@ fn append_chained(
     chain::append(appliance, &members, durability)
 }
 
-/// A text that can stand between quotes on one line.
+/// Makes a text safe between quotes on one line.
 fn escape(text: &str) -> String {
     text.escape_default().to_string().replace("\\\"", "'")
 }

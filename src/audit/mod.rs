@@ -1,5 +1,5 @@
-//! The audit log: one line a decision, appended in one write (behaviour, section 6), and the same as JSON in a log whose
-//! lines vouch for each other. The only place that writes either.
+//! The audit log: one line per decision, appended in one write (behaviour, section 6), and the same as JSON in a
+//! chained log. The only place that writes either.
 
 mod action;
 mod budget;

@@ -1,4 +1,4 @@
-//! Who is calling. It never fails and never decides: the route's scope and the type of its handler do.
+//! Identifies the caller. It never fails and decides nothing: the route's scope and its handler's type decide.
 
 use crate::appliance::Appliance;
 use crate::appliance::slots::{self, NotRemembered, Slot, Table};
@@ -13,19 +13,21 @@ use sha2::{Digest, Sha256};
 use std::io;
 use std::net::IpAddr;
 
-/// Proof that the caller may do what the route does: a handler that needs it takes it, and only `Caller::admit` makes it.
+/// Proof that the caller is allowed to use the route. A handler that requires it takes it as an argument, and only
+/// `Caller::admit` creates it.
 #[derive(Debug)]
 pub struct Admin(());
 
-/// What one refusal fills of its source's bucket. As many seconds empty it, at a part for each refusal of the budget.
+/// How much one refusal adds to its source's bucket. It drains at `limit` of these a second, so one refusal takes 60 /
+/// `limit` seconds.
 const PARTS: u32 = 60;
-/// Seconds that a source must be quiet before its bucket, once it was too full, leaks.
+/// Seconds that a source must be quiet before an overfull bucket drains.
 const QUIET: u32 = 5;
 
-/// Who is calling.
+/// The caller of a request.
 #[derive(Debug)]
 pub enum Caller {
-    /// Somebody who showed nothing, or nothing good; with a word for one who tried to sign.
+    /// No valid credential. `Some` explains a failed signature.
     Anonymous(Option<Fault>),
     /// The holder of a key.
     Known(Known),
@@ -36,9 +38,9 @@ pub enum Caller {
 pub struct Known {
     key: String,
     scope: Scope,
-    /// Whether the credential stood in the query or in the form.
+    /// Whether the credential was in the query or in the form.
     pub is_legacy: bool,
-    /// How the request vouches for its body.
+    /// How the signature covers the body; `None` without a signature.
     pub proof: Option<BodyProof>,
 }
 
@@ -48,31 +50,31 @@ impl Known {
         &self.key
     }
 
-    /// What the key may do.
+    /// The key's scope.
     pub fn scope(&self) -> Scope {
         self.scope
     }
 
-    /// Lets the holder in, if the key may do what is asked.
+    /// Admits the holder if the key's scope is large enough.
     pub fn admit(&self, scope: Scope) -> Option<Admin> {
         (self.scope >= scope).then_some(Admin(()))
     }
 }
 
-/// What a caller shows.
+/// A credential in a request.
 pub enum Credential {
-    /// `?hash=`, the tag over method and path. It wins over a token beside it.
+    /// `?hash=`, the tag over method and path. It takes precedence over a token.
     Hash(String),
     /// `?token=`, the token itself.
     Token(String),
     /// `Authorization: Bearer`, the token itself.
     Bearer(String),
-    /// A signature over the request, or why it is none.
+    /// A signature over the request, or why it is invalid.
     Signed(Result<Signature, &'static str>),
 }
 
 impl Credential {
-    /// What stands in the head of a request. A header says more than a query, and is looked at first.
+    /// The credential in the head of a request. A header takes precedence over the query.
     pub fn from_head(request: &Request<'_>, path: &Path) -> Option<Credential> {
         if !request.headers.get("signature-input").is_empty() {
             let message = Message {
@@ -93,7 +95,7 @@ impl Credential {
         Credential::choose(request.query("hash"), request.query("token"))
     }
 
-    /// What stands among the fields of a form.
+    /// The credential in the fields of a form.
     pub fn from_fields(fields: &[(String, String)]) -> Option<Credential> {
         Credential::choose(last_value(fields, "hash"), last_value(fields, "token"))
     }
@@ -107,20 +109,20 @@ impl Credential {
     }
 }
 
-/// What identifying a caller needs to know.
+/// What is needed to identify a caller.
 pub struct Guard<'a> {
     /// The machine.
     pub appliance: &'a Appliance,
     /// What is configured.
     pub config: &'a Config,
-    /// The one token of the document, if it is set. Without it nobody is anybody.
+    /// The first token, if it is set. Without it, nothing authenticates.
     pub token: Option<&'a Token>,
-    /// Whether this is a question about a request that is still to come: its nonce is not used up by it.
+    /// Whether this is a question about a request whose body is still to come. A question does not use up the nonce.
     pub is_question: bool,
 }
 
 impl Guard<'_> {
-    /// Finds out who is calling.
+    /// Identifies the caller.
     pub fn identify(&self, credential: Option<&Credential>, request: &Request<'_>, path: &Path) -> Caller {
         let (Some(token), Some(credential)) = (self.token, credential) else { return Caller::Anonymous(None) };
         let is_legacy = matches!(credential, Credential::Hash(_) | Credential::Token(_));
@@ -133,7 +135,7 @@ impl Guard<'_> {
         let is_good = |key: &Key| {
             key.expires.is_none_or(|expires| now() < expires) && opens(key, credential, &request.method, path)
         };
-        // The one token first: whoever has only that pays for no other.
+        // Try the first token first, so that its holder does not pay for the others.
         let key = if is_good(&first) { Some(first) } else { keys::named(self.appliance).into_iter().find(is_good) };
         let proof = match credential {
             Credential::Signed(Err(fault)) => return Caller::Anonymous(Some(Fault(fault))),
@@ -156,18 +158,18 @@ impl Guard<'_> {
         }
     }
 
-    /// Checks what makes a good signature good for once: its time, its nonce, and that it vouches for the body.
+    /// Checks what makes a signature valid only once: its time, its nonce, and that it covers the body.
     fn check_once(&self, key: &Key, signature: &Signature, request: &Request<'_>, now: u64) -> Result<(), Fault> {
         if request.body.expected() != Some(0) {
             match signature.proof {
                 BodyProof::Nothing => {
                     return Err(Fault("The signature must cover the body, by content-digest or part-digest"));
                 }
-                // With another boundary the same bytes are another form.
+                // With another boundary, the same bytes are another form.
                 BodyProof::Whole(_) if !signature.covers_type => {
                     return Err(Fault("The signature must cover content-type beside content-digest"));
                 }
-                // Each field by its name and content: however they are put together, it is the same form.
+                // Covers each field by name and content: in any encoding, it is the same form.
                 BodyProof::Whole(_) | BodyProof::Fields(_) => {}
             }
         }
@@ -197,7 +199,7 @@ impl Guard<'_> {
     }
 }
 
-/// Where the nonces are remembered that were used with a key, whatever name it has now. The place tells nothing of the key.
+/// The table of nonces of a key, whatever its current name. Its file name reveals nothing about the key.
 pub fn nonces(key: &Key) -> Table {
     Table::Nonces(slot_key(key.verifier.tag("nonces of", "").as_bytes()))
 }
@@ -211,7 +213,7 @@ fn opens(key: &Key, credential: &Credential, method: &Method, path: &Path) -> bo
     match credential {
         Credential::Token(guess) | Credential::Bearer(guess) => key.verifier.matches(guess),
         Credential::Hash(tag) => {
-            // A path is signed as it is sent, or without its trailing slash; HEAD may be signed as the GET that it is.
+            // The path can be signed as sent or without its trailing slash; HEAD can be signed as GET.
             let methods = if *method == Method::Head { &["HEAD", "GET"][..] } else { &[method.as_str()] };
             let paths = [path.sent(), path.canonical()];
             methods.iter().any(|method| paths.iter().any(|path| key.verifier.signs(method, path, tag)))
@@ -223,8 +225,7 @@ fn opens(key: &Key, credential: &Credential, method: &Method, path: &Path) -> bo
     }
 }
 
-/// Whether a name by which the appliance was called is one of its own: a page of somebody else's that lets its name point
-/// here (DNS rebinding) calls it by another.
+/// Whether a host name is the appliance's own. With DNS rebinding, another site's page uses that site's name.
 pub fn is_own_name(name: &str, config: &Config, appliance: &Appliance) -> bool {
     let is_kernels = || {
         appliance
@@ -238,37 +239,37 @@ pub fn is_own_name(name: &str, config: &Config, appliance: &Appliance) -> bool {
         || is_kernels()
 }
 
-/// What becomes of a refusal.
+/// How to answer a refused request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// It is answered.
+    /// At once.
     Answered,
-    /// It is answered after a pause: there are too many of all sources together.
+    /// After a delay: there are too many refusals from all sources together.
     Paused,
-    /// Its source has had too many, and must be quiet for so many seconds.
+    /// With 429: this source has too many refusals, and must be quiet for this many seconds.
     TooMany(u64),
 }
 
-/// Counts a refusal against its source, and against all of them together.
+/// Counts a refusal for its source and for all sources together.
 pub fn count_refusal(appliance: &Appliance, client: &str, limit: u32) -> Refusal {
-    // Without a place to count, everybody is answered.
+    // If nothing can be counted, answer at once.
     if fill(appliance, source(client), limit, limit, QUIET).unwrap_or(false) {
         let seconds = u64::from(QUIET + PARTS.div_ceil(limit.max(1)));
         return Refusal::TooMany(seconds.min(60));
     }
-    // As much as one source may have in the long run, but in the short run less: nobody shall feel it.
+    // All sources together get the same rate as a single one, but a smaller burst.
     let is_over = fill(appliance, source("everybody"), limit.div_ceil(4), limit, 0).unwrap_or(false);
     if is_over { Refusal::Paused } else { Refusal::Answered }
 }
 
-/// Adds a refusal to a bucket that holds so many and leaks so many a minute. Returns whether it overflows; then it takes
-/// `quiet` seconds more before it leaks.
+/// Adds a refusal to a bucket with room for `n_held` that drains `limit` a minute. Returns whether it overflows. Then
+/// it also waits `quiet` seconds before it drains.
 fn fill(appliance: &Appliance, key: u64, n_held: u32, limit: u32, quiet: u32) -> io::Result<bool> {
     let now = u32::try_from(now()).unwrap_or(u32::MAX);
     let full = n_held.saturating_mul(PARTS);
     slots::update(appliance, Table::Refusals, key, |slots| {
         let at = slots.iter().position(|slot| slot.key == key);
-        // The slot that was quiet for longest gives way.
+        // Replace the slot that has been unused for longest.
         let at = at.unwrap_or_else(|| {
             slots.iter().enumerate().min_by_key(|(_, slot)| (slot.time, slot.count)).map_or(0, |(at, _)| at)
         });
@@ -276,7 +277,7 @@ fn fill(appliance: &Appliance, key: u64, n_held: u32, limit: u32, quiet: u32) ->
         if slot.key != key {
             *slot = Slot { key, time: now, count: 0 };
         }
-        // A second leaks as many parts as a minute may have refusals. A clock that was set back leaks nothing, once.
+        // Each second drains `limit` parts. If the clock was set back, nothing drains this time.
         let leaked = now.saturating_sub(slot.time).saturating_mul(limit);
         let level = slot.count.saturating_sub(leaked).saturating_add(PARTS);
         let is_over = level > full;
@@ -286,7 +287,7 @@ fn fill(appliance: &Appliance, key: u64, n_held: u32, limit: u32, quiet: u32) ->
     })
 }
 
-/// Forgets the refusals of a source, or of all.
+/// Clears the rate limit of a source, or of all.
 pub fn forget_refusals(appliance: &Appliance, client: Option<&str>) -> io::Result<()> {
     let Some(client) = client else { return slots::clear(appliance, Table::Refusals) };
     let key = source(client);
@@ -295,9 +296,9 @@ pub fn forget_refusals(appliance: &Appliance, client: Option<&str>) -> io::Resul
     })
 }
 
-/// What refusals are counted by.
+/// The key under which a client's refusals are counted.
 fn source(client: &str) -> u64 {
-    // A household of IPv6 has more addresses than we have slots: its prefix counts.
+    // An IPv6 client can use any address in its /64, so the prefix counts.
     let source = match client.parse::<IpAddr>() {
         Ok(IpAddr::V6(address)) => format!("{:x}", address.to_bits() >> 64),
         _ => client.to_owned(),

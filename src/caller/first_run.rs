@@ -1,5 +1,5 @@
-//! First run: until the passphrase on the console has been used to set a token, nothing but `/setup` is open
-//! (behaviour, section 6).
+//! First run: until somebody uses the passphrase on the console to set a token, only `/setup` is open (behaviour,
+//! section 6).
 
 use crate::appliance::{self, Appliance};
 use crate::jobs::Job;
@@ -11,21 +11,21 @@ use std::fs::Permissions;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 
-/// Where first run stands.
+/// The state of first run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FirstRun {
-    /// It is not in force.
+    /// Not enabled.
     NotConfigured,
-    /// Nobody has set a token yet.
+    /// Pending: no token has been set yet.
     Pending,
-    /// It is over.
+    /// Over.
     Done,
-    /// A file that decides it cannot be read: nobody claims the appliance before it can.
+    /// Unknown: a file that decides it cannot be read. Until it can, nobody can claim the appliance.
     Unknown,
 }
 
 impl FirstRun {
-    /// The member `First-Run` of an error, where it has one.
+    /// The value of `First-Run` in an error, if it has one.
     pub fn is_pending(self) -> Option<bool> {
         match self {
             FirstRun::NotConfigured | FirstRun::Unknown => None,
@@ -35,7 +35,7 @@ impl FirstRun {
     }
 }
 
-/// Where first run stands, and the token in force. Makes the passphrase where there is no token yet.
+/// The state of first run, and the current token. Creates the passphrase if there is no token yet.
 pub fn state(appliance: &Appliance, config: &Config) -> (FirstRun, Option<Token>) {
     let token = match appliance.token() {
         Ok(token) => token,
@@ -56,8 +56,8 @@ pub fn state(appliance: &Appliance, config: &Config) -> (FirstRun, Option<Token>
             (FirstRun::Pending, made.ok().flatten())
         }
         (Some(token), words) => match appliance.passphrase() {
-            // While both files say the same, the passphrase has not been used. So this ends even if the second one could
-            // not be emptied.
+            // The passphrase is unused while both files are equal. So first run ends even if emptying the second file
+            // fails.
             Ok(Some(passphrase)) if token == passphrase => (FirstRun::Pending, Some(token)),
             Ok(_) if words.is_none() => (FirstRun::NotConfigured, Some(token)),
             Ok(_) => (FirstRun::Done, Some(token)),
@@ -69,13 +69,13 @@ pub fn state(appliance: &Appliance, config: &Config) -> (FirstRun, Option<Token>
     }
 }
 
-/// Makes the passphrase once, whoever else tries at the same time. `None` where somebody else is at it.
+/// Creates the passphrase once, even with concurrent requests. `None` if another request is creating it.
 fn make(appliance: &Appliance, words: usize) -> io::Result<Option<Token>> {
     let Ok(_lock) = Lock::take(appliance, Job::Token) else { return Ok(None) };
     if let Some(token) = appliance.token()? {
         return Ok(Some(token));
     }
-    // The console's file first: where the power fails between the two, the next request finds and completes it.
+    // The console's file first: if the power fails between the two, the next request finds and completes it.
     let passphrase = if let Some(passphrase) = appliance.passphrase()? {
         passphrase
     } else {
@@ -90,11 +90,11 @@ fn make(appliance: &Appliance, words: usize) -> io::Result<Option<Token>> {
 
 fn write(path: &std::path::Path, passphrase: &Token) -> io::Result<()> {
     appliance::replace(path, format!("{}\n", passphrase.reveal()).as_bytes(), 0o660)?;
-    // Root and the API's group both write these two, whatever umask we were given.
+    // Both root and the API's group write these two, whatever the umask.
     std::fs::set_permissions(path, Permissions::from_mode(0o660))
 }
 
-/// Ends first run: the console has nothing to show any more.
+/// Ends first run: the console has nothing more to show.
 pub fn end(appliance: &Appliance) {
     let path = appliance.setup_file();
     match appliance::open_own(&path, None).and_then(|file| file.set_len(0)) {

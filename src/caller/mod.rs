@@ -1,4 +1,5 @@
-//! Who is calling, what that caller may do, and how long a refused caller waits. The only place that checks a credential.
+//! Identifies the caller, decides what it is allowed to do, and how long a refused caller waits. The only place that
+//! checks a credential.
 
 pub mod keys;
 pub mod auth;

@@ -1,7 +1,7 @@
-//! Makes a refused caller wait for his answer, without anything waiting that others need.
+//! Delays the response to a refused caller without blocking others.
 //!
-//! Under nginx the programs run by a fixed number of workers, so nginx itself waits, in a location for that. lighttpd starts
-//! a program for each request, and a sleeping one is in nobody's way. The server's configuration says which it is.
+//! Under nginx, a fixed number of workers run the program, so nginx itself waits, in a separate location. lighttpd
+//! starts a program for each request, so a sleeping one blocks nobody. The server's configuration says which one it is.
 
 use crate::appliance::{self, Appliance};
 use crate::http::request::WaitingRoom;
@@ -12,11 +12,11 @@ use std::time::Duration;
 
 /// How long a refused caller waits.
 const PAUSE: Duration = Duration::from_secs(2);
-/// Callers that may wait at a time where we do not know whether they hold something. Beyond these nobody waits.
+/// Callers that can wait at the same time, if we do not know whether waiting blocks others. Further ones do not wait.
 const MAX_UNKNOWN: usize = 4;
 
-/// Lets an answer that should wait do so. Called when the body has been read: a server that is still sending it would count
-/// the pause against the client.
+/// Waits if the response should be delayed. Call it after reading the body; otherwise the server would count the delay
+/// against the client.
 pub fn pause(response: Response, appliance: &Appliance, room: Option<WaitingRoom>) -> Response {
     match (response.wait(), room) {
         (Wait::No, _) | (Wait::IfFree, None) => {}
@@ -45,8 +45,8 @@ fn place(slot: usize) -> String {
     format!(".pause-{slot}.lock")
 }
 
-/// Up to a second, at random. Those who guess and are refused at one moment would come back at one moment, and lighttpd
-/// would start a program for each of them before it gets to anybody else.
+/// Up to a second, at random. Otherwise guessers that are refused at the same moment return at the same moment, and
+/// lighttpd starts a program for each before it serves anybody else.
 fn spread() -> Duration {
     let [byte] = random::bytes::<1>().unwrap_or_default();
     Duration::from_millis(u64::from(byte) * 4)

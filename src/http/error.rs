@@ -1,5 +1,5 @@
-//! What can go wrong, and the status each comes out as. The only file that picks a 4xx or 5xx, and what a client may read
-//! of it; the log gets its own text (behaviour, section 5).
+//! Every error, its status, and the text that a client gets. The only file that chooses a 4xx or 5xx. The log gets
+//! another text (behaviour, section 5).
 
 use crate::http::multipart::MultipartError;
 use crate::http::response::{Response, Wait};
@@ -13,61 +13,61 @@ use std::fmt;
 use std::io;
 use std::time::UNIX_EPOCH;
 
-/// The code of a job that is refused because another one is running.
+/// The code for a job that is refused because another one is running.
 const ALREADY_RUNNING: &str = "E1004";
 
-/// The status of a refusal that the web server gives in place of a body: its `auth_request` looks for this one.
+/// The status of a refusal before the body: the web server's `auth_request` looks for it.
 pub const TO_THE_QUESTION: &str = "401 Unauthorized";
-/// When a client comes back that found no place.
+/// Seconds after which a client should try again if no place is free.
 const BUSY_SECONDS: u64 = 10;
 
-/// Why a request was not carried out.
+/// Why a request failed.
 #[derive(Debug)]
 pub enum Error {
-    /// No such path, or nothing there.
+    /// The path does not exist, or has no data.
     NotFound,
-    /// Nothing is there, and this is why.
+    /// There is no data, for this reason.
     Absent(String),
-    /// Nothing is there yet, and these members, each with its value as JSON, tell how the attempt went.
+    /// There is no data yet. The members (name, JSON value) describe the last attempt.
     NotYet(Vec<(&'static str, String)>),
-    /// The caller is not who it must be; with a word for one who tried to sign.
+    /// No valid credential. `Some` explains a failed signature.
     Unauthenticated(Option<Fault>),
-    /// The caller's key may not do this.
+    /// The key's scope is too small; this one is required.
     NotAllowed(Scope),
-    /// The request comes from a page of another site, or calls us by a name that is not ours.
+    /// The request comes from a page of another site, or uses a host name that is not ours.
     Foreign(&'static str),
-    /// The caller was refused too often, and must wait so many seconds.
+    /// Too many refused requests from this caller, which must wait this many seconds.
     TooMany(u64),
-    /// All places for bodies of strangers are taken.
+    /// All places for unauthenticated bodies are taken.
     Busy,
-    /// The body came more slowly than a body must.
+    /// The body arrives too slowly.
     Slow,
-    /// The same, said as briefly as the ancestor says it for `/setup`.
+    /// No valid credential for `/setup`: 403 without a message, as the ancestor does.
     Forbidden,
-    /// The path has another method: this one.
+    /// The path supports only this method.
     Expected(&'static str),
-    /// The path has not this method, but these.
+    /// The resource does not support this method; `Allow` lists those it does.
     MethodNotAllowed(String),
-    /// The request says something that it must not.
+    /// The request is invalid, for this reason.
     Bad(String),
     /// A value breaks its rule.
     Invalid(InvalidOption),
-    /// The body is larger than this many bytes, which is the limit.
+    /// The body is larger than the limit, in bytes.
     TooLarge(u64),
-    /// The body is larger than what is free where it must be kept.
+    /// The body is larger than the free space.
     NoSpace {
         /// Bytes of the body.
         needed: u64,
-        /// Bytes that are free.
+        /// Free bytes.
         free: u64,
     },
-    /// The `Idempotency-Key` was sent before, with another request.
+    /// The `Idempotency-Key` was used for another request.
     KeyReused,
-    /// A job did not do what it was asked to; the text begins the message.
+    /// A job failed. The text begins the message.
     Job(&'static str, JobError),
-    /// A file or a disk failed: what was tried, for the client, and why, for the log.
+    /// A file or a disk failed: the attempted action, for the client, and the cause, for the log.
     Disk(&'static str, io::Error),
-    /// Our own bug.
+    /// A bug in this program.
     Internal(String),
 }
 
@@ -87,7 +87,7 @@ impl From<MultipartError> for Error {
 }
 
 impl fmt::Display for Error {
-    /// The text for the log, where it tells more than the answer.
+    /// The text for the log, if it says more than the response.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Job(what, error) => write!(f, "{what}: {error}"),
@@ -115,7 +115,7 @@ impl fmt::Display for Error {
 }
 
 impl Error {
-    /// A body that could not be read: the client broke off, or sent less than it said.
+    /// The body could not be read: the client disconnected, or sent less than it announced.
     pub fn from_body(error: &io::Error) -> Error {
         if error.kind() == io::ErrorKind::TimedOut {
             return Error::Slow;
@@ -126,7 +126,7 @@ impl Error {
         })
     }
 
-    /// Whether the caller was not allowed to ask, whatever it asked for.
+    /// Whether the caller was refused, whatever the request was.
     pub fn is_refusal(&self) -> bool {
         match self {
             Error::Unauthenticated(_)
@@ -152,7 +152,7 @@ impl Error {
         }
     }
 
-    /// The answer. `first_run` is whether first run is pending, where it is configured at all.
+    /// The response. `first_run` is whether first run is pending, or `None` if it is not configured.
     pub fn into_response(self, first_run: Option<bool>) -> Response {
         let log = self.to_string();
         if !log.is_empty() {
@@ -206,7 +206,7 @@ impl Error {
             members.push(("Field", quote(&invalid.name)));
         }
         if let Error::Unauthenticated(Some(Fault(hint))) = self {
-            // A client with a wrong clock can sign by ours.
+            // A client whose clock is wrong can sign with ours.
             members.extend([("Hint", quote(hint)), ("Server-Time", quote(&clock::now().to_string()))]);
         }
         if let Error::NotYet(told) = &self {

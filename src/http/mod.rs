@@ -1,5 +1,4 @@
-//! The way in and the way out: a request as CGI has it, a form as it arrives, a response as it leaves. The only place that
-//! knows CGI and HTTP.
+//! The way in and out: a request from CGI, a form from its body, a response. The only place that knows CGI and HTTP.
 
 pub mod request;
 pub mod multipart;

@@ -1,28 +1,28 @@
-//! Bytes of a form -> parts (RFC 7578, RFC 2046), streaming, in constant memory. Nowhere else is a boundary looked for.
+//! Parses forms (RFC 7578, RFC 2046) as a stream, in constant memory. The only file that looks for a boundary.
 //!
-//! Why not the crate `multipart`: it appends two bytes to a file when a boundary straddles its buffer, and says nothing.
-//! docs/ARCHITECTURE.md has the reproduction.
+//! The crate `multipart` silently adds two bytes to a file when a boundary straddles its buffer; docs/ARCHITECTURE.md
+//! reproduces it.
 
 use crate::http::request::parameter;
 use memchr::memmem;
 use std::fmt;
 use std::io::{self, Read};
 
-/// Bytes that content is handed out in, or a multiple of them: a file takes whole pages with a fifth less work, most of all
-/// from memory that begins with a page.
+/// Content is returned in multiples of this many bytes: writing whole pages to a file takes a fifth less work, most of
+/// all from memory that starts on a page.
 const PAGE: usize = 4 << 10;
-/// Bytes held at a time. The head of a part must fit. So many that the allocator takes them from the kernel, which gives only
-/// the pages that are used: a small form needs two.
+/// Bytes in the buffer; the head of a part must fit. It is large enough that the allocator gets it from the kernel,
+/// which provides only the pages that are used: a small form needs two.
 const BUFFER: usize = (256 << 10) + PAGE;
-/// Bytes that the head of one part may have.
+/// Maximum bytes of the head of one part.
 const MAX_HEAD: usize = 8 << 10;
-/// Parts that a form may have; the largest form of the API has a handful.
+/// Maximum parts of a form; the API's largest form has a handful.
 const MAX_PARTS: usize = 32;
 
-/// Why a body is no form.
+/// Why a body is not a valid form.
 #[derive(Debug)]
 pub enum MultipartError {
-    /// The form broke a rule; the text says which, in words for the client.
+    /// The form breaks a rule; the text is for the client.
     Malformed(&'static str),
     /// The body could not be read.
     Io(io::Error),
@@ -49,9 +49,9 @@ pub struct Multipart<R> {
     /// CRLF, two dashes and the boundary.
     finder: memmem::Finder<'static>,
     buffer: Box<[u8]>,
-    /// Where the first page of the buffer begins.
+    /// Where the first page of the buffer starts.
     base: usize,
-    /// What is read but not yet handed out: `buffer[start..end]`.
+    /// Bytes that were read but not returned: `buffer[start..end]`.
     start: usize,
     end: usize,
     is_at_end: bool,
@@ -63,31 +63,31 @@ pub struct Multipart<R> {
 enum State {
     /// In the preamble or in the content of a part.
     Content,
-    /// Behind a boundary that starts a part.
+    /// After a boundary that starts a part.
     Head,
-    /// Behind the final boundary.
+    /// After the final boundary.
     Done,
 }
 
-/// What stands where the boundary was found.
+/// What follows the boundary.
 enum Delimiter {
-    /// A part follows, behind so many bytes.
+    /// A part, after this many bytes.
     Part(usize),
-    /// The form ends here.
+    /// The end of the form.
     Final,
-    /// Only content that looks like it.
+    /// Content that only looks like a boundary.
     None,
-    /// More bytes are needed to tell.
+    /// Not enough bytes to tell.
     Unknown,
 }
 
 impl<R: Read> Multipart<R> {
-    /// A form out of `reader`, with the boundary of its `Content-Type`.
+    /// Reads a form from `reader`, with the boundary from its `Content-Type`.
     pub fn new(reader: R, boundary: &str) -> Multipart<R> {
         let delimiter = [b"\r\n--", boundary.as_bytes()].concat();
         let mut buffer = vec![0; PAGE + BUFFER].into_boxed_slice();
         let base = buffer.as_ptr().align_offset(PAGE).min(PAGE);
-        // A form may begin with its boundary, without the line end before it; this puts one there.
+        // A form can start with its boundary, without the newline before it; add one.
         buffer[base..base + 2].copy_from_slice(b"\r\n");
         Multipart {
             reader,
@@ -102,7 +102,8 @@ impl<R: Read> Multipart<R> {
         }
     }
 
-    /// Goes to the next part, skipping what is left of this one: its field name, or `None` behind the final boundary.
+    /// Goes to the next part and skips the rest of this one. Returns the field name, or `None` after the final
+    /// boundary.
     pub fn next_part(&mut self) -> Result<Option<String>, MultipartError> {
         while self.chunk()?.is_some() {}
         if self.state == State::Done {
@@ -117,7 +118,7 @@ impl<R: Read> Multipart<R> {
         Ok(Some(name))
     }
 
-    /// The next piece of the content of this part, never empty; `None` at its end.
+    /// The next chunk of this part's content, never empty; `None` at its end.
     pub fn chunk(&mut self) -> Result<Option<&[u8]>, MultipartError> {
         if self.state != State::Content {
             return Ok(None);
@@ -141,7 +142,7 @@ impl<R: Read> Multipart<R> {
                 },
                 Some(at) => break at,
                 None => {
-                    // The last bytes may be the start of a boundary whose rest is still to come.
+                    // The last bytes can be the start of a boundary that is still incomplete.
                     let safe = window.len().saturating_sub(length - 1);
                     if safe >= PAGE {
                         break safe - safe % PAGE;
@@ -155,7 +156,8 @@ impl<R: Read> Multipart<R> {
         Ok(Some(&self.buffer[from..from + n]))
     }
 
-    /// Reads what follows the final boundary. It means nothing, but the body must be read, and be as long as it says.
+    /// Reads the bytes after the final boundary. They are ignored, but the body must be read and have its announced
+    /// length.
     pub fn finish(mut self) -> Result<(), MultipartError> {
         while !self.is_at_end {
             (self.start, self.end) = (self.base, self.base);
@@ -164,7 +166,7 @@ impl<R: Read> Multipart<R> {
         Ok(())
     }
 
-    /// Judges the bytes behind a boundary that stands at the start of the window.
+    /// Decides what follows a boundary at the start of the window.
     fn delimiter(&self) -> Delimiter {
         let length = self.finder.needle().len();
         let after = &self.buffer[self.start + length..self.end];
@@ -180,7 +182,7 @@ impl<R: Read> Multipart<R> {
         }
     }
 
-    /// Reads the head of a part: the name of its field.
+    /// Reads the head of a part and returns the name of its field.
     fn head(&mut self) -> Result<String, MultipartError> {
         let length = loop {
             let window = &self.buffer[self.start..self.end];
@@ -194,13 +196,13 @@ impl<R: Read> Multipart<R> {
             }
         };
         let name = parse_head(&self.buffer[self.start..self.start + length]).map_err(MultipartError::Malformed)?;
-        // The empty line belongs to the head: content that begins with the boundary, without a line end of its own before
-        // it, is content.
+        // The empty line belongs to the head. Therefore content that starts with the boundary, without its own newline
+        // before it, is content.
         self.start += length + 4;
         Ok(name)
     }
 
-    /// Makes room and reads more; the end of the body is an error here, since something was still expected.
+    /// Makes room and reads more. The end of the body is an error here.
     fn fill(&mut self) -> Result<(), MultipartError> {
         if self.is_at_end {
             return Err(MultipartError::Malformed("The form has no final boundary"));
@@ -225,7 +227,7 @@ impl<R: Read> Multipart<R> {
     }
 }
 
-/// The field's name out of the head of a part. Its `filename` is never used, so that may be any bytes.
+/// The field's name from the head of a part. `filename` is never used, so it can be any bytes.
 fn parse_head(head: &[u8]) -> Result<String, &'static str> {
     let mut name = None;
     for line in unfold(&as_text(head)).split("\r\n") {
@@ -254,12 +256,13 @@ fn parse_head(head: &[u8]) -> Result<String, &'static str> {
     name.ok_or("A part of the form has no Content-Disposition")
 }
 
-/// A head as text. Each byte that is not UTF-8 becomes a replacement character, which no field's name has.
+/// A head as text. Each byte that is not UTF-8 becomes a replacement character, which no field's name contains.
 fn as_text(head: &[u8]) -> String {
     let mut text = String::with_capacity(head.len());
     let mut is_half = false;
     for chunk in head.utf8_chunks() {
-        // In some code pages (Shift JIS, GBK, Big5) the second byte of a character can be a backslash. It escapes nothing.
+        // In some code pages (Shift JIS, GBK, Big5), the second byte of a character can be a backslash. It escapes
+        // nothing.
         let valid = if is_half { chunk.valid().strip_prefix('\\').unwrap_or(chunk.valid()) } else { chunk.valid() };
         text.push_str(valid);
         is_half = !chunk.invalid().is_empty();
@@ -270,12 +273,12 @@ fn as_text(head: &[u8]) -> String {
     text
 }
 
-/// Joins lines that a client has folded (RFC 5322, section 2.2.3): a line that begins with white space goes on.
+/// Joins folded lines (RFC 5322, section 2.2.3): a line that starts with white space continues the one before.
 fn unfold(head: &str) -> String {
     head.replace("\r\n ", " ").replace("\r\n\t", "\t")
 }
 
-/// Whether a byte may stand in the name of a header (RFC 9110, section 5.6.2).
+/// Whether a byte is allowed in a header name (RFC 9110, section 5.6.2).
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
@@ -284,7 +287,7 @@ fn is_token(byte: u8) -> bool {
 mod tests {
     use super::*;
 
-    /// A reader that gives at most `step` bytes at a time.
+    /// A reader that returns at most `step` bytes at a time.
     struct Slow<'a>(&'a [u8], usize);
 
     impl Read for Slow<'_> {
