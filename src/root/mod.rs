@@ -1,5 +1,5 @@
-//! The work of root that is more than moving the machine: everything that parses, compares or judges for a job. The only
-//! place that trusts nothing the web side has written. Reached through [`commands`].
+//! Work of root beyond moving files: everything that parses, compares or checks for a job. It trusts nothing that the
+//! web side has written. Reached through [`commands`].
 
 pub mod programs;
 pub mod walk;

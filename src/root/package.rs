@@ -1,15 +1,16 @@
-//! Update packages: what one must be before any of it runs. The command `package`, for the job update and for the script
-//! that builds packages, so that nothing leaves a vendor that an appliance refuses.
+//! Update packages: the checks before any of it runs. The command `package` serves the job update and the script that
+//! builds packages, so that no vendor ships a package that an appliance refuses.
 //!
-//! | words | what |
+//! | words | what it does |
 //! | --- | --- |
-//! | `waiting` | prints the name of the package in the exchange directory that is next; nothing if there is none |
-//! | `version` | prints the version in force; nothing if none is known |
-//! | `reads-legacy` | ends with 0 if root lets this appliance read packages of the ancestor's ciphers, otherwise with 1 |
-//! | `judge DIRECTORY` | judges an unpacked package; prints its version (`-` for none) and the time limit of its script |
-//! | `check DIRECTORY` | the same on the machine of a vendor, where no version is in force |
+//! | `waiting` | prints the name of the next package in the exchange directory; nothing if there is none |
+//! | `version` | prints the current version; nothing if it is unknown |
+//! | `reads-legacy` | exits with 0 if root allows packages with the ancestor's ciphers, otherwise with 1 |
+//! | `judge DIRECTORY` | checks an unpacked package; prints its version (`-` for none) and the time limit of its script |
+//! | `check DIRECTORY` | the same on a vendor's machine, without a current version |
 //!
-//! What is refused prints a code and a reason, `E1001 Software update package has no version`, and ends with 1.
+//! For a refused package it prints a code and a reason, `E1001 Software update package has no version`, and exits with
+//! 1.
 
 use crate::appliance::{self, Appliance};
 use crate::root::commands::Arguments;
@@ -24,30 +25,30 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Seconds that update.sh has if the package does not say, and the most that it can say.
+/// Default and maximum time limit of update.sh in seconds.
 const TIME_LIMIT: u64 = 1800;
 const LONGEST_TIME_LIMIT: u64 = 86400;
 
-/// What the executable hands over; it goes before what came by SFTP.
+/// The package from the executable; it takes precedence over packages from SFTP.
 const HANDED_OVER: &str = "software_package-zzz.enc";
 
-/// Bytes of a script that are looked at: one may carry an archive behind it.
+/// Bytes of a script to check: it can contain an archive after them.
 const BEGINNING_OF_A_SCRIPT: u64 = 64 << 10;
 
 /// Why a package is refused: a code for programs, a reason for people.
 #[derive(Debug, PartialEq, Eq)]
 struct Refusal(&'static str, String);
 
-/// What a package asks for.
+/// What a package requests.
 #[derive(Debug, PartialEq, Eq)]
 struct Package {
     version: Option<Version>,
     time_limit: u64,
 }
 
-/// Where a package is judged.
+/// Where a package is checked.
 enum Place {
-    /// With the version in force, if one is known.
+    /// On an appliance, with its current version if known.
     Appliance(Option<Version>),
     Vendor,
 }
@@ -88,7 +89,7 @@ impl fmt::Display for Package {
     }
 }
 
-/// The package that is next: what the executable handed over, otherwise the newest that came by SFTP, as the ancestor chose.
+/// The next package: the one from the executable, otherwise the newest from SFTP, as the ancestor chose.
 fn waiting(uploads: &Path) -> Option<String> {
     let is_package = |name: &String| {
         name.strip_prefix("software_package-").is_some_and(|rest| rest.strip_suffix(".enc").is_some())
@@ -101,16 +102,16 @@ fn waiting(uploads: &Path) -> Option<String> {
     })
 }
 
-/// The version of this appliance. One that lost its `version.txt` has the version that the last update put there, and must
-/// not take a package for new that is older.
+/// The version of this appliance. If `version.txt` is lost, the version of the last update counts, so that an older
+/// package is still refused.
 fn in_force(appliance: &Appliance) -> Option<Version> {
     [appliance.etc_file("version.txt"), appliance.admin().join("lib/update.version")]
         .iter()
         .find_map(|path| Version::of_file(&appliance::read(path).ok()?))
 }
 
-/// Whether root lets this appliance read packages that the ancestor's tools encrypted. Weak ciphers only keep a package from
-/// being read: its signature decides in each case.
+/// Whether root allows packages that the ancestor's tools encrypted. Weak ciphers only affect secrecy: the signature is
+/// always checked.
 fn reads_legacy(config: &Path) -> bool {
     #[derive(Deserialize)]
     #[serde(rename_all = "kebab-case")]
@@ -150,7 +151,7 @@ fn judge(directory: &Path, place: &Place) -> Result<Package, Refusal> {
     Ok(Package { version, time_limit })
 }
 
-/// The package's own `update.conf`, which is under its signature: lines `NAME=VALUE`, of which the last counts.
+/// The package's own `update.conf`, covered by its signature: lines `NAME=VALUE`; the last one of a name counts.
 #[derive(Default)]
 struct Options {
     allows_downgrade: bool,
@@ -176,14 +177,15 @@ impl Options {
         let Some(digits) = digits else {
             return Err(Refusal("E1002", "The time limit of the package is not a number of seconds".to_owned()));
         };
-        // A number that is too large for us is also too long.
+        // A number that overflows is also above the limit.
         digits.parse().ok().filter(|limit| *limit <= LONGEST_TIME_LIMIT).ok_or_else(|| {
             Refusal("E1002", format!("The time limit of the package is longer than {LONGEST_TIME_LIMIT} seconds"))
         })
     }
 }
 
-/// A script must be a file that the kernel can start. One that was saved on Windows names an interpreter with a CR behind it.
+/// A script must be a file that the kernel can start. One that was saved on Windows names an interpreter with a CR at
+/// its end.
 fn check_script(directory: &Path, name: &str) -> Result<(), Refusal> {
     let refuse = |reason: String| Err(Refusal("E1002", reason));
     let path = directory.join(name);

@@ -1,5 +1,5 @@
-//! Whether the server of new storage settings is there, for the log. It stops nothing: the settings count from the next boot,
-//! and a server that is down now may be up then.
+//! Checks whether the server of new storage settings is reachable, for the log. It blocks nothing: the settings apply
+//! from the next boot, and a server that is down now can be up then.
 
 use crate::appliance::Appliance;
 use crate::root::commands::Arguments;
@@ -12,10 +12,10 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// How long a server may take to answer.
+/// Time limit for a server's response.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Prints what it finds, a line each. Argument: the folder of root's with `storage.json`.
+/// Prints its findings, one per line. Argument: root's directory with `storage.json`.
 pub fn preflight(arguments: Arguments<'_>, appliance: &Appliance) -> Result<ExitCode, String> {
     let folder = arguments.next().ok_or("the folder is missing")?;
     let (settings, _) = derive::storage_settings(Path::new(&folder), appliance)?;
@@ -40,10 +40,10 @@ fn look(settings: &StorageSettings) -> Vec<String> {
     }
     let mut lines = vec![format!("the server answers at {server} port {port}")];
     let offers = match settings.kind() {
-        // A line is a share and who may have it.
+        // A line has a share and its allowed clients.
         "nfs" => ask("showmount", &["--no-headers", "-e", &server.to_string()])
             .map(|text| (text, 0, settings.value("share"), ["the share is exported", "the share is not exported"])),
-        // A line is a portal and a target.
+        // A line has a portal and a target.
         "iscsi" => ask("iscsiadm", &["-m", "discovery", "-t", "sendtargets", "-p", &address.to_string()])
             .map(|text| (text, 1, settings.value("target"), ["the target exists", "the target does not exist"])),
         _ => None,
@@ -55,7 +55,7 @@ fn look(settings: &StorageSettings) -> Vec<String> {
     lines
 }
 
-/// ATA over Ethernet has no server, but a device where one is found.
+/// ATA over Ethernet has no server, but a device if one is found.
 fn device(name: &str) -> Vec<String> {
     if name.is_empty() {
         return Vec::new();

@@ -1,20 +1,20 @@
-//! What must not leave this machine in clear, and how it is taken out of a text. The only place that does it: for logs and
-//! bundles that root collects, and for callers whose scope does not let them see secrets.
+//! Removes secrets from a text. The only file that does: for logs and bundles that root collects, and for callers whose
+//! scope does not include secrets.
 //!
-//! Taken out are, wherever they stand: the secrets that this appliance has (`Secrets::of`), private keys, and values that
-//! their name gives away (`password=`, `"token":`, `Authorization:`, `https://user:password@host`). Everything else comes
-//! out as it is. The time grows with the text, not with its square, whatever the text is.
+//! It removes, wherever they are: the secrets of this appliance (`Secrets::of`), private keys, and values with a
+//! telling name (`password=`, `"token":`, `Authorization:`, `https://user:password@host`). Everything else is
+//! unchanged. The time is linear in the size of any text.
 
 use crate::appliance::{self, Appliance};
 use crate::values::json::{Object, quote};
 use crate::values::shell_conf::ShellConf;
 use crate::values::token::{Token, Verifier};
 
-/// Secrets that are shorter would take half of a text with them: these go only where a name gives them away.
+/// Minimum bytes of a secret to search for. A shorter one would remove half of a text; only a telling name removes it.
 const SHORTEST: usize = 6;
-/// The longest secret that is looked for; a longer one is looked for by its beginning.
+/// Maximum bytes of a secret to search for; of a longer one, only its beginning.
 const LONGEST: usize = 1024;
-/// Bytes before a separator that can be a name.
+/// Maximum bytes of a name before a separator.
 const LONGEST_NAME: usize = 64;
 /// Hexadecimal digits of a verifier.
 const VERIFIER: usize = 64;
@@ -22,7 +22,7 @@ const VERIFIER: usize = 64;
 const REDACTED: &[u8] = b"[redacted]";
 const REDACTED_KEY: &[u8] = b"[redacted private key]";
 
-/// What the end of a name must be for its value to be a secret, in lower case.
+/// Name endings whose value is a secret, in lowercase.
 const NAMES: [&str; 18] = [
     "pass",
     "password",
@@ -43,35 +43,35 @@ const NAMES: [&str; 18] = [
     "private_key",
     "privatekey",
 ];
-/// What a name must be as a whole.
+/// Complete names whose value is a secret.
 const WHOLE_NAMES: [&str; 3] = ["hash", "cookie", "set-cookie"];
-/// Headers whose value is the rest of the line, but for the scheme.
+/// Headers whose value is the rest of the line, except for the scheme.
 const AUTHORIZATION: [&str; 2] = ["authorization", "proxy-authorization"];
 
 /// The secrets of an appliance, by their first byte.
 pub struct Secrets(Vec<Vec<Box<[u8]>>>);
 
 impl Secrets {
-    /// None at all.
+    /// No secrets.
     pub fn none() -> Secrets {
         Secrets(vec![Vec::new(); 256])
     }
 
-    /// Those of this appliance, as far as the files can be read: root reads all of them.
+    /// The secrets of this appliance, from the files that can be read: root reads all of them.
     pub fn of(appliance: &Appliance) -> Secrets {
         let mut secrets = Secrets::none();
         for path in [appliance.token_file(), appliance.setup_file()] {
             let content = appliance::read(&path).unwrap_or_default();
             secrets.add(first_line(&content));
             if let Ok(Some(token)) = Token::from_file(&content) {
-                // The key of signed requests is as good as the token.
+                // The key of signed requests is equivalent to the token.
                 secrets.add(Verifier::of(token.reveal()).reveal().as_bytes());
             }
         }
         for name in ["updates.key", "license.key"] {
             secrets.add(first_line(&appliance::read(&appliance.etc_file(name)).unwrap_or_default()));
         }
-        // Also of a file that is broken: who has a verifier can sign.
+        // Also from a broken file: the holder of a verifier can sign.
         let keys = appliance::read(&appliance.keys_file()).unwrap_or_default();
         for digits in keys.split(|byte| !byte.is_ascii_hexdigit()).filter(|digits| digits.len() >= VERIFIER) {
             secrets.add(digits);
@@ -127,7 +127,7 @@ impl Secrets {
         }
     }
 
-    /// The longest secret that begins here.
+    /// The longest secret that starts here.
     fn at(&self, text: &[u8]) -> Option<usize> {
         let first = text.first()?;
         self.0[usize::from(*first)].iter().filter(|secret| text.starts_with(secret)).map(|secret| secret.len()).max()
@@ -139,7 +139,7 @@ fn first_line(content: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
-/// The value of a line that a shell reads, in quotes or not.
+/// The value in a line that a shell reads, with or without quotes.
 fn unquoted(value: &[u8]) -> Vec<u8> {
     match value {
         [b'"', inner @ .., b'"'] => {
@@ -155,7 +155,7 @@ fn unquoted(value: &[u8]) -> Vec<u8> {
     }
 }
 
-/// A stretch of the text that does not come out.
+/// A range of the text to remove.
 #[derive(Clone, Copy)]
 struct Mark {
     start: usize,
@@ -184,8 +184,8 @@ pub fn text(text: &[u8], secrets: &Secrets) -> Vec<u8> {
     out
 }
 
-/// A valid JSON text whose members with the name of a secret have another value, and whose other strings have none in
-/// them. Members keep their order.
+/// A valid JSON text without secrets: members with a telling name get another value, and other strings are searched.
+/// Members keep their order.
 pub fn json(text: &str, secrets: &Secrets) -> String {
     let bytes = text.as_bytes();
     let mut out = String::with_capacity(text.len());
@@ -213,7 +213,7 @@ pub fn json(text: &str, secrets: &Secrets) -> String {
             let start = start + bytes[start..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
             out.push_str(&text[at..start]);
             at = end_of_value(bytes, start);
-            // That there is no value is no secret.
+            // An absent value is not a secret.
             let value = &text[start..at];
             out.push_str(if matches!(value, "null" | "\"\"") { value } else { "\"[redacted]\"" });
         }
@@ -221,7 +221,7 @@ pub fn json(text: &str, secrets: &Secrets) -> String {
     out
 }
 
-/// Where a JSON string ends that begins here.
+/// Where the JSON string that starts here ends.
 fn end_of_string(text: &[u8], start: usize) -> usize {
     let mut at = start + 1;
     while at < text.len() && text[at] != b'"' {
@@ -230,7 +230,7 @@ fn end_of_string(text: &[u8], start: usize) -> usize {
     (at + 1).min(text.len())
 }
 
-/// Where a JSON value ends that begins here.
+/// Where the JSON value that starts here ends.
 fn end_of_value(text: &[u8], start: usize) -> usize {
     let mut depth = 0_usize;
     let mut at = start;
@@ -258,7 +258,7 @@ fn end_of_value(text: &[u8], start: usize) -> usize {
     at
 }
 
-/// The secrets that are known. What two of them share goes as one.
+/// The known secrets. Overlapping ones are removed together.
 fn known(text: &[u8], secrets: &Secrets) -> Vec<Mark> {
     let mut marks: Vec<Mark> = Vec::new();
     for start in 0..text.len() {
@@ -272,8 +272,8 @@ fn known(text: &[u8], secrets: &Secrets) -> Vec<Mark> {
     marks
 }
 
-/// Private keys: from their first line to their last, or to the end of the text. Of a key whose first line was cut off, the
-/// lines before the last that look like a part of one.
+/// Private keys: from their first line to their last, or to the end of the text. If a key's first line was cut off,
+/// removes the lines before its last that look like key data.
 fn private_keys(text: &[u8]) -> Vec<Mark> {
     let mut marks = Vec::new();
     let mut begin = None;
@@ -316,7 +316,7 @@ fn start_of_cut_key(text: &[u8], from: usize, end: usize) -> usize {
         line.len() <= 80 && line.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+/=,:- ".contains(byte))
     };
     let mut start = end;
-    // Line by line, towards the beginning; what ends with our last line is its own beginning too.
+    // Line by line, toward the beginning; a text that ends with our last line also starts with it.
     while start > from {
         let before = text[from..start].strip_suffix(b"\n").unwrap_or(&text[from..start]);
         let line = before.iter().rposition(|byte| *byte == b'\n').map_or(from, |n| from + n + 1);
@@ -328,7 +328,7 @@ fn start_of_cut_key(text: &[u8], from: usize, end: usize) -> usize {
     start
 }
 
-/// Values that their name gives away.
+/// Values with a telling name.
 fn named(text: &[u8]) -> Vec<Mark> {
     let mut marks: Vec<Mark> = Vec::new();
     let mut covered = 0;
@@ -342,7 +342,7 @@ fn named(text: &[u8]) -> Vec<Mark> {
             _ => None,
         };
         if let Some((start, end)) = value.filter(|(start, end)| start < end) {
-            // What has been taken out already stays as it is.
+            // Text that was already removed stays as it is.
             if !text[start..end].starts_with(b"[redacted") {
                 marks.push(Mark { start, end, is_key: false });
             }
@@ -352,7 +352,7 @@ fn named(text: &[u8]) -> Vec<Mark> {
     marks
 }
 
-/// The name that ends here, in lower case.
+/// The name that ends here, in lowercase.
 fn name_before(text: &[u8], end: usize) -> Vec<u8> {
     let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(*byte, b'_' | b'-' | b'.');
     let length = text[..end].iter().rev().take(LONGEST_NAME).take_while(|byte| is_name(byte)).count();
@@ -368,11 +368,11 @@ fn n_blanks(text: &[u8]) -> usize {
     text.iter().take(8).take_while(|byte| matches!(**byte, b' ' | b'\t')).count()
 }
 
-/// The value behind the separator at `at`, if the name before it is one of a secret.
+/// The value after the separator at `at`, if the name before it is telling.
 fn value_of_name(text: &[u8], at: usize) -> Option<(usize, usize)> {
     let blanks = text[..at].iter().rev().take(8).take_while(|byte| matches!(**byte, b' ' | b'\t')).count();
     let mut end = at - blanks;
-    // A quote behind the name; with a backslash where the text is a string of JSON itself.
+    // A quote after the name; with a backslash if the text is itself a JSON string.
     if text[..end].ends_with(b"\"") || text[..end].ends_with(b"'") {
         end -= 1;
         end -= usize::from(text[..end].ends_with(b"\\"));
@@ -395,7 +395,7 @@ fn value_of_name(text: &[u8], at: usize) -> Option<(usize, usize)> {
     if !is_authorization {
         return Some((start, end));
     }
-    // The scheme says what kind of secret it is, and is none.
+    // The scheme names the kind of secret, and is not one.
     let word = text[start..end].iter().take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'-').count();
     let blanks = n_blanks(&text[start + word..end]);
     Some(if blanks > 0 && start + word + blanks < end { (start + word + blanks, end) } else { (start, end) })
@@ -405,7 +405,7 @@ fn ends_line(byte: u8) -> bool {
     matches!(byte, b'\n' | b'\r')
 }
 
-/// Where the inside of a quoted value begins and ends. Without its closing quote it is the rest of the line.
+/// Where the inside of a quoted value starts and ends. Without a closing quote, it is the rest of the line.
 fn quoted(text: &[u8]) -> Option<(usize, usize)> {
     let (open, quote): (usize, &[u8]) = match text {
         [b'"', ..] => (1, b"\""),
@@ -520,7 +520,7 @@ mod tests {
         }
     }
 
-    /// Secrets of any bytes at any place of any text never come out, and everything else does.
+    /// Secrets of any bytes at any place of any text are removed, and everything else stays.
     #[test]
     fn no_secret_comes_out_of_any_text_and_the_rest_does() {
         let mut state = 0x9e37_79b9_7f4a_7c15_u64;
@@ -540,7 +540,7 @@ mod tests {
             }
             let (mut input, mut expected) = (Vec::new(), Vec::new());
             for n in 0..6 {
-                // Without the mark that ends each canary, so none arises by itself.
+                // Without the mark that ends each canary, so that none occurs by chance.
                 let rest = bytes(n * 3);
                 input.extend_from_slice(&rest);
                 expected.extend_from_slice(&rest);
@@ -557,14 +557,14 @@ mod tests {
                     input.escape_ascii()
                 );
             }
-            // The beginning of a canary may be the end of what stands before it, and then the longer one goes.
+            // The beginning of a canary can be the end of the text before it; then the longer one is removed.
             let kept: Vec<u8> = String::from_utf8_lossy(&output).replace("[redacted]", "!").into_bytes();
             let expected = String::from_utf8_lossy(&expected).into_owned().into_bytes();
             assert_eq!(kept, expected, "round {round}: {}", input.escape_ascii());
         }
     }
 
-    /// Texts that are bad for a search that begins again at each byte. The test ends because the time is linear.
+    /// Texts that are slow for a search that restarts at each byte. The test ends because the time is linear.
     #[test]
     fn a_large_text_of_any_kind_ends_soon() {
         let mut secrets = Secrets::none();

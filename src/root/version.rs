@@ -1,8 +1,8 @@
-//! Versions of the appliance: what one is, and which of two is newer. The only place that compares them.
+//! Versions of the appliance: their syntax, and which of two is newer. The only file that compares them.
 //!
-//! Where both are semantic versions (semver.org 2.0.0, with a `v` before them or not), their precedence decides:
-//! `2.0.0-rc.1` is older than `2.0.0`, and build metadata does not count. Otherwise they are compared as `sort -V` of
-//! coreutils does, which is how every version was compared before.
+//! Two semantic versions (semver.org 2.0.0, with an optional `v`) are compared by semantic precedence: `2.0.0-rc.1` is
+//! older than `2.0.0`, and build metadata does not count. Others are compared as by `sort -V` of coreutils, which
+//! earlier releases used for all.
 
 use crate::appliance::Appliance;
 use crate::root::commands::Arguments;
@@ -11,7 +11,7 @@ use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-/// Characters that a version can have.
+/// Maximum length of a version.
 const LONGEST: usize = 64;
 
 /// A version: 1 to 64 letters, digits and `._+~:-`, so it means nothing in JSON, in a shell or as a path.
@@ -19,7 +19,7 @@ const LONGEST: usize = 64;
 pub struct Version(String);
 
 impl Version {
-    /// Reads a version, with space around it or not.
+    /// Parses a version, with or without surrounding white space.
     pub fn parse(text: &str) -> Option<Version> {
         let text = text.trim_matches(|c: char| c.is_ascii_whitespace());
         let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"._+~:-".contains(&byte);
@@ -33,7 +33,7 @@ impl Version {
         Version::parse(std::str::from_utf8(line).ok()?)
     }
 
-    /// Whether this one is older, the same, or newer.
+    /// Whether this version is older, equal, or newer.
     pub fn compare(&self, other: &Version) -> Ordering {
         match (Semantic::parse(&self.0), Semantic::parse(&other.0)) {
             (Some(own), Some(other)) => own.compare(&other),
@@ -48,7 +48,7 @@ impl fmt::Display for Version {
     }
 }
 
-/// A version as semver.org has it, without its build metadata.
+/// A semantic version, without its build metadata.
 struct Semantic<'a> {
     numbers: [&'a str; 3],
     pre_release: Option<&'a str>,
@@ -66,7 +66,7 @@ impl Semantic<'_> {
         let is_whole = parts.next().is_none()
             && numbers.iter().all(|part| is_number(part))
             && build.is_none_or(|build| build.split('.').all(is_identifier))
-            // A number has no zeros before it.
+            // A number has no leading zeros.
             && pre_release.is_none_or(|pre| {
                 pre.split('.').all(|part| is_identifier(part) && (!is_digits(part) || is_number(part)))
             });
@@ -93,7 +93,7 @@ fn is_number(text: &str) -> bool {
     is_digits(text) && (text == "0" || !text.starts_with('0'))
 }
 
-/// Two numbers without zeros before them, of any length.
+/// Compares two numbers of any length, without leading zeros.
 fn compare_numbers(one: &str, other: &str) -> Ordering {
     one.len().cmp(&other.len()).then_with(|| one.cmp(other))
 }
@@ -118,7 +118,7 @@ fn compare_pre_releases(one: &str, other: &str) -> Ordering {
     }
 }
 
-/// As `sort -V` of coreutils: without suffixes such as `.tar.gz` first, then with them.
+/// As `sort -V` of coreutils: first without suffixes such as `.tar.gz`, then with them.
 pub fn natural(one: &[u8], other: &[u8]) -> Ordering {
     for special in [&b""[..], b".", b".."] {
         match (one == special, other == special) {
@@ -161,7 +161,7 @@ fn without_suffix(text: &[u8]) -> &[u8] {
     }
 }
 
-/// Runs of what is no digit and runs of digits, in turn; the first by letter, the second by value.
+/// Compares alternating runs of non-digits and digits: the former by character, the latter by value.
 fn compare_runs(mut one: &[u8], mut other: &[u8]) -> Ordering {
     let n_digits = |text: &[u8]| text.iter().take_while(|byte| byte.is_ascii_digit()).count();
     while !one.is_empty() || !other.is_empty() {
@@ -187,7 +187,7 @@ fn compare_runs(mut one: &[u8], mut other: &[u8]) -> Ordering {
     Ordering::Equal
 }
 
-/// `~` stands before the end, the end before digits, digits before letters, and letters before everything else.
+/// `~` sorts before the end, the end before digits, digits before letters, and letters before everything else.
 fn rank(text: &[u8]) -> i32 {
     match text.first() {
         Some(b'~') => -2,
@@ -282,7 +282,7 @@ mod tests {
         assert_eq!(Version::of_file(b"\n1.0"), None);
     }
 
-    /// An order: what is older than another is not newer, and nothing stands in a circle.
+    /// A total order: antisymmetric and transitive.
     #[test]
     fn any_three_semantic_versions_are_in_one_order() {
         let mut random = Random(0x1234_5678_9abc_def1);
@@ -309,19 +309,19 @@ mod tests {
         }
     }
 
-    /// What is not semantic stands where `sort -V` puts it.
+    /// Versions that are not semantic are in the order of `sort -V`.
     #[test]
     fn other_versions_are_in_the_order_of_sort() {
         const PIECES: [&str; 16] =
             ["0", "1", "9", "10", "01", ".", "-", "~", "+", "a", "Z", "rc", ".tar", ".gz", ":", "_"];
         let mut random = Random(0x0fed_cba9_8765_4321);
-        // Releases of coreutils disagree about what begins with a dot, and no version does.
+        // coreutils releases disagree about names with a leading dot, and no version has one.
         let mut versions: Vec<String> = (0..2000)
             .map(|_| (0..=random.next(6)).map(|_| random.pick(&PIECES)).collect())
             .filter(|version: &String| !version.starts_with('.'))
             .collect();
         let mut sort = Command::new("sort");
-        // Stable: what it takes for equal stays in the order of the input.
+        // A stable sort: equal versions stay in the order of the input.
         let mut child =
             sort.args(["-V", "-s"]).env("LC_ALL", "C").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let input = versions.join("\n") + "\n";

@@ -1,25 +1,25 @@
-//! The two clocks: wall time, which a change of the network may move, and time since the boot. And the calendar.
+//! Two clocks: wall time, which a change of the network can set, and time since boot. Also the calendar.
 
 use std::fs;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Seconds since 1970; 0 for a time before.
+/// Seconds since 1970; 0 for an earlier time.
 pub fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |duration| duration.as_secs())
 }
 
-/// What tells this boot from every other, and the seconds since it.
+/// The id of this boot, and the seconds since it.
 pub fn boot() -> Option<(String, u64)> {
     let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     let uptime = fs::read_to_string("/proc/uptime").ok()?;
     Some((id.trim().to_owned(), uptime.split('.').next()?.parse().ok()?))
 }
 
-/// A time since 1970 as RFC 3339 has it, in UTC, with nanoseconds.
+/// A time as RFC 3339, in UTC, with nanoseconds.
 pub fn timestamp(time: Duration) -> String {
     let (days, seconds) = (time.as_secs() / 86400, time.as_secs() % 86400);
-    // Years that begin in March end with the leap day, so that months have the same days in each (after Hinnant,
-    // "chrono-compatible low-level date algorithms"). 719468 days lie between 0000-03-01 and 1970-01-01.
+    // Years that start in March end with the leap day, so that months have the same days in every year (after Hinnant,
+    // "chrono-compatible low-level date algorithms"). There are 719468 days between 0000-03-01 and 1970-01-01.
     let days = days + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);
     let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146_096) / 365;
@@ -37,7 +37,7 @@ pub fn timestamp(time: Duration) -> String {
     )
 }
 
-/// Seconds since 1970 as RFC 3339 has them, in UTC.
+/// Seconds since 1970 as RFC 3339, in UTC.
 pub fn utc(seconds: u64) -> String {
     timestamp(Duration::from_secs(seconds))[..19].to_owned() + "Z"
 }

@@ -1,30 +1,30 @@
-//! The configuration file, `jidoteki-admin-api.json`, and the limits that it may set (behaviour, section 3).
+//! The configuration file, `jidoteki-admin-api.json`, and its limits (behaviour, section 3).
 //!
-//! A file that is absent, empty or not JSON enables nothing: an appliance whose configuration is broken shows less of
-//! itself, never more. One that cannot be read or is not JSON may have had a `first-run`, so nobody claims the appliance.
+//! A file that is absent, empty or not JSON enables nothing: a broken configuration never exposes more. A file that
+//! cannot be read or is not JSON may have enabled `first-run`, so nobody can claim the appliance.
 
 use serde_json::Value;
 
-/// Parts of the API that exist only where the configuration names them.
+/// Parts of the API that the configuration enables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Feature {
     /// Network and application settings.
     Settings,
     /// TLS certificates.
     Certs,
-    /// The vendor's licence.
+    /// The vendor's license.
     License,
     /// Persistent storage.
     Storage,
     /// Backup and restore.
     Backup,
-    /// History of processor, memory, disk and network.
+    /// History of CPU, memory, disk and network.
     Monitor,
     /// The audit log.
     Audit,
-    /// `GET /reboot`, as the document has it.
+    /// `GET /reboot`, as in the API document.
     RebootByGet,
-    /// `POST /reboot`, which no link and no picture on a page can trigger.
+    /// `POST /reboot`, which no link or image on a page can trigger.
     RebootByPost,
 }
 
@@ -40,7 +40,7 @@ impl Feature {
         Feature::Audit,
     ];
 
-    /// Its name in `endpoints`; of the last two, the value of `reboot`.
+    /// Its name in `endpoints`; for the last two, the value of `reboot`.
     pub fn name(self) -> &'static str {
         match self {
             Feature::Settings => "settings",
@@ -56,44 +56,44 @@ impl Feature {
     }
 }
 
-/// What becomes of credentials in a query or a form, which end up in histories, proxies and logs.
+/// What happens to credentials in a query or a form, which leak into histories, proxies and logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Legacy {
-    /// They are good.
+    /// They are accepted.
     Allow,
-    /// They are good; a header and the audit log say that they should not be used.
+    /// They are accepted, with a warning in a header and in the audit log.
     Warn,
-    /// They are as good as none.
+    /// They are refused.
     Deny,
 }
 
-/// Refusals that one source may have a minute where the configuration does not say. Beyond these it is told to wait.
+/// Default limit of refused requests per minute and source.
 pub const DEFAULT_REFUSALS: u32 = 600;
 
-/// Bytes that one request body may have where the configuration does not say: 4 GiB.
+/// Default limit of a request body: 4 GiB.
 pub const DEFAULT_MAX_UPLOAD: u64 = 4 << 30;
 
-/// Fields that are accepted whatever `parameters` lists.
+/// Fields that are accepted whether or not `parameters` lists them.
 const ALWAYS_ACCEPTED: [&str; 7] = ["newtoken", "update", "settings", "confirm", "force", "names", "key"];
 
-/// The configuration file, read.
+/// The contents of the configuration file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     features: Vec<Feature>,
     parameters: Vec<String>,
-    /// Whether the file could be read; without it nobody knows whether first run is in force.
+    /// Whether the file could be read; otherwise it is unknown whether first run is enabled.
     pub is_known: bool,
-    /// Words in the passphrase of the first run; `None` where first run is not in force.
+    /// Words in the passphrase of the first run; `None` if first run is disabled.
     pub first_run_words: Option<usize>,
-    /// Bytes that one request body may have.
+    /// Maximum bytes of a request body.
     pub max_upload: u64,
-    /// What becomes of credentials in a query or a form.
+    /// What happens to credentials in a query or a form.
     pub legacy: Legacy,
-    /// Names by which this appliance is called, beside its own host name and its addresses.
+    /// Names of this appliance, in addition to its host name and addresses.
     pub hosts: Vec<String>,
-    /// Refusals that one source may have a minute.
+    /// Limit of refused requests per minute and source.
     pub refusals_per_minute: u32,
-    /// Minutes after a boot in which whoever comes may claim an appliance without a token; `None` where that has no end.
+    /// Minutes after a boot in which anyone can claim an appliance without a token; `None` for no limit.
     pub setup_minutes: Option<u64>,
 }
 
@@ -114,12 +114,12 @@ impl Default for Config {
 }
 
 impl Config {
-    /// What is in force while the file cannot be read or is not JSON.
+    /// The configuration while the file cannot be read or is not JSON.
     pub fn unknown() -> Config {
         Config { is_known: false, ..Config::default() }
     }
 
-    /// Reads the text of the file. `Err` says, for the log, why a file that is not empty means nothing.
+    /// Parses the file. `Err` says, for the log, why a file that is not empty is ignored.
     pub fn parse(text: &[u8]) -> Result<Config, String> {
         if text.trim_ascii().is_empty() {
             return Ok(Config::default());
@@ -141,7 +141,7 @@ impl Config {
         let first_run = &root["first-run"];
         let is_enabled = first_run["enabled"] == Value::Bool(true) || first_run["enabled"] == "true";
         let words = first_run["word-length"].as_u64().unwrap_or(0);
-        // A passphrase longer than a console line helps nobody; 16 words are 256 bits.
+        // A passphrase longer than a console line is useless; 16 words are 256 bits.
         let first_run_words = (is_enabled && words >= 1).then(|| usize::try_from(words.min(16)).unwrap_or(16));
 
         let max_upload = root["max-upload-bytes"].as_u64().unwrap_or(DEFAULT_MAX_UPLOAD);
@@ -162,7 +162,7 @@ impl Config {
             legacy,
             hosts,
             refusals_per_minute,
-            // A limit that is no number is still meant as one.
+            // A value that is not a number is still meant as a limit.
             setup_minutes: match &root["setup-minutes"] {
                 Value::Null => None,
                 minutes => Some(minutes.as_u64().unwrap_or(0)),
@@ -170,12 +170,12 @@ impl Config {
         })
     }
 
-    /// Whether the part of the API is enabled; what has no feature always is.
+    /// Whether a part of the API is enabled; a part without a feature always is.
     pub fn is_enabled(&self, feature: Option<Feature>) -> bool {
         feature.is_none_or(|feature| self.features.contains(&feature))
     }
 
-    /// Whether a form field of this name may be sent at all.
+    /// Whether a form field of this name is accepted at all.
     pub fn accepts_field(&self, name: &str) -> bool {
         ALWAYS_ACCEPTED.contains(&name) || self.parameters.iter().any(|parameter| parameter == name)
     }

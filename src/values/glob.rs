@@ -1,9 +1,9 @@
-//! Patterns of a shell, matched against bytes: the only place that knows what `*`, `?` and `[...]` mean.
+//! Shell patterns, matched against bytes: the only file that interprets `*`, `?` and `[...]`.
 //!
-//! A pattern is matched component by component, as a shell expands it: no wildcard matches a `/`, and none matches a dot
-//! at the beginning of a name. A pattern decides by matching alone; whether a file exists now does not matter.
+//! A pattern is matched component by component, as a shell expands it: no wildcard matches a `/` or a leading dot of a
+//! name. Only matching decides, not whether a file exists now.
 
-/// One component of a path: the name of a file, or a pattern for such names.
+/// One component of a path: a file name, or a pattern for file names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Component(Vec<Token>);
 
@@ -12,23 +12,23 @@ enum Token {
     Byte(u8),
     Any,
     Star,
-    /// The ranges of a bracket expression; `true` if the bytes outside of them match.
+    /// The ranges of a bracket expression; `true` if it matches the bytes outside of them.
     Class(bool, Vec<(u8, u8)>),
 }
 
-/// What a backslash can take the meaning from. In front of anything else it is a part of the name: units of systemd have
+/// Characters that a backslash quotes. Before any other character, a backslash is part of the name: systemd units have
 /// names such as `srv-a\x2db.mount`.
 fn is_special(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\\' | b'*' | b'?' | b'[' | b'#')
 }
 
-/// Whether the bytes begin with a backslash that takes the meaning from the byte behind it.
+/// Whether the bytes start with a backslash that quotes the next byte.
 pub fn is_escape(text: &[u8]) -> bool {
     matches!(text, [b'\\', next, ..] if is_special(*next))
 }
 
 impl Component {
-    /// Reads a component as it stands in a list; it has no `/`.
+    /// Parses a component from a list; it has no `/`.
     pub fn parse(mut text: &[u8]) -> Component {
         let mut tokens = Vec::with_capacity(text.len());
         while let [first, rest @ ..] = text {
@@ -41,7 +41,7 @@ impl Component {
                         text = after;
                         token
                     }
-                    // Without its end it is a byte like any other.
+                    // Without its closing bracket, it is a normal byte.
                     None => Token::Byte(b'['),
                 },
                 b'\\' if rest.first().is_some_and(|next| is_special(*next)) => {
@@ -63,13 +63,13 @@ impl Component {
         self.0.iter().map(byte).collect()
     }
 
-    /// Whether a file of this name is meant.
+    /// Whether a file name matches.
     pub fn matches(&self, name: &[u8]) -> bool {
         if name.first() == Some(&b'.') && self.0.first() != Some(&Token::Byte(b'.')) {
             return false;
         }
         let (mut token, mut at) = (0, 0);
-        // Where to go on if what follows the last star does not match: the star takes one byte more.
+        // Where to continue if the part after the last star does not match: the star takes one more byte.
         let mut retry = None;
         while at < name.len() {
             match self.0.get(token) {
@@ -107,7 +107,7 @@ impl Token {
     }
 }
 
-/// A bracket expression without its `[`, and what follows it.
+/// A bracket expression without its `[`, and the bytes after it.
 fn class(text: &[u8]) -> Option<(Token, &[u8])> {
     let (is_negated, mut text) = match text {
         [b'!' | b'^', rest @ ..] => (true, rest),
@@ -141,7 +141,7 @@ fn class(text: &[u8]) -> Option<(Token, &[u8])> {
     }
 }
 
-/// The ranges of `[:name:]` among ASCII; none for a name that nobody knows.
+/// The ranges of `[:name:]` in ASCII; none for an unknown name.
 fn named(name: &[u8]) -> &'static [(u8, u8)] {
     match name {
         b"alnum" => &[(b'0', b'9'), (b'A', b'Z'), (b'a', b'z')],
@@ -191,7 +191,7 @@ mod tests {
         assert!(!pattern.matches(&[&b"a".repeat(200)[..], b"b"].concat()));
     }
 
-    /// Every pattern of up to four of these pieces, against names made of the same bytes, as dash sees them.
+    /// Every pattern of up to four of these pieces, against names made of the same bytes, compared with dash.
     #[test]
     fn patterns_match_what_a_shell_matches() {
         const PIECES: [&str; 9] = ["a", "b", ".", "*", "?", "[ab]", "[!a]", "[a-c]", "[[:alpha:]-]"];
@@ -220,7 +220,7 @@ mod tests {
                     .iter()
                     .map(String::as_str)
                     .filter(|name| component.matches(name.as_bytes()))
-                    // A shell's expansion has these too, or not, as it likes.
+                    // Shells differ in whether their expansion includes these.
                     .collect();
                 ours.sort_unstable();
                 let theirs: Vec<&str> =

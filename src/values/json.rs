@@ -1,22 +1,22 @@
-//! JSON that clients wrote, kept as they wrote it: members in their order, numbers with their digits.
+//! JSON from clients, preserved as it was written: members in order, numbers with their digits.
 //!
-//! What the API only passes on (`app`, the `network` object) must come back as it was sent, so it is never
-//! turned into numbers and maps of ours.
+//! Values that the API only passes on (`app`, the `network` object) must be returned unchanged, so they are never
+//! converted to our own numbers and maps.
 
 use crate::values::rule::InvalidOption;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::fmt;
 
-/// Nested values that a text may have: deeper ones exhaust whoever reads them after us.
+/// Maximum nesting: deeper values overflow other programs that read them after us.
 const MAX_DEPTH: usize = 100;
 
-/// An object as its members, in order. A name that occurs twice is refused: two readers would see two values.
+/// An object as its members, in order. A repeated name is refused, because two parsers would see two values.
 #[derive(Debug)]
 pub struct Object(Vec<(String, Box<RawValue>)>);
 
 impl Object {
-    /// Reads a text that is one object, with or without a byte order mark before it, as Windows writes one.
+    /// Parses a text that is one object, with or without a byte order mark, as Windows writes one.
     pub fn parse(text: &str) -> Result<Object, String> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         if !is_shallow(text) {
@@ -25,12 +25,12 @@ impl Object {
         serde_json::from_str(text).map_err(|error| error.to_string())
     }
 
-    /// The member of that name, as it was written.
+    /// The member with this name, as it was written.
     pub fn get(&self, name: &str) -> Option<&RawValue> {
         self.members().find(|(key, _)| *key == name).map(|(_, value)| value)
     }
 
-    /// Fails with the first member in which a number is that no reader with double precision could read back.
+    /// Fails with the first member that contains a number too large for double precision.
     pub fn check_numbers(&self) -> Result<(), InvalidOption> {
         match self.members().find(|(_, value)| !has_readable_numbers(value.get())) {
             Some((name, _)) => Err(unreadable_number(&printable(name))),
@@ -69,12 +69,12 @@ impl<'de> Deserialize<'de> for Object {
     }
 }
 
-/// Whether a text is one JSON value that is not nested too deep.
+/// Whether a text is one JSON value within the nesting limit.
 pub fn is_valid(text: &str) -> bool {
     is_shallow(text) && serde_json::from_str::<&RawValue>(text).is_ok()
 }
 
-/// A valid JSON text without the white space between its parts.
+/// A valid JSON text without white space between its parts.
 pub fn compact(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut in_string = false;
@@ -93,11 +93,11 @@ pub fn compact(text: &str) -> String {
     out
 }
 
-/// Whether a reader with double precision gets a number of each number in a valid JSON text: `1e400` would be infinite.
+/// Whether every number in a valid JSON text fits double precision: `1e400` would be infinite.
 pub fn has_readable_numbers(text: &str) -> bool {
     let mut in_string = false;
     let mut is_escaped = false;
-    // Each character that cannot be of a number ends one.
+    // Every character that cannot be in a number ends one.
     let mut words = text.split(|c: char| {
         let was_in_string = in_string;
         if in_string {
@@ -110,12 +110,12 @@ pub fn has_readable_numbers(text: &str) -> bool {
     });
     words.all(|word| {
         let is_number = word.starts_with(|c: char| c.is_ascii_digit() || c == '-');
-        // Two readers: the exact one, and one that rounds as it goes, as many do.
+        // Two parsers: an exact one, and one that rounds at each step, as many do.
         !is_number || word.parse::<f64>().is_ok_and(f64::is_finite) && serde_json::from_str::<f64>(word).is_ok()
     })
 }
 
-/// The fault of a member in which such a number is.
+/// The error for a member with such a number.
 pub fn unreadable_number(name: &str) -> InvalidOption {
     InvalidOption::new(name, "numbers that fit into double precision")
 }
@@ -125,7 +125,7 @@ pub fn quote(text: &str) -> String {
     serde_json::to_string(text).expect("a string is always JSON")
 }
 
-/// A name that a client gave, fit for a message: other characters than printable ASCII become `?`, and the rest is cut.
+/// A name from a client, safe for a message: characters other than printable ASCII become `?`, and a long name is cut.
 pub fn printable(name: &str) -> String {
     name.chars().take(40).map(|c| if c.is_ascii_graphic() { c } else { '?' }).collect()
 }

@@ -1,5 +1,5 @@
-//! Values: each is parsed once, and valid from then on. The only place that decides what a value may be. Nothing here reads
-//! or writes a file of the appliance.
+//! Values: each is parsed once, and valid from then on. The only place that decides which values are valid. Nothing
+//! here reads or writes a file of the appliance.
 
 pub mod clock;
 pub mod config;

@@ -1,4 +1,4 @@
-//! Random bytes from the kernel, and words that a person can read off a console.
+//! Random bytes from the kernel, and words that a person can read from a console.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -10,9 +10,9 @@ pub fn bytes<const N: usize>() -> io::Result<[u8; N]> {
     Ok(buffer)
 }
 
-/// A passphrase of pronounceable words joined by `-`, 16 random bits each: consonants and vowels in turn, without
-/// letters that look or sound alike, so that it can be read out over a telephone (after "A Proposal for
-/// Proquints", Wilkerson 2009).
+/// A passphrase of pronounceable words joined by `-`, with 16 random bits each. Consonants and vowels alternate,
+/// without letters that look or sound alike, so that it can be read over a telephone (after "A Proposal for Proquints",
+/// Wilkerson 2009).
 pub fn passphrase(words: usize) -> io::Result<String> {
     let mut phrase = String::new();
     for _ in 0..words {

@@ -1,25 +1,25 @@
-//! The character and length rules of the API document, with its exact messages. Nowhere else words them.
+//! The character and length rules of the API document, with its exact messages. The only file that words them.
 
 use std::fmt;
 
 /// Digits and letters, in the order in which the ancestor lists them.
 pub const ALPHANUMERIC: &str = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-/// What an IPv4 or IPv6 address is written with.
+/// The characters of an IPv4 or IPv6 address.
 pub const ADDRESS: &str = "abcdef0123456789ABCDEF.:";
 /// ASCII 33 to 126.
 pub const PRINTABLE: &str =
     "!\"#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`abcdefghijklmnopqrstuvwxyz{|}~";
 
-/// What a named value may look like.
+/// A rule for a named value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rule {
     /// The name as clients send it.
     pub name: &'static str,
-    /// The characters it may have, in two runs, so that "alphanumeric and a few" needs no text of its own.
+    /// The allowed characters, in two parts, so that "alphanumeric plus a few" needs no string of its own.
     pub allowed: [&'static str; 2],
-    /// The least number of characters.
+    /// Minimum number of characters.
     pub min: usize,
-    /// The greatest number of characters.
+    /// Maximum number of characters.
     pub max: usize,
 }
 
@@ -32,12 +32,12 @@ pub struct InvalidOption {
 }
 
 impl InvalidOption {
-    /// A fault that is neither of characters nor of length; `allowed` says what would do.
+    /// An error that is neither about characters nor about length; `allowed` describes valid values.
     pub fn new(name: &str, allowed: &str) -> Self {
         InvalidOption::worded(name, format!("Invalid option: {name}. Allowed: {allowed}"))
     }
 
-    /// A fault with a message of its own.
+    /// An error with its own message.
     pub fn worded(name: &str, message: String) -> Self {
         InvalidOption { name: name.to_owned(), message }
     }
@@ -50,13 +50,13 @@ impl fmt::Display for InvalidOption {
 }
 
 impl Rule {
-    /// A value between `min` and `max` characters long, all of them out of `allowed`.
+    /// A value of `min` to `max` characters, all of them in `allowed`.
     pub const fn new(name: &'static str, allowed: [&'static str; 2], min: usize, max: usize) -> Rule {
         Rule { name, allowed, min, max }
     }
 
-    /// Checks the characters first, then their number: the ancestor's order, which clients see. Then whether it could be an
-    /// option.
+    /// Checks the characters first, then their number, as the ancestor does and clients see. Then checks that the value
+    /// cannot be an option.
     pub fn check(&self, value: &str) -> Result<(), InvalidOption> {
         let is_allowed = |c: char| self.allowed.iter().any(|run| run.contains(c));
         if !value.chars().all(is_allowed) {
@@ -71,15 +71,15 @@ impl Rule {
         if value.len() < self.min || value.len() > self.max {
             return Err(self.wrong_length());
         }
-        // A program would take it for an option, and not every image's scripts guard against that. Of a password nothing is
-        // ever made but text.
+        // A program would read it as an option, and not every image's scripts prevent that. A password is never an
+        // argument.
         if value.starts_with('-') && self.allowed[0] != PRINTABLE {
             return Err(InvalidOption::new(self.name, "no - at the beginning"));
         }
         Ok(())
     }
 
-    /// The fault of a value that is too short, too long or missing.
+    /// The error for a value that is too short, too long or missing.
     pub fn wrong_length(&self) -> InvalidOption {
         InvalidOption {
             name: self.name.to_owned(),

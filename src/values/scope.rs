@@ -1,4 +1,4 @@
-//! What the holder of a token may do.
+//! The scope of a token.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
-    /// See the state of the appliance.
+    /// Read the state of the appliance.
     Read,
-    /// Run the appliance: update, back up, collect logs, restart.
+    /// Operate the appliance: update, back up, collect logs, restart.
     Operate,
-    /// Everything, secrets and settings included.
+    /// Everything, including secrets and settings.
     Admin,
 }
 

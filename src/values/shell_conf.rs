@@ -1,12 +1,12 @@
-//! The only way a client's text gets into a file that a shell reads as root (behaviour, section 7).
+//! The only file that writes client text into a file that a shell reads as root (behaviour, section 7).
 
 /// The lines of a file that a POSIX shell sources.
 #[derive(Debug, Default)]
 pub struct ShellConf(String);
 
 impl ShellConf {
-    /// Adds `key=value`, for a value of letters, digits and `.:-/` only, as the ancestor writes addresses and names
-    /// of interfaces. Any other value is quoted, so that no caller's mistake can become a command.
+    /// Adds `key=value`, for a value of letters, digits and `.:-/` only, as the ancestor writes addresses and interface
+    /// names. Any other value is quoted, so that a bug in a caller cannot become a command.
     pub fn bare(&mut self, key: &str, value: &str) {
         if value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".:-/".contains(&byte)) {
             self.line(key, value);
@@ -15,8 +15,8 @@ impl ShellConf {
         }
     }
 
-    /// Adds `key="value"`. Inside double quotes a shell gives a meaning to `"`, `$`, a back quote and `\` alone; each
-    /// is escaped, so every POSIX shell reads back exactly the value and runs nothing.
+    /// Adds `key="value"`. Inside double quotes, only `"`, `$`, a backquote and `\` are special to a shell. Each is
+    /// escaped, so every POSIX shell reads back exactly the value and runs nothing.
     pub fn quoted(&mut self, key: &str, value: &str) {
         let mut text = String::with_capacity(value.len() + 2);
         text.push('"');
@@ -30,7 +30,7 @@ impl ShellConf {
         self.line(key, &text);
     }
 
-    /// The whole file.
+    /// The complete file.
     pub fn into_string(self) -> String {
         self.0
     }

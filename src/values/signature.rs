@@ -1,16 +1,16 @@
 //! Signed requests that nobody can replay: HTTP Message Signatures (RFC 9421) with `hmac-sha256`.
 //!
-//! The signature covers method, path and query, and the body by its `Content-Digest` (RFC 9530) or, for a client that
-//! streams a form, by a `Part-Digest` over each of its fields. `created` and `nonce` make it good for once.
+//! The signature covers method, path and query. It covers the body by its `Content-Digest` (RFC 9530) or, for a client
+//! that streams a form, by a `Part-Digest` over each field. `created` and `nonce` make it valid only once.
 
 use base64ct::{Base64, Encoding};
 
-/// Seconds by which the clocks of client and appliance may differ.
+/// Maximum difference between the clocks of client and appliance, in seconds.
 pub const MAX_SKEW: u64 = 300;
-/// What must be covered, whatever else is.
+/// Components that a signature must cover.
 const REQUIRED: [&str; 3] = ["@method", "@path", "@query"];
 
-/// Why a request that tries to show who sends it does not, in words for the client.
+/// Why a signature failed, as a text for the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fault(pub &'static str);
 
@@ -18,37 +18,37 @@ pub struct Fault(pub &'static str);
 pub struct Message<'a> {
     /// `@method`
     pub method: &'a str,
-    /// `@path`, as it was sent.
+    /// `@path`, as sent.
     pub path: &'a str,
     /// `@query`, without its `?`.
     pub query: &'a str,
     /// `@authority`: the `Host`.
     pub host: &'a str,
-    /// Headers by their names in lower case; empty where they are absent.
+    /// Headers by their names in lowercase; empty if absent.
     pub header: &'a dyn Fn(&str) -> String,
 }
 
 /// How a signature covers the body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BodyProof {
-    /// Not at all: there must be none.
+    /// Not at all: there must be no body.
     Nothing,
-    /// The whole, by its SHA-256 in base64.
+    /// As a whole, by its SHA-256 in base64.
     Whole(String),
-    /// Each field of its form, by name and SHA-256 in base64.
+    /// Each form field, by name and SHA-256 in base64.
     Fields(Vec<(String, String)>),
 }
 
-/// A signature, taken apart but not yet checked.
+/// A parsed signature that is not verified yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signature {
-    /// The name of the key; the first one where it is absent.
+    /// `keyid`, the name of the key; `None` if absent.
     pub key: Option<String>,
-    /// When it was made, in seconds since 1970.
+    /// `created`, in seconds since 1970.
     pub created: u64,
-    /// When it ends, if it says so.
+    /// `expires`, in seconds since 1970, if present.
     pub expires: Option<u64>,
-    /// What makes it different from every other.
+    /// `nonce`, different for each request.
     pub nonce: String,
     /// The text that is signed.
     pub base: String,
@@ -56,12 +56,12 @@ pub struct Signature {
     pub tag: String,
     /// How the body is covered.
     pub proof: BodyProof,
-    /// Whether the type of the body is covered.
+    /// Whether `content-type` is covered.
     pub covers_type: bool,
 }
 
 impl Signature {
-    /// Takes the headers of a signed request apart; `Err` says what is missing, in words for the client.
+    /// Parses the headers of a signed request; `Err` says what is missing, as a text for the client.
     pub fn parse(message: &Message<'_>) -> Result<Signature, &'static str> {
         let input = (message.header)("signature-input");
         let (label, parameters) = input.split_once('=').ok_or("Signature-Input is not label=(...)")?;
@@ -114,7 +114,7 @@ impl Signature {
                 ("created" | "expires" | "nonce" | "keyid", _) => {
                     return Err("A parameter of Signature-Input has the wrong type");
                 }
-                // `tag` says less than we demand anyway.
+                // `tag` is weaker than our requirements anyway.
                 _ => {}
             }
         }
@@ -125,7 +125,7 @@ impl Signature {
     }
 }
 
-/// The value of a component, as it stands in the text that is signed (RFC 9421, section 2).
+/// The value of a component in the text that is signed (RFC 9421, section 2).
 fn value(message: &Message<'_>, name: &str) -> Result<String, &'static str> {
     Ok(match name {
         "@method" => message.method.to_owned(),
@@ -166,7 +166,7 @@ fn dictionary(header: &str) -> Option<Vec<(String, String)>> {
     header.split(',').map(member).collect()
 }
 
-/// Bytes as they stand in these headers.
+/// Bytes as these headers encode them.
 pub fn base64(bytes: &[u8]) -> String {
     Base64::encode_string(bytes)
 }

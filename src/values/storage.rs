@@ -1,4 +1,4 @@
-//! Storage settings that are valid once they exist, and the two files that jobs read them from (behaviour, section 7).
+//! Storage settings, valid by construction, and the two files in which jobs read them (behaviour, section 7).
 
 use crate::values::json::{self, Object};
 use crate::values::network::{Address, Loopback};
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 const ADDRESS_OF_SERVER: Rule = Rule::new("ip", [ADDRESS, ""], 3, 45);
 
-/// The types of storage, each with its keys in the order in which they are written.
+/// The storage types, each with its keys in the order in which they are written.
 const TYPES: [(&str, &[Rule]); 5] = [
     ("local", &[]),
     (
@@ -39,16 +39,16 @@ const TYPES: [(&str, &[Rule]); 5] = [
     ),
 ];
 
-/// The type that an appliance offers where `storage-options.json` does not say.
+/// The default type if `storage-options.json` lists none.
 const DEFAULT_OPTION: &str = "local";
 
-/// The types that an appliance offers, of what its `storage-options.json` says.
+/// The types that an appliance offers, from its `storage-options.json`.
 pub fn options(offered: Option<&Object>) -> Vec<String> {
     let options = offered.and_then(|root| serde_json::from_str::<Vec<String>>(root.get("options")?.get()).ok());
     options.filter(|options| !options.is_empty()).unwrap_or_else(|| vec![DEFAULT_OPTION.to_owned()])
 }
 
-/// Where the appliance keeps its data: a type, and a value for each of its keys.
+/// Where the appliance stores its data: a type, and a value for each of its keys.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StorageSettings {
     kind: &'static str,
@@ -56,7 +56,7 @@ pub struct StorageSettings {
 }
 
 impl StorageSettings {
-    /// Reads the client's `storage` object; `options` are the types that this appliance offers.
+    /// Parses the client's `storage` object; `options` are the types that this appliance offers.
     pub fn parse(storage: &Object, options: &[String]) -> Result<StorageSettings, InvalidOption> {
         let offered: Vec<&str> = options.iter().map(String::as_str).collect();
         let wanted = text(storage, "type")?.unwrap_or_default();
@@ -76,7 +76,7 @@ impl StorageSettings {
             }
             values.push((rule.name, value));
         }
-        // The ancestor wrote every key into a file that root sources; an unknown one is a mistake or an attack.
+        // The ancestor wrote every key to a file that root sources; an unknown key is a mistake or an attack.
         let is_known = |name: &str| name == "type" || rules.iter().any(|rule| rule.name == name);
         if let Some((name, _)) = storage.members().find(|(name, _)| !is_known(name)) {
             let keys: Vec<&str> = std::iter::once("type").chain(rules.iter().map(|rule| rule.name)).collect();
@@ -85,7 +85,7 @@ impl StorageSettings {
         Ok(StorageSettings { kind, values })
     }
 
-    /// The same of a JSON text, which must be an object.
+    /// The same for a JSON text, which must be an object.
     pub fn read(storage: &str, options: &[String]) -> Result<(StorageSettings, Object), InvalidOption> {
         let object = Object::parse(storage)
             .map_err(|_| InvalidOption::worded("storage", "Invalid settings: storage must be an object".to_owned()))?;
@@ -97,7 +97,7 @@ impl StorageSettings {
         self.kind
     }
 
-    /// The value of one of its keys; empty where the type has none of that name.
+    /// The value of one of its keys; empty if the type has no such key.
     pub fn value(&self, key: &str) -> &str {
         self.values.iter().find(|(name, _)| *name == key).map_or("", |(_, value)| value)
     }
@@ -122,7 +122,7 @@ impl StorageSettings {
     }
 }
 
-/// The text of a member; a number is taken as its decimal text for `port` only (behaviour, section 9).
+/// The text of a member. Only for `port`, a number is accepted as its decimal text (behaviour, section 9).
 fn text(storage: &Object, name: &str) -> Result<Option<String>, InvalidOption> {
     let Some(raw) = storage.get(name) else { return Ok(None) };
     match serde_json::from_str(raw.get()) {

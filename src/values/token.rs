@@ -1,7 +1,7 @@
-//! The API token and the tags made with it: their syntax, and checks whose time does not tell how wrong a guess was.
+//! The API token and its tags: their syntax, and comparisons in constant time.
 //!
-//! The HMAC key is the *hexadecimal text* of SHA-256(token), and the tag is lower-case hexadecimal over method and
-//! path without query (API document, section 2; behaviour, section 4).
+//! The HMAC key is the *hexadecimal text* of SHA-256(token). The tag is lowercase hexadecimal over method and path
+//! without query (API document, section 2; behaviour, section 4).
 
 use crate::values::rule::{InvalidOption, PRINTABLE, Rule};
 use base64ct::{Base64, Encoding};
@@ -17,14 +17,14 @@ const RULE: Rule = Rule::new("newtoken", [PRINTABLE, ""], 1, 255);
 pub struct Token(String);
 
 impl Token {
-    /// Reads a token that a client chose.
+    /// Parses a token that a client chose.
     pub fn parse(text: &str) -> Result<Token, InvalidOption> {
         RULE.check(text)?;
         Ok(Token(text.to_owned()))
     }
 
-    /// The token in a file: its first line, less a final CR. `None` for a file that is empty: there is no empty token,
-    /// and so there is never an empty key. `Err` for anything else that is no token: somebody set something.
+    /// The token in a file: its first line, without a final CR. `None` for an empty file: there is no empty token, and
+    /// so never an empty key. `Err` for any other invalid content: somebody set something.
     pub fn from_file(content: &[u8]) -> Result<Option<Token>, &'static str> {
         if content.trim_ascii().is_empty() {
             return Ok(None);
@@ -32,7 +32,7 @@ impl Token {
         let line = content.split(|byte| *byte == b'\n').next().unwrap_or_default();
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let text = std::str::from_utf8(line).map_err(|_| "its first line is not UTF-8")?;
-        // Longer or stranger tokens than we accept may have been set by the ancestor; they go on working.
+        // The ancestor may have set longer or other tokens than we accept; they keep working.
         if text.is_empty() { Err("its first line is empty") } else { Ok(Some(Token(text.to_owned()))) }
     }
 
@@ -42,7 +42,7 @@ impl Token {
     }
 }
 
-/// What checks a token: the hexadecimal text of its SHA-256, which is also the key of its tags. Whoever has it can sign.
+/// Verifies a token: the hexadecimal text of its SHA-256, which is also the key of its tags. Its holder can sign.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Verifier(String);
@@ -51,7 +51,7 @@ impl TryFrom<String> for Verifier {
     type Error = &'static str;
 
     fn try_from(text: String) -> Result<Verifier, &'static str> {
-        // Anything shorter, an empty text above all, would be a key that anybody can guess.
+        // A shorter text, above all an empty one, would be a key that anybody can guess.
         let is_digest = text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         if is_digest { Ok(Verifier(text)) } else { Err("a verifier is 64 lower-case hexadecimal digits") }
     }
@@ -63,19 +63,19 @@ impl Verifier {
         Verifier(hex::encode(Sha256::digest(token.as_bytes())))
     }
 
-    /// The key itself, to be looked for where it must not be.
+    /// The key itself, to search for it where it must not be.
     pub fn reveal(&self) -> &str {
         &self.0
     }
 
-    /// Whether `guess` is the token. It is hashed first, so neither length nor content shows in the time.
+    /// Whether `guess` is the token. It is hashed first, so the time depends on neither length nor content.
     pub fn matches(&self, guess: &str) -> bool {
-        // Compared as tags over nothing: their comparison takes the same time whatever they are.
+        // Compared as tags over nothing, because that comparison takes constant time.
         let own = self.mac(&[]).finalize().into_bytes();
         Verifier::of(guess).mac(&[]).verify(&own).is_ok()
     }
 
-    /// The tag that signs `method` and `path`, as `hash` is sent.
+    /// The tag that signs `method` and `path`, as sent in `hash`.
     pub fn tag(&self, method: &str, path: &str) -> String {
         hex::encode(self.mac(&[method, path]).finalize().into_bytes())
     }
@@ -85,12 +85,12 @@ impl Verifier {
         self.mac(&[text]).finalize().into_bytes().into()
     }
 
-    /// Whether `tag` signs `method` and `path`. Only lower-case hexadecimal is a tag, as with the ancestor.
+    /// Whether `tag` signs `method` and `path`. Only lowercase hexadecimal is a tag, as for the ancestor.
     pub fn signs(&self, method: &str, path: &str, tag: &str) -> bool {
         let mut bytes = [0; 32];
         let is_tag =
             hex::decode_to_slice(tag, &mut bytes).is_ok() && !tag.bytes().any(|byte| byte.is_ascii_uppercase());
-        // The tag is computed even for a text that cannot be one: the answer takes as long.
+        // Compute the tag even for an invalid text, so that the response takes as long.
         self.mac(&[method, path]).verify_slice(&bytes).is_ok() && is_tag
     }
 
