@@ -1,7 +1,7 @@
 #!/bin/sh
 # shellcheck shell=dash
 #
-# Installs the admin API on this machine, or into DESTDIR for the image of an appliance. See --help.
+# Installs the admin API on this machine, or into DESTDIR for an appliance image. See --help.
 
 set -eu
 umask 022
@@ -12,20 +12,20 @@ SOURCE=$(cd "${0%/*}" && pwd -P)
 
 USER_NAME=jidoteki-admin-api
 GROUP_NAME=jidoteki-admin-api
-# What the workers of our nginx are. The API's user is in its group, so that lighttpd can send what jobs publish, too.
+# User of our nginx workers. The API's user is in its group, so that lighttpd can also send files that jobs publish.
 WEB_USER=jidoteki-admin-web
 WEB_GROUP=jidoteki-admin-web
 PORT=8443
-# Requests that nginx can have under way at once. One that waits for a job costs a sleeping process of 1 MB.
+# Requests that nginx can process at once. One that waits for a job costs a sleeping process of 1 MB.
 WORKERS=32
-# What lighttpd spools, at most, of a body whose length the client did not say.
+# Maximum bytes that lighttpd spools of a body without Content-Length.
 MAX_SPOOL=134217728
 
 ADMIN=/opt/jidoteki/tinyadmin
 ETC=/usr/local/etc
 TLS=$ETC/tls
 BINARY=/usr/local/bin/jidoteki-admin-api
-# What jobs call as root; it is built, given and installed beside the executable.
+# The program for root's jobs; it is always built and installed together with the executable.
 JOBS_BINARY=${BINARY%/*}/jidoteki-admin-jobs
 LIB=/usr/local/lib/jidoteki-admin-api
 SHARE=/usr/local/share
@@ -36,21 +36,21 @@ LOG=/var/log/jidoteki-admin-api
 BODIES=/var/lib/jidoteki-admin-api/bodies
 SPOOL=/var/lib/jidoteki-admin-api/spool
 LIGHTTPD_MODULES=/usr/lib/lighttpd
-# The certificates of CAs, where Debian's curl and cargo look for them.
+# The CA certificates that Debian's curl and cargo use.
 TRUSTED=/etc/ssl/certs/ca-certificates.crt
 SUDOERS=/etc/sudoers.d/jidoteki-admin-api
 SYSTEMD=/etc/systemd/system
 INIT=/etc/init.d/jidoteki-admin-api
-# What version 2.0.0 had in the distribution's nginx, whose user it made a member of our group.
+# Version 2.0.0 was a site of the distribution's nginx, whose user it added to our group.
 OLD_SITE_LINK=/etc/nginx/sites-enabled/jidoteki-admin-api
 OLD_WEB_USER=www-data
-# Ciphers of TLS 1.2: forward secrecy, and none but what Mozilla calls "intermediate".
+# TLS 1.2 ciphers: Mozilla's "intermediate", with forward secrecy only.
 TLS_CIPHERS=ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384
 TLS_CIPHERS=$TLS_CIPHERS:ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305
-# One line for each file of ours, "sha256  path": what --uninstall takes away, and how we tell a file of ours from
-# one that the image's vendor has put in its place.
+# One line per file of ours, "sha256  path": --uninstall removes these. It also distinguishes our files from those that
+# a vendor has put in their place.
 RECORD=$CONF/installed
-# One line for each directory that was not there before us: what --uninstall takes away again once it is empty.
+# One line per directory that we created: --uninstall removes each that is empty.
 DIRECTORIES=$CONF/directories
 
 # shellcheck source=nginx/takeover.sh
@@ -64,38 +64,38 @@ usage: ./install.sh [--server nginx|lighttpd] [--tls intermediate|modern] [--bin
        DESTDIR=/path/of/image ./install.sh [--server ...] [--binary ...]
 
 Installs the admin API, its dashboard and its jobs on this Debian machine, starts
-them on port $PORT, and says what to type next. Run it as root. Running it again
-brings everything up to date and keeps the API token, settings and certificates.
+them on port $PORT, and prints the next step. Run it as root. To update, run it
+again: it keeps the API token, settings and certificates.
 
-  --server nginx|lighttpd  the web server; without it the one of the last time, or nginx
+  --server nginx|lighttpd  the web server (default: the last choice, or nginx)
   --tls intermediate|modern
-                           TLS 1.2 and 1.3, as most clients need, or 1.3 alone; without it as the last time, or both
-  --binary FILE            install this executable, and jidoteki-admin-jobs beside it,
-                           instead of building them
-  --build FILE             only build the executable, into FILE, and jidoteki-admin-jobs
-                           beside it; needs no root
-  --target PROCESSOR       build for x86_64, aarch64 or armv7 (for an image: with DESTDIR or --build)
-  --how HOW                build by this: sources (musl; rustup with rust-src), prebuilt (musl; rustup's target),
-                           debian (musl; Debian's compiler and sources, fetched and unpacked below target/), glibc;
-                           without it by the first of these that this machine can
-  --no-cli                 leave the command line out of the executable (for a small image)
-  --no-start               put everything in place and start nothing: for a package
-                           that is unpacked where no service may run
-  --no-ipv6                listen on IPv4 only (so it is anyway where the kernel has no IPv6)
-  --jobs keep|ours         on a machine that runs the ancestor (docs/MIGRATION.md): its own jobs stay and are what
-                           runs (keep, also without this option), or ours take their place (ours)
-  --dashboard ours|keep|DIR  serve our dashboard, or the pages of the ancestor's (keep) or of a vendor's folder,
-                           with a policy that lets code in the pages run; the choice is remembered
-  --uninstall              stop and remove everything but the data: $ADMIN,
-                           $ETC, logs, and Debian's packages stay. A machine that was
-                           taken over from the ancestor is given back to it
-  --help                   this text
+                           TLS 1.2 and 1.3, or 1.3 only (default: the last choice, or both)
+  --binary FILE            install this executable, and jidoteki-admin-jobs from the same
+                           directory, instead of building them
+  --build FILE             only build: write the executable to FILE, and jidoteki-admin-jobs
+                           to the same directory; does not need root
+  --target PROCESSOR       build for x86_64, aarch64 or armv7 (with DESTDIR or --build)
+  --how HOW                how to build: sources (musl; rustup with rust-src), prebuilt (musl; rustup's target),
+                           debian (musl; Debian's compiler and sources, unpacked in target/), glibc
+                           (default: the first of these that works on this machine)
+  --no-cli                 build without the command line (for a small image)
+  --no-start               install everything, but start nothing: for a package
+                           that is unpacked where no service can run
+  --no-ipv6                listen on IPv4 only (always, if the kernel has no IPv6)
+  --jobs keep|ours         on a machine that runs the ancestor (docs/MIGRATION.md): keep running its jobs
+                           (keep, the default), or replace them by ours (ours)
+  --dashboard ours|keep|DIR  serve our dashboard, the ancestor's (keep), or the pages in DIR; the last two
+                           with a policy that allows code in the pages. The choice is remembered
+  --uninstall              stop and remove everything except your data: $ADMIN,
+                           $ETC, logs and Debian's packages stay. On a migrated
+                           machine, restore the ancestor
+  --help                   print this text
 
-With DESTDIR nothing of the running machine is touched: files go below DESTDIR, the
-user and the group are added to DESTDIR/etc/passwd and group (where the image has no
-such files yet, files belong to uid and gid 847, for which a sysusers.d file is
-written), no package is installed, nothing is started, and no certificate is made:
-the image's first start makes one, so that no two machines share a key.
+With DESTDIR, the running machine is not changed. Files are installed below DESTDIR.
+The user and group are added to DESTDIR/etc/passwd and group; if the image has no
+such files yet, files belong to uid and gid 847, and a sysusers.d file is written.
+No package is installed, nothing is started, and no certificate is made: each machine
+makes its own when it first starts, so that no two machines share a key.
 EOF
 }
 
@@ -114,13 +114,13 @@ main() {
 	fi
 }
 
-# --- saying things ---
+# --- messages ---
 
 say() {
 	printf '%s\n' "$*"
 }
 
-# What was left out, kept or changed beyond what was asked; repeated at the end, where it is read.
+# Results beyond the requested ones: skipped, kept or changed files. Repeated at the end, where people look.
 NOTES=
 note() {
 	printf '  note: %s\n' "$*"
@@ -133,7 +133,7 @@ fail() {
 	exit 1
 }
 
-# Runs what should succeed; its output is shown only if it does not.
+# Runs a command that should succeed; prints its output only if it fails.
 ensure() { # ensure WHAT-TO-DO-ABOUT-IT COMMAND...
 	local advice="$1" output
 	shift
@@ -163,19 +163,19 @@ parse() {
 			exit 0
 			;;
 		--server)
-			[ $# -ge 2 ] || fail "--server needs a name: nginx or lighttpd"
+			[ $# -ge 2 ] || fail "--server needs a value: nginx or lighttpd"
 			SERVER=$2
 			shift
 			;;
 		--server=*) SERVER=${1#*=} ;;
 		--tls)
-			[ $# -ge 2 ] || fail "--tls needs a name: intermediate or modern"
+			[ $# -ge 2 ] || fail "--tls needs a value: intermediate or modern"
 			TLS_PROFILE=$2
 			shift
 			;;
 		--tls=*) TLS_PROFILE=${1#*=} ;;
 		--binary)
-			[ $# -ge 2 ] || fail "--binary needs a file"
+			[ $# -ge 2 ] || fail "--binary needs a value: a file"
 			GIVEN_BINARY=$2
 			shift
 			;;
@@ -190,13 +190,13 @@ parse() {
 			shift
 			;;
 		--jobs)
-			[ $# -ge 2 ] || fail "--jobs needs a word: keep or ours"
+			[ $# -ge 2 ] || fail "--jobs needs a value: keep or ours"
 			GIVEN_JOBS=$2
 			shift
 			;;
 		--jobs=*) GIVEN_JOBS=${1#*=} ;;
 		--dashboard)
-			[ $# -ge 2 ] || fail "--dashboard needs a word: ours, keep, or a folder"
+			[ $# -ge 2 ] || fail "--dashboard needs a value: ours, keep, or a directory"
 			GIVEN_DASHBOARD=$2
 			shift
 			;;
@@ -212,23 +212,23 @@ parse() {
 
 	case $GIVEN_JOBS in
 	'' | keep | ours) ;;
-	*) fail "unknown jobs: $GIVEN_JOBS. It can be keep or ours" ;;
+	*) fail "unknown value for --jobs: $GIVEN_JOBS. Use keep or ours" ;;
 	esac
 	if [ "$ACTION" = build ]; then
 		return 0
 	fi
 	if [ -n "$TARGET" ] && [ -z "$ROOT" ]; then
-		fail "--target is for an image: set DESTDIR, or use --build"
+		fail "--target requires DESTDIR or --build"
 	fi
-	[ "$(id -u)" -eq 0 ] || fail "this needs root: run it with sudo, or as root (for an image, fakeroot will do)"
+	[ "$(id -u)" -eq 0 ] || fail "root is required: run this with sudo or as root (for an image, fakeroot is enough)"
 	if [ -n "$ROOT" ]; then
 		case $ROOT in
 		/*) ;;
 		*) fail "DESTDIR must be an absolute path: $ROOT" ;;
 		esac
-		[ -d "$ROOT" ] || fail "DESTDIR is not a directory: $ROOT. Make it, or unpack the image there first"
+		[ -d "$ROOT" ] || fail "DESTDIR is not a directory: $ROOT. Create it, or unpack the image there first"
 		ROOT=${ROOT%/}
-		[ -n "$ROOT" ] || fail "DESTDIR is /: leave it away to install on this machine"
+		[ -n "$ROOT" ] || fail "DESTDIR is /: omit it to install on this machine"
 	elif [ ! -e /proc/net/if_inet6 ]; then
 		IPV6=no
 	fi
@@ -239,7 +239,7 @@ parse() {
 	SERVER=${SERVER:-nginx}
 	case $SERVER in
 	nginx | lighttpd) ;;
-	*) fail "unknown web server: $SERVER. It can be nginx or lighttpd" ;;
+	*) fail "unknown web server: $SERVER. Use nginx or lighttpd" ;;
 	esac
 	if [ -z "$TLS_PROFILE" ] && [ -r "$ROOT$CONF/tls.txt" ]; then
 		TLS_PROFILE=$(head -n 1 "$ROOT$CONF/tls.txt")
@@ -247,12 +247,12 @@ parse() {
 	TLS_PROFILE=${TLS_PROFILE:-intermediate}
 	case $TLS_PROFILE in
 	intermediate | modern) ;;
-	*) fail "unknown kind of TLS: $TLS_PROFILE. It can be intermediate or modern" ;;
+	*) fail "unknown TLS profile: $TLS_PROFILE. Use intermediate or modern" ;;
 	esac
 	if [ -n "$GIVEN_BINARY" ]; then
 		[ -x "$GIVEN_BINARY" ] || fail "not an executable: $GIVEN_BINARY"
 		[ -x "$(dirname "$GIVEN_BINARY")/${JOBS_BINARY##*/}" ] ||
-			fail "${JOBS_BINARY##*/} is not beside $GIVEN_BINARY: a build makes both"
+			fail "${JOBS_BINARY##*/} is missing in the directory of $GIVEN_BINARY; a build makes both"
 	fi
 }
 
@@ -260,10 +260,10 @@ has_systemd() {
 	[ -d /run/systemd/system ]
 }
 
-# --- what is needed first ---
+# --- requirements ---
 
-# Installs what is missing of Debian's packages. Each is asked for by the command that we need of it, so that a
-# machine that has the command from elsewhere is left alone.
+# Installs missing Debian packages. Each is checked by the command that we need, so a command from elsewhere is
+# accepted.
 install_packages() {
 	local missing="" pair
 	for pair in $(needed_packages); do
@@ -274,18 +274,18 @@ install_packages() {
 			[ -e "$LIGHTTPD_MODULES/mod_$pair.so" ] || missing="$missing lighttpd-mod-$pair"
 		done
 	fi
-	# A compiler comes without these where recommendations are not followed, and then links nothing.
+	# Without recommended packages, a compiler comes without these and cannot link.
 	if [ -z "$GIVEN_BINARY" ] && [ ! -e /usr/include/stdio.h ]; then
 		missing="$missing libc6-dev"
 	fi
-	# Cargo fetches what the executable is made of, by HTTPS.
+	# Cargo downloads the crates by HTTPS.
 	if [ -z "$GIVEN_BINARY" ] && [ ! -e "$TRUSTED" ]; then
 		missing="$missing ca-certificates"
 	fi
 	[ -n "$missing" ] || return 0
 	missing=" $(printf '%s\n' "$missing" | tr ' ' '\n' | sort -u | sed '/^$/d' | tr '\n' ' ')"
 	command -v apt-get >/dev/null ||
-		fail "missing:${missing}(Debian's names). This machine has no apt-get: install them with its own package manager, and run this again"
+		fail "missing packages:${missing}(Debian's names). This machine has no apt-get: install them with its package manager, then run this again"
 	say "Installing Debian packages (about a minute):$missing"
 	ensure "Is the machine's package source reachable?" env DEBIAN_FRONTEND=noninteractive \
 		apt-get -q -y -o DPkg::Lock::Timeout=600 update
@@ -295,7 +295,7 @@ install_packages() {
 	quieten "$missing"
 }
 
-# "command:package", one a line.
+# "command:package", one per line.
 needed_packages() {
 	printf '%s\n' openssl:openssl curl:curl sudo:sudo visudo:sudo gpg:gnupg tar:tar gzip:gzip flock:util-linux awk:mawk pkill:procps \
 		logrotate:logrotate ip:iproute2 hostname:hostname rrdtool:rrdtool
@@ -307,13 +307,13 @@ needed_packages() {
 	[ -n "$GIVEN_BINARY" ] || printf '%s\n' cc:gcc
 }
 
-# Debian starts what it installs: a welcome page on port 80, and an fcgiwrap that runs any program for anybody who
-# reaches its socket. What was not here before us need not run beside us.
+# Debian starts new servers: a welcome page on port 80, and an fcgiwrap that runs any program for anyone who can reach
+# its socket. Switch off those that were not installed before.
 quieten() { # quieten PACKAGES
 	case " $1 " in
 	*" nginx "*)
 		switch_off nginx.service nginx
-		note "nginx is new here: the distribution's own instance on port 80 was switched off"
+		note "nginx was just installed: its default instance on port 80 was disabled"
 		;;
 	esac
 	case " $1 " in
@@ -322,25 +322,25 @@ quieten() { # quieten PACKAGES
 	case " $1 " in
 	*" lighttpd "*)
 		switch_off lighttpd.service lighttpd
-		note "lighttpd is new here: the distribution's own instance on port 80 was switched off"
+		note "lighttpd was just installed: its default instance on port 80 was disabled"
 		;;
 	esac
 }
 
 switch_off() { # switch_off UNIT SERVICE
 	if has_systemd; then
-		systemctl -q disable --now "$1" "$2.service" 2>/dev/null || note "could not switch off Debian's $2"
+		systemctl -q disable --now "$1" "$2.service" 2>/dev/null || note "could not disable Debian's $2"
 		return 0
 	fi
 	if [ -x "/etc/init.d/$2" ]; then
 		"/etc/init.d/$2" stop >/dev/null 2>&1 || note "could not stop Debian's $2"
-		update-rc.d "$2" disable >/dev/null 2>&1 || note "could not switch off Debian's $2"
+		update-rc.d "$2" disable >/dev/null 2>&1 || note "could not disable Debian's $2"
 	fi
 }
 
 # --- the executable ---
 
-# Leaves the path of the executable in BUILT; the program for jobs is beside it.
+# Sets BUILT to the path of the executable; the program for jobs is next to it.
 build() {
 	local how
 	if [ -n "$GIVEN_BINARY" ]; then
@@ -353,35 +353,34 @@ build() {
 	x86_64) TRIPLE=x86_64-unknown-linux-musl ;;
 	aarch64 | arm64) TRIPLE=aarch64-unknown-linux-musl ;;
 	armv7 | armv7l) TRIPLE=armv7-unknown-linux-musleabihf ;;
-	*) fail "unknown processor: ${TARGET:-$(uname -m)}. It can be x86_64, aarch64 or armv7" ;;
+	*) fail "unknown processor: ${TARGET:-$(uname -m)}. Use x86_64, aarch64 or armv7" ;;
 	esac
-	# The C library decides how long a start takes, and a CGI program does little else: musl's start asks the
-	# processor for nothing, glibc's does 68 times, and in a virtual machine each one goes to the hypervisor. Built
-	# from its sources, Rust's own library is half as large as it comes ready-made.
-	# Static in each case: the program then runs on any image with this kind of processor.
+	# The C library decides how long a start takes. musl never asks the processor for its features; glibc does so 68
+	# times, and in a virtual machine each time traps to the hypervisor. Rust's standard library is half as large if
+	# built from source. The program is always static, so it runs on any image with this processor.
 	for how in ${HOW:-sources prebuilt debian glibc}; do
 		case $how in
 		sources) choose_sources || continue ;;
 		prebuilt) choose_prebuilt || continue ;;
 		debian) choose_debian || continue ;;
 		glibc) choose_glibc || continue ;;
-		*) fail "unknown way to build: $how. It can be sources, prebuilt, debian or glibc" ;;
+		*) fail "unknown value for --how: $how. Use sources, prebuilt, debian or glibc" ;;
 		esac
 		run_cargo
 		return 0
 	done
-	fail "the executable cannot be built here${HOW:+ by $HOW} for $TRIPLE. Install Rust 1.89 or later with rustup" \
+	fail "cannot build the executable here${HOW:+ by $HOW} for $TRIPLE. Install Rust 1.89 or later with rustup" \
 		"(and the target: rustup target add $TRIPLE), or give an executable with --binary"
 }
 
-# Each choose_... says whether it can, and sets
-#   RUST       where cargo and rustc are: a directory with "/" at its end, or nothing for PATH
-#   LIBRARIES  where the shared libraries of these are, if not where the system's are
-#   LINKER     what links
-#   STD        arguments of cargo that build Rust's own library, or nothing
-#   KIND       words for the user
+# Each choose_... returns whether it works here, and sets
+#   RUST       directory of cargo and rustc, with "/" at its end; empty for PATH
+#   LIBRARIES  directory of their shared libraries, if not the system's
+#   LINKER     the linker
+#   STD        arguments for cargo to build Rust's standard library; empty for the prebuilt one
+#   KIND       description for the user
 
-# rustup's compiler and musl, and its sources of Rust's library.
+# rustup's compiler, musl, and sources of Rust's standard library.
 choose_sources() {
 	choose_prebuilt || return 1
 	[ -r "$(as_owner "${RUST}rustc" --print sysroot)/lib/rustlib/src/rust/library/Cargo.lock" ] || return 1
@@ -396,12 +395,12 @@ choose_prebuilt() {
 	KIND="$TRIPLE (musl), with Rust's library as rustup has it; smaller with: rustup component add rust-src"
 }
 
-# Debian's compiler, sources and musl, unpacked below the target directory. Nothing is installed, and no Rust is needed.
+# Debian's compiler, sources and musl, unpacked in the target directory. Nothing is installed, and Rust is not needed.
 choose_debian() {
 	local root="$TARGET_DIR/debian"
 	command -v apt-get >/dev/null && command -v dpkg >/dev/null || return 1
 	if ! unpack_debian "$root"; then
-		note "Debian's Rust and musl could not be fetched: the executable was not built with them"
+		note "could not download Debian's Rust and musl, so they are not used"
 		return 1
 	fi
 	RUST=$root/rust/usr/bin/
@@ -421,7 +420,7 @@ choose_glibc() {
 	KIND="$TRIPLE (glibc). It starts several times slower than with musl: rustup target add ${TRIPLE%%-*}-unknown-linux-musl"
 }
 
-# rustup puts cargo into a home, and sudo's PATH has none.
+# rustup installs cargo in a home directory, and sudo's PATH does not include it.
 find_rust() {
 	local home
 	RUST=
@@ -453,15 +452,15 @@ run_cargo() {
 	*-musl*) musl=yes ;;
 	esac
 	set -- -C target-feature=+crt-static -C relocation-model=static ${musl:+-C link-self-contained=yes -C linker-flavor=ld.lld}
-	# The tables for unwinding are for nobody: a panic is told, answered, and ends the program.
+	# Unwinding tables are not needed: a panic is logged and answered, and ends the program.
 	set -- "$@" -C force-unwind-tables=no
-	# Code that is run once is not worth its copies: 33 KB.
+	# Do not inline code that runs once: 33 KB.
 	set -- "$@" -C llvm-args=-inline-threshold=5
-	# Sequences of instructions that occur again and again become functions, and functions that are equal one: 22 KB.
+	# Turn repeated instruction sequences into functions, and merge equal functions: 22 KB.
 	set -- "$@" -C llvm-args=-enable-machine-outliner=always ${musl:+-C link-arg=--icf=all}
-	# 18 KB of places in the source go with them. What a panic says is told all the same.
+	# Omit source locations from panic messages: 18 KB. The message itself stays.
 	set -- "$@" ${STD:+-Z location-detail=none}
-	# Where it was built is not in the executable: it comes out the same everywhere.
+	# Omit the build directory, so that the build is reproducible.
 	set -- "$@" "--remap-path-prefix=$home/.cargo=cargo" "--remap-path-prefix=${CARGO_HOME:-$home/.cargo}=cargo" \
 		"--remap-path-prefix=$sysroot=rust" "--remap-path-prefix=$SOURCE=." "--remap-path-prefix=$TARGET_DIR=target"
 	# shellcheck disable=SC2086  # a list of words
@@ -470,11 +469,11 @@ run_cargo() {
 	kept=$TARGET_DIR/built/$TRIPLE-$CLI/$(build_digest "$FLAGS")
 	if [ -d "$kept" ]; then
 		BUILT=$kept/${BINARY##*/}
-		say "Executable: found again, built before from the same sources in the same way ($kept)"
+		say "Executable: reusing an earlier build of the same sources ($kept)"
 		return 0
 	fi
 	say "Building the executable: $KIND"
-	say "  This takes one to five minutes; cargo tells below what it is at."
+	say "  This takes one to five minutes; cargo shows its progress below."
 	began=$(date +%s)
 	set -- build --release --locked --manifest-path "$SOURCE/Cargo.toml" --target "$TRIPLE" --bins
 	[ "$CLI" = yes ] || set -- "$@" --no-default-features
@@ -482,9 +481,9 @@ run_cargo() {
 	as_owner env CARGO_ENCODED_RUSTFLAGS="$FLAGS" RUSTC="${RUST}rustc" "CARGO_TARGET_${name}_LINKER=$LINKER" \
 		${STD:+RUSTC_BOOTSTRAP=1} "${RUST}cargo" "$@" $STD || fail "the build failed; its messages are above"
 	BUILT=$TARGET_DIR/$TRIPLE/release/jidoteki-admin-api
-	[ -x "$BUILT" ] || fail "the build has left no executable at $BUILT"
+	[ -x "$BUILT" ] || fail "the build made no executable at $BUILT"
 	say "  Built in $(($(date +%s) - began)) s."
-	# The last build is kept, and always whole: it gets its name last. Another build of the same may have been faster.
+	# Keep the last build, always complete: it gets its name last. Another build of the same may have been faster.
 	as_owner mkdir -p "$kept.$$"
 	as_owner cp "$BUILT" "${BUILT%/*}/${JOBS_BINARY##*/}" "$kept.$$"
 	as_owner mv -T "$kept.$$" "$kept" 2>/dev/null || as_owner rm -rf "$kept.$$"
@@ -492,7 +491,7 @@ run_cargo() {
 	BUILT=$kept/${BINARY##*/}
 }
 
-# Names a build by everything that it is made of: sources, the compiler, its flags, and what is asked of cargo.
+# Names a build by all of its inputs: sources, compiler, flags, and cargo's arguments.
 build_digest() { # build_digest FLAGS
 	local file
 	{
@@ -504,8 +503,8 @@ build_digest() { # build_digest FLAGS
 	} | sha256sum | cut -d ' ' -f 1
 }
 
-# Runs one of Rust's programs as whoever the checkout belongs to: he would find files of root's in it afterwards, and
-# rustup looks for its toolchain in his home.
+# Runs one of Rust's programs as the owner of the checkout. Otherwise the owner finds files of root there, and rustup
+# does not find its toolchain in the owner's home.
 as_owner() {
 	if [ -n "${SUDO_USER:-}" ] && [ "$SUDO_USER" != root ]; then
 		sudo -u "$SUDO_USER" -H env PATH="$PATH" LD_LIBRARY_PATH="${LIBRARIES:-}" CARGO_TARGET_DIR="$TARGET_DIR" "$@"
@@ -514,7 +513,7 @@ as_owner() {
 	fi
 }
 
-# Fetches what Debian has of Rust and musl, once. Called in a condition, where "set -e" is off.
+# Downloads Debian's Rust and musl, once. Called in a condition, where "set -e" is off.
 unpack_debian() { # unpack_debian DIRECTORY
 	local rust="$1/rust" arch musl contained packages gcc
 	case $TRIPLE in
@@ -524,9 +523,9 @@ unpack_debian() { # unpack_debian DIRECTORY
 	esac
 	contained=$rust/usr/lib/rustlib/$TRIPLE/lib/self-contained
 	[ ! -e "$contained/libunwind.a" ] || return 0
-	say "Fetching Debian's Rust and musl into $1 (150 MB, once; a minute or more)"
+	say "Downloading Debian's Rust and musl to $1 (150 MB, once; a minute or more)"
 	if [ ! -x "$rust/usr/bin/ld.lld" ]; then
-		# What apt would install now, and these in any case.
+		# The versions that apt would install now; these packages in any case.
 		packages=$(apt-get -s -y --no-install-recommends install rustc-web cargo-web rust-web-src lld 2>/dev/null |
 			sed -n 's/^Inst \([^ ]*\) .*/\1/p')
 		# shellcheck disable=SC2046,SC2086  # a list of names
@@ -536,8 +535,8 @@ unpack_debian() { # unpack_debian DIRECTORY
 	fetch_debian "$1/apt-$arch" "$arch" "$1/$arch" musl-dev libgcc-N-dev || return 1
 	gcc=$(find "$1/$arch/usr/lib/gcc" -name libgcc.a | sort -V | tail -n 1)
 	gcc=${gcc%/*}
-	# Laid out as by rustup, where rustc looks for it. Rust's library asks for one that unwinds the stack, and then, since
-	# a panic ends the program, for nothing in it.
+	# Laid out as by rustup, where rustc looks for it. Rust's standard library needs one that unwinds the stack, but
+	# since a panic ends the program, it can be empty.
 	# shellcheck disable=SC2016  # for the inner shell
 	as_owner mkdir -p "$contained" &&
 		as_owner cp "$1/$arch/usr/lib/$musl/crt1.o" "$1/$arch/usr/lib/$musl/crti.o" "$1/$arch/usr/lib/$musl/crtn.o" \
@@ -545,8 +544,8 @@ unpack_debian() { # unpack_debian DIRECTORY
 		as_owner sh -c 'printf "!<arch>\n" >"$1/libunwind.a"' sh "$contained"
 }
 
-# Unpacks packages of any architecture; apt's sources and keys are used, and nothing of its state is touched. N in the name
-# of a package stands for the highest number that there is.
+# Unpacks packages of any architecture, with apt's sources and keys, without changing apt's state. N in a package name
+# stands for the highest available number.
 fetch_debian() { # fetch_debian STATE ARCHITECTURE TO PACKAGE...
 	local state="$1" arch="$2" to="$3"
 	shift 3
@@ -563,7 +562,7 @@ fetch_debian() { # fetch_debian STATE ARCHITECTURE TO PACKAGE...
 					-o APT::Architecture="$arch" -o APT::Architectures="$arch" -o APT::Sandbox::User= \
 					-o Debug::NoLocking=1 "$@"
 			}
-			# A source that cannot be reached need not be the one that is needed.
+			# A source that is unreachable may not be needed.
 			apt apt-get update || :
 			for package; do
 				shift
@@ -582,13 +581,13 @@ fetch_debian() { # fetch_debian STATE ARCHITECTURE TO PACKAGE...
 
 # --- users ---
 
-# Leaves the numbers in API_UID, API_GID, WEB_UID, WEB_GID.
+# Sets API_UID, API_GID, WEB_UID, WEB_GID.
 make_user() {
 	make_account "$USER_NAME" "$GROUP_NAME" "Admin API of the appliance"
 	make_account "$WEB_USER" "$WEB_GROUP" "Web server of the admin API"
 	ensure "" usermod --append --groups "$WEB_GROUP" "$USER_NAME"
 	if [ "$TAKES_OVER" = yes ]; then
-		# What the ancestor's jobs publish belongs to its group.
+		# Files that the ancestor's jobs publish belong to its group.
 		ensure "" usermod --append --groups "$GROUP_NAME" "$WEB_USER"
 	fi
 	API_UID=$(id -u "$USER_NAME")
@@ -609,12 +608,12 @@ make_account() { # make_account USER GROUP COMMENT
 	fi
 }
 
-# The same in an image's own files, with no program of the image's: it may be for another processor.
+# The same for an image's own account files, without the image's programs, which can be for another processor.
 make_image_user() {
 	local passwd="$ROOT/etc/passwd" group="$ROOT/etc/group"
 	API_UID=847 API_GID=847 WEB_UID=846 WEB_GID=846
 	if [ ! -f "$passwd" ] || [ ! -f "$group" ]; then
-		note "the image has no etc/passwd and etc/group yet: files belong to the numbers 847 ($USER_NAME) and 846" \
+		note "the image has no etc/passwd and etc/group yet: files belong to the ids 847 ($USER_NAME) and 846" \
 			"($WEB_USER), which its users and groups must have (see /usr/lib/sysusers.d/$USER_NAME.conf)"
 		return 0
 	fi
@@ -627,7 +626,7 @@ make_image_user() {
 	[ "$TAKES_OVER" = no ] || join_image_group "$group" "$GROUP_NAME" "$WEB_USER"
 }
 
-# Leaves the numbers in ACCOUNT_UID, ACCOUNT_GID.
+# Sets ACCOUNT_UID, ACCOUNT_GID.
 make_image_account() { # make_image_account USER GROUP COMMENT
 	local passwd="$ROOT/etc/passwd" group="$ROOT/etc/group"
 	if grep -q "^$2:" "$group"; then
@@ -659,7 +658,7 @@ leave_image_group() { # leave_image_group GROUP-FILE GROUP USER
 	rm -f "$1.new"
 }
 
-# The first number from 847 down that nobody has.
+# The first free number from 847 down.
 free_id() { # free_id FILE
 	local id=847
 	while cut -d : -f 3 "$1" | grep -qx "$id"; do
@@ -675,14 +674,14 @@ own() { # own MODE OWNER:GROUP PATH
 	chmod "$1" "$3"
 }
 
-# Makes a directory and those above it, and notes which of them were not there.
+# Makes a directory and its parents, and records which are new.
 make_directory() { # make_directory PATH
 	[ ! -d "$ROOT$1" ] || return 0
 	case $1 in
 	/*/*) make_directory "${1%/*}" ;;
 	esac
 	mkdir "$ROOT$1"
-	# Before our own directory is there, only those above it can have been made: the system's.
+	# Before our own directory exists, only its parents can be new, and these are the system's.
 	[ ! -d "$ROOT$CONF" ] || printf '%s\n' "$1" >>"$ROOT$DIRECTORIES"
 }
 
@@ -694,7 +693,7 @@ directory() { # directory MODE UID:GID PATH
 }
 
 make_directories() {
-	# The first, because the others are noted in it.
+	# First, because the others are recorded in it.
 	directory 755 0:0 "$CONF"
 	directory 755 0:0 "$ETC"
 	directory 755 0:0 "${ADMIN%/*}"
@@ -705,10 +704,10 @@ make_directories() {
 	directory 2750 "0:$API_GID" "$ADMIN/audit"
 	directory 755 0:0 "$ADMIN/home"
 	directory 755 0:0 "$ADMIN/home/sftp"
-	# The program writes here; what jobs publish belongs to the group, which the workers of nginx are in.
+	# The program writes here; files that jobs publish belong to the group of nginx's workers.
 	directory 2710 "$API_UID:$WEB_GID" "$ADMIN/home/sftp/uploads"
 	directory 700 0:0 "$ADMIN/lib"
-	# What the program remembers between requests: nonces, refusals, the head of the audit log.
+	# The program's state between requests: nonces, refusals, the head of the audit log.
 	directory 700 "$API_UID:$API_GID" "$ADMIN/state"
 	directory 755 0:0 "$LIB"
 	directory 755 0:0 "$TLS"
@@ -721,7 +720,7 @@ make_directories() {
 	[ -n "$ROOT" ] || directory 755 0:0 "$RUN/unit"
 }
 
-# Puts a file in place whole: a request or a job that comes meanwhile finds the old one or the new one.
+# Replaces a file atomically: a concurrent request or job sees the old file or the new one.
 put() { # put MODE FROM TO
 	make_directory "${3%/*}"
 	put_aside "$3"
@@ -739,17 +738,17 @@ digest() { # digest FILE
 	sha256sum <"$1" | cut -d ' ' -f 1
 }
 
-# Whether the file is as we have left it the last time.
+# Whether the file is as we last installed it.
 is_ours() { # is_ours PATH
 	[ -r "$ROOT$RECORD" ] && grep -qx "$(digest "$ROOT$1")  $1" "$ROOT$RECORD"
 }
 
-# As put, but a file that somebody else has put there, or has changed, stays: the scripts below bin are where an
-# appliance is made to be itself (license.sh, network.sh, storage.sh), and the ancestor's wrapper.sh with its jobs
-# goes on working under our executable.
+# Like put, but keeps a file that somebody else installed or changed. Vendors customize an appliance by the scripts in
+# bin (license.sh, network.sh, storage.sh), and the ancestor's wrapper.sh with its jobs keeps working with our
+# executable.
 put_script() { # put_script MODE FROM TO
 	if [ -e "$ROOT$3" ] && ! is_ours "$3" && ! cmp -s "$2" "$ROOT$3"; then
-		note "kept $3, which is not ours or was changed; to have ours, remove it and run this again"
+		note "kept $3 (modified or not installed by us). To replace it, delete it and run install.sh again"
 		printf '%s\n' "$3" >>"$WORK/kept"
 		return 0
 	fi
@@ -785,7 +784,7 @@ put_files() {
 	for file in $(cd "$SOURCE/cgi-bin" && find . -type f ! -name '*.md' | sed 's|^\./||' | sort); do
 		case $file in
 		lib/*)
-			# A program among the libraries is run, not read.
+			# A program among the libraries is run, not sourced.
 			mode=644
 			[ ! -x "$SOURCE/cgi-bin/$file" ] || mode=755
 			put_script "$mode" "$SOURCE/cgi-bin/$file" "$ADMIN/bin/$file"
@@ -810,7 +809,7 @@ put_files() {
 	put_services
 }
 
-# Checked where it lies before it counts: a sudoers file that does not parse shuts everybody out of sudo.
+# Checked before it is in place: a sudoers file with a syntax error disables sudo.
 put_sudoers() {
 	render sudoers >"$WORK/sudoers"
 	if [ "$TAKES_OVER" = yes ] && [ "$JOBS" = keep ]; then
@@ -819,20 +818,20 @@ put_sudoers() {
 	if command -v visudo >/dev/null; then
 		ensure "This is a fault of install.sh: please report it" visudo -c -q -f "$WORK/sudoers"
 	else
-		note "visudo is not on this machine: $SUDOERS was not checked"
+		note "visudo is not installed: $SUDOERS was not checked"
 	fi
 	put 440 "$WORK/sudoers" "$SUDOERS"
 }
 
 put_web_server() {
 	local file
-	# Written for both: switching is a matter of which one is started.
+	# Installed for both; switching only changes which one is started.
 	put_rendered 644 lighttpd.conf "$CONF/lighttpd.conf" policy
 	put_rendered 644 nginx.conf "$CONF/nginx.conf" policy
 	for file in nginx-fastcgi nginx-headers nginx-error; do
 		put_rendered 644 "$file.conf" "$CONF/$file.conf"
 	done
-	# A link is read in one call, and leads nowhere: its text is what counts (src/http/request.rs).
+	# A link is read by one system call. Its text counts; it points nowhere (src/http/request.rs).
 	ln -sfn "$ADMIN:$ETC:$RUN/jobs.sock" "$ROOT$CONF/unit/paths"
 	printf '%s\n' "$TLS_PROFILE" >"$WORK/tls.txt"
 	put 644 "$WORK/tls.txt" "$CONF/tls.txt"
@@ -856,7 +855,7 @@ put_services() {
 	put_rendered 644 cron "/etc/cron.d/$USER_NAME"
 }
 
-# Data: written once, and from then on the appliance's own.
+# Data: written once, then the appliance's own.
 put_data() {
 	local file
 	if [ ! -e "$ROOT$ETC/jidoteki-admin-api.json" ]; then
@@ -874,10 +873,10 @@ put_data() {
 	fi
 	read_old_packages
 	take_from_old_group
-	# The program appends, but may not make a file in this directory: who can make one can replace one.
+	# The program can append, but not create files in this directory, because then it could also replace them.
 	for file in log/jidoteki-audit.log audit/jidoteki-audit.jsonl; do
 		remember "$ADMIN/$file"
-		# A link is nothing of ours: the ancestor's group can make one there.
+		# A link is not ours: the ancestor's group can create one there.
 		[ ! -L "$ROOT$ADMIN/$file" ] || rm -f "$ROOT$ADMIN/$file"
 		[ -e "$ROOT$ADMIN/$file" ] || : >"$ROOT$ADMIN/$file"
 		own 660 "0:$API_GID" "$ROOT$ADMIN/$file"
@@ -886,10 +885,10 @@ put_data() {
 		[ -e "$ROOT$LOG/$file.log" ] || : >"$ROOT$LOG/$file.log"
 		own 660 "0:$API_GID" "$ROOT$LOG/$file.log"
 	done
-	# What jobs have published for download.
+	# Files that jobs have published for download.
 	[ "$TAKES_OVER" = yes ] ||
 		find "$ROOT$ADMIN/home/sftp/uploads" -maxdepth 1 -type f -user 0 -exec chgrp -h "$WEB_GID" {} +
-	# What the program reads for its answers it must be able to read. A vendor's other files are not its business.
+	# The program must be able to read the files that it returns. A vendor's other files stay private.
 	for file in app.json network.json storage.json license.asc version.txt changelog.txt health.json \
 		status_update.json status_update.txt status_error_message.txt status_error_code.txt status_certs.txt \
 		status_error_certs.txt status_settings.txt status_storage.txt updates.pub; do
@@ -916,7 +915,7 @@ let_read() { # let_read PATH
 	remember "$1"
 	chgrp -h "$API_GID" "$ROOT$1"
 	chmod g+r "$ROOT$1"
-	note "$1 can now be read by the group $GROUP_NAME, because the API answers with it"
+	note "$1 is now readable for the group $GROUP_NAME, because the API returns it"
 }
 
 # The limit is the program's own; the web server only has to know it.
@@ -926,10 +925,10 @@ read_limit() {
 		MAX_BODY=$(tr -d ' \t\r\n' <"$ROOT$ETC/jidoteki-admin-api.json" | sed -n 's/.*"max-upload-bytes":\([0-9][0-9]*\).*/\1/p')
 	fi
 	MAX_BODY=${MAX_BODY:-4294967296}
-	# As the program has it for a form whose sender is not known by the head of the request.
+	# The program's own limit for a form whose sender is not known from the head of the request.
 	MAX_STRANGER=33554432
 	[ "$MAX_BODY" -ge "$MAX_STRANGER" ] || MAX_STRANGER=$MAX_BODY
-	[ "$MAX_BODY" -ge 1024 ] || fail "$ETC/jidoteki-admin-api.json: max-upload-bytes is $MAX_BODY; less than 1024 lets no settings through"
+	[ "$MAX_BODY" -ge 1024 ] || fail "$ETC/jidoteki-admin-api.json: max-upload-bytes is $MAX_BODY; it must be at least 1024"
 }
 
 begin() {
@@ -946,7 +945,7 @@ begin() {
 	begin_takeover
 }
 
-# What we installed the last time and no longer have, goes.
+# Remove files that the last installation had and this one does not.
 finish_record() {
 	local line path
 	if [ -r "$ROOT$RECORD" ]; then
@@ -957,7 +956,7 @@ finish_record() {
 			fi
 		done <"$ROOT$RECORD"
 	fi
-	# The ancestor's wrapper.sh was asked for.
+	# --jobs keep: the ancestor's wrapper.sh stays.
 	grep -vxF "${KEPT_WRAPPER:--}" "$WORK/kept" >"$ROOT$CONF/kept" || :
 	own 644 0:0 "$ROOT$CONF/kept"
 	cp "$RECORD_NEW" "$ROOT$RECORD.new"
@@ -970,7 +969,7 @@ remove_file() { # remove_file PATH
 	case $1 in
 	"$ADMIN"/bin/*)
 		if ! is_ours "$1"; then
-			note "kept $1, which was changed since it was installed"
+			note "kept $1, because it was modified since it was installed"
 			return 0
 		fi
 		;;
@@ -1003,21 +1002,21 @@ install_machine() {
 	goodbye
 }
 
-# Somebody else's server on our port would make ours fail in a way that is hard to read.
+# If another server has our port, ours fails with an obscure message.
 check_port() {
 	local line pid
 	command -v ss >/dev/null || return 0
-	# The distribution's nginx, with the site of version 2.0.0, which leaves the port before ours takes it.
+	# The distribution's nginx, with the site of version 2.0.0; it releases the port before ours starts.
 	[ ! -L "$OLD_SITE_LINK" ] || return 0
 	ss -H -l -t -n -p "sport = :$PORT" >"$WORK/listeners"
 	while read -r line; do
 		pid=$(printf '%s\n' "$line" | sed -n 's/.*,pid=\([0-9]*\),.*/\1/p')
 		[ -z "$pid" ] || is_our_server "$pid" ||
-			fail "port $PORT is taken by: $(cat "/proc/$pid/comm" 2>/dev/null). Stop that program, and run this again"
+			fail "port $PORT is used by $(cat "/proc/$pid/comm" 2>/dev/null). Stop that program, then run this again"
 	done <"$WORK/listeners"
 }
 
-# A worker of nginx's does not show its arguments; its master does.
+# An nginx worker does not show its arguments; its master does.
 is_our_server() { # is_our_server PID
 	local pid="$1"
 	case $(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null) in
@@ -1039,8 +1038,8 @@ start_everything() {
 }
 
 start_systemd() {
-	# The name by which the jobs know lighttpd must not lead to fcgiwrap.
-	# Its file is gone by now where the server has changed, so "disable" would not find it.
+	# The alias by which jobs know lighttpd must not point to fcgiwrap. "disable" would not find its file, which is gone
+	# after a change of the server.
 	case $SERVER in
 	nginx) rm -f "$SYSTEMD/jidoteki-admin-api-lighttpd.service" ;;
 	lighttpd)
@@ -1057,9 +1056,9 @@ start_systemd() {
 	case $SERVER in
 	nginx)
 		test_nginx
-		# The other server may still hold the port: the unit of the same name was it.
+		# The other server may still have the port, as the unit of the same name.
 		systemctl -q stop jidoteki-admin-api.service
-		# Stopped, so that it is made with the owner and the mode that its file says now.
+		# Stop it, so that the socket is created with its new owner and mode.
 		systemctl -q stop jidoteki-admin-api.socket 2>/dev/null || :
 		ensure "See: journalctl -u jidoteki-admin-api.socket" systemctl -q enable --now jidoteki-admin-api.socket
 		ensure "See: journalctl -u jidoteki-admin-api" systemctl -q enable jidoteki-admin-api.service jidoteki-admin-api-nginx.service
@@ -1079,12 +1078,12 @@ start_plain() {
 	fi
 	[ "$SERVER" = lighttpd ] || test_nginx
 	ensure "" "$INIT" stop
-	"$INIT" start || fail "the web server did not start; what it said is above"
-	note "systemd does not run here: $INIT has started things, and starts them at boot if this machine's init runs it"
+	"$INIT" start || fail "the web server did not start; see its message above"
+	note "systemd is not running: $INIT started the services. Make sure that this machine's init runs it at boot"
 	if [ ! -x /etc/init.d/cron ]; then
 		note "there is no cron: run $ADMIN/bin/minute.sh once a minute (health, unconfirmed changes)"
 	elif ! /etc/init.d/cron start >/dev/null 2>&1 && ! pgrep -x cron >/dev/null; then
-		note "cron does not run: start it, or run $ADMIN/bin/minute.sh once a minute (health, unconfirmed changes)"
+		note "cron is not running: start it, or run $ADMIN/bin/minute.sh once a minute (health, unconfirmed changes)"
 	fi
 }
 
@@ -1092,24 +1091,24 @@ test_nginx() {
 	ensure "This is a fault of install.sh: please report it" nginx -t -q -c "$CONF/nginx.conf"
 }
 
-# Version 2.0.0 was a site of the distribution's nginx, and its user a member of our group. Both end, and where it served
-# nobody else, so does that nginx.
+# Version 2.0.0 was a site of the distribution's nginx, and nginx's user was in our group. Remove both, and switch off
+# that nginx if it serves nothing else.
 leave_distribution_nginx() {
 	local file
 	if id -nG "$OLD_WEB_USER" 2>/dev/null | tr ' ' '\n' | grep -qx "$USER_NAME"; then
 		ensure "" gpasswd --delete "$OLD_WEB_USER" "$USER_NAME"
-		note "$OLD_WEB_USER was a member of the group $USER_NAME, and is no more: restart what else runs as $OLD_WEB_USER"
+		note "$OLD_WEB_USER was removed from the group $USER_NAME: restart other services that run as $OLD_WEB_USER"
 	fi
 	[ -L "$OLD_SITE_LINK" ] || return 0
 	rm -f "$OLD_SITE_LINK"
 	for file in /etc/nginx/sites-enabled/* /etc/nginx/conf.d/*; do
 		if [ -e "$file" ]; then
-			note "the distribution's nginx goes on without our site, for $file"
+			note "the distribution's nginx keeps running without our site, for $file"
 			reload_distribution_nginx
 			return 0
 		fi
 	done
-	note "the distribution's nginx served nobody else, and was switched off"
+	note "the distribution's nginx served only our site and was disabled"
 	if has_systemd; then
 		systemctl -q disable --now nginx.service 2>/dev/null || :
 	elif [ -r /run/nginx.pid ] && [ -d "/proc/$(cat /run/nginx.pid)" ]; then
@@ -1128,18 +1127,18 @@ reload_distribution_nginx() {
 	await_port_free
 }
 
-# A reload returns before the old workers have let go of the port.
+# A reload returns before the old workers release the port.
 await_port_free() {
 	local n=0
 	command -v ss >/dev/null || return 0
 	while [ -n "$(ss -H -l -t -n "sport = :$PORT")" ]; do
 		n=$((n + 1))
-		[ "$n" -le 100 ] || fail "nginx does not let go of port $PORT"
+		[ "$n" -le 100 ] || fail "nginx does not release port $PORT"
 		sleep 0.1
 	done
 }
 
-# 403 is right: the question carries no credentials. 200 would be, too, were it the answer.
+# 403 is right, because the request has no credentials.
 await_answer() {
 	local n=0 answer=
 	while [ "$n" -lt 300 ]; do
@@ -1148,22 +1147,22 @@ await_answer() {
 		n=$((n + 1))
 		sleep 0.1
 	done
-	fail "https://localhost:$PORT does not answer as it should (it said: ${answer:-nothing}). See $LOG/error.log, $LOG/$SERVER.log"
+	fail "https://localhost:$PORT does not respond correctly (status: ${answer:-none}). See $LOG/error.log, $LOG/$SERVER.log"
 }
 
 goodbye() {
 	say
 	say "The admin API runs on https://localhost:$PORT (${SERVER}, as $USER_NAME)."
 	if [ -n "$NOTES" ]; then
-		say "What you should know:$NOTES"
+		say "Notes:$NOTES"
 	fi
 	say
 	if [ -s "$ADMIN/etc/api.token" ]; then
-		say "Your API token is kept. Try it:"
+		say "Your API token is unchanged. Try it:"
 		say
 		say "    curl --cacert $TLS/current/appliance.pem https://localhost:$PORT/api/v1/admin/version?token=YOURTOKEN"
 	else
-		say "Next, set the API token. Until then, anybody who reaches port $PORT may set it:"
+		say "Next, set the API token. Until then, anyone who can reach port $PORT can set it:"
 		say
 		say "    curl --cacert $TLS/current/appliance.pem https://localhost:$PORT/api/v1/admin/setup -F newtoken=YOURTOKEN"
 	fi
@@ -1183,17 +1182,17 @@ install_image() {
 	enable_in_image
 	say
 	say "The admin API is in $ROOT, for $SERVER on port $PORT (uid $API_UID, gid $API_GID)."
-	say "Not done, because it belongs to the machine that the image becomes: packages, certificate, start."
-	say "What you should know:$NOTES"
+	say "Packages, certificate and start are not done here; each machine does them."
+	say "Notes:$NOTES"
 	say
-	say "The image needs these, by the names of Debian's packages: openssl sudo gnupg tar gzip util-linux mawk procps logrotate iproute2 hostname"
+	say "The image needs these Debian packages: openssl sudo gnupg tar gzip util-linux mawk procps logrotate iproute2 hostname"
 	case $SERVER in
 	nginx) say "nginx fcgiwrap, and without systemd: spawn-fcgi cron" ;;
 	lighttpd) say "lighttpd lighttpd-mod-openssl lighttpd-mod-deflate, and without systemd: cron" ;;
 	esac
 }
 
-# What "systemctl enable" would link, and what a System V init follows.
+# The links of "systemctl enable", and those that a System V init follows.
 enable_in_image() {
 	local level
 	image_link "$SYSTEMD/jidoteki-admin-api.service" "$SYSTEMD/multi-user.target.wants/jidoteki-admin-api.service"
@@ -1217,7 +1216,7 @@ enable_in_image() {
 	for level in 2 3 4 5; do
 		[ ! -d "$ROOT/etc/rc$level.d" ] || image_link ../init.d/jidoteki-admin-api "/etc/rc$level.d/S20jidoteki-admin-api"
 	done
-	note "an init that knows neither units nor rc directories must call $INIT start, and $ADMIN/bin/minute.sh once a minute"
+	note "if the init supports neither units nor rc directories, it must call $INIT start at boot and $ADMIN/bin/minute.sh once a minute"
 }
 
 image_link() { # image_link TARGET LINK
@@ -1225,16 +1224,17 @@ image_link() { # image_link TARGET LINK
 	ln -sfn "$1" "$ROOT$2"
 }
 
-# --- away ---
+# --- uninstall ---
 
-# What --uninstall tries to take away: what we have made. An installation of before these were noted has made these.
+# The directories that --uninstall tries to remove: those that we created. Older installations did not record them and
+# created these.
 made_directories() {
 	local path
 	printf '%s\n' "$ADMIN/bin/jobs" "$ADMIN/bin/lib" "$ADMIN/bin/kept" "$ADMIN/bin" "$LIB"
 	[ ! -d "${HTML%/*}" ] || find "${HTML%/*}" -type d
 	[ ! -r "$DIRECTORIES" ] || while IFS= read -r path; do
 		case $path in
-		# Data, and where it lies.
+		# Data, and its location.
 		"$ADMIN"/bin | "$ADMIN"/bin/*) printf '%s\n' "$path" ;;
 		"${ADMIN%/*}" | "$ADMIN" | "$ADMIN"/* | "$ETC" | "$ETC"/* | "$LOG" | "$LOG"/*) ;;
 		*) printf '%s\n' "$path" ;;
@@ -1244,7 +1244,7 @@ made_directories() {
 
 uninstall() {
 	local line path name directories
-	[ -z "$ROOT" ] || fail "--uninstall is for the running machine; throw the image away instead"
+	[ -z "$ROOT" ] || fail "--uninstall works only on the running machine; discard the image instead"
 	if [ ! -r "$RECORD" ]; then
 		fail "nothing is installed here ($RECORD is missing)"
 	fi
@@ -1256,7 +1256,7 @@ uninstall() {
 	elif [ -x "$INIT" ]; then
 		ensure "" "$INIT" stop
 	fi
-	# Links that were made for an image are not in systemctl's books.
+	# systemctl does not know links that were made for an image.
 	rm -f "$SYSTEMD"/*.target.wants/jidoteki-admin-api* "$SYSTEMD/jidoteki-admin-api-lighttpd.service"
 	leave_distribution_nginx
 
@@ -1267,7 +1267,7 @@ uninstall() {
 	directories=$(made_directories)
 	give_back
 	rm -rf "$RUN" "${SPOOL%/*}"
-	# The deepest first, and only what is empty: what is not is somebody's.
+	# Deepest first, and only if empty: other files are not ours.
 	printf '%s\n' "$directories" | LC_ALL=C sort -r -u | while IFS= read -r path; do
 		rmdir "$path" 2>/dev/null || :
 	done
@@ -1279,7 +1279,7 @@ uninstall() {
 		update-rc.d jidoteki-admin-api remove >/dev/null 2>&1 || note "update-rc.d could not remove the links to $INIT"
 	fi
 
-	# Data of a group that is gone would belong to the next group that gets its number.
+	# Otherwise data of the removed group would belong to the next group with its number.
 	for name in "$USER_NAME" "$WEB_USER"; do
 		find "$ADMIN" "$LOG" "$ETC" -xdev \( -user "$name" -o -group "$name" \) -exec chown -h root:root {} + 2>/dev/null || :
 		if getent passwd "$name" >/dev/null; then
@@ -1292,10 +1292,10 @@ uninstall() {
 	start_ancestor
 	rm -rf "$CONF"
 
-	say "The admin API is removed. Still here, because it is yours:"
+	say "The admin API is removed. Your data stays:"
 	say "  $ADMIN (token, settings, logs, uploads), $ETC (configuration, certificates), $LOG"
 	say "  and Debian's packages."
-	[ -z "$NOTES" ] || say "What you should know:$NOTES"
+	[ -z "$NOTES" ] || say "Notes:$NOTES"
 }
 
 main "$@"
