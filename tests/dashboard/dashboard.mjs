@@ -161,7 +161,7 @@ await test('every text that is named exists, and none is left over', async () =>
 	const code = files(path.join(HTML, 'js')).map(file => fs.readFileSync(file, 'utf8')).join('\n');
 	const english = texts('en');
 	const named = new Set([...code.matchAll(/['`]([A-Za-z][\w ]*)['`]/g)].flatMap(([, names]) => names.split(' ')).concat([...code.matchAll(/\b([a-z_]+): (?:\{|chars|path)|, (ip)[,}]/g)].map(([, a, b]) => a || b)));
-	const made = /^(E1\d\d\d|err\w+|range_..|license_\w+|stage_\w+|job_\w+)$/;
+	const made = /^(E1\d\d\d|err\w+|range_..|license_\w+|stage_\w+|job_\w+|scope_\w+)$/;
 	assert.deepEqual([...english.keys()].filter(name => !named.has(name) && !made.test(name)), []);
 	for (const [, name] of code.matchAll(/\b(?:t|say|muted|card|link|button|filled|jobPanel)\('(\w+)'/g)) assert.ok(english.has(name), name);
 });
@@ -872,6 +872,38 @@ async function through(server, port) {
 			await one.end();
 		});
 
+		await each('a certificate is requested with a key that stays here, and installed without one', async () => {
+			const one = await visitor(world, {at: 'certs'});
+			const card = one.card('Request a certificate');
+			assert.equal(await card.getByLabel('Host names and addresses').inputValue(), 'localhost');
+			await card.getByLabel('Host names and addresses').fill('localhost, 192.0.2.10');
+			await one.press('Create request');
+			await one.card('Certificate request').getByText('BEGIN CERTIFICATE REQUEST').waitFor();
+			assert.deepEqual(await axe(one.context, one.page), []);
+			await picture(one.page, 'request');
+			const [download] = await Promise.all([one.page.waitForEvent('download'), one.card('Certificate request').getByRole('button', {name: 'Download'}).click()]);
+			assert.equal(download.suggestedFilename(), 'localhost.csr');
+			const request = path.join(world.vendor, 'localhost.csr');
+			await download.saveAs(request);
+			await one.file('Certificate').setInputFiles(world.signed(request));
+			await one.press('Review changes');
+			await one.page.getByRole('dialog').getByText('localhost, 192.0.2.10').waitFor();
+			await one.page.getByRole('dialog').getByRole('button', {name: 'Apply'}).click();
+			await one.see('Certificates: confirm your change');
+			await until(() => world.exists('reload'), 'the web server is asked to reload');
+			await world.command('restart');
+			await one.press('Keep it');
+			await one.see('Certificates: change confirmed');
+			// Its key is in force now, so nothing waits any more.
+			await one.go('certs');
+			await one.page.getByRole('button', {name: 'Create request'}).click();
+			await one.press('Delete request');
+			await one.page.getByRole('dialog').getByRole('button', {name: 'Delete request'}).click();
+			await one.page.getByRole('button', {name: 'Create request'}).waitFor();
+			assert.ok(!world.exists('admin/etc/certs_request.pem'));
+			await one.end();
+		});
+
 		await each('a certificate without its key is refused with the reason', async () => {
 			const one = await visitor(world, {at: 'certs'});
 			const [[cert], [, key]] = [world.certificate('DNS:localhost'), world.certificate('DNS:localhost')];
@@ -1293,7 +1325,7 @@ async function through(server, port) {
 			const other = await one.context.newPage();
 			await other.goto(`${world.url}/`);
 			await other.getByRole('heading', {level: 1, name: 'Overview'}).waitFor();
-			await one.go('token');
+			await one.go('tokens');
 			await one.page.getByLabel('New token', {exact: true}).fill('fifteen-letters');
 			await one.page.getByLabel('Repeat the new token').fill('fifteen-letters');
 			await one.press('Set token');
@@ -1305,12 +1337,12 @@ async function through(server, port) {
 			await one.see('The two tokens differ');
 			await one.page.getByLabel('Repeat the new token').fill('a-new-token-of-all');
 			await one.press('Set token');
-			await one.see('The new token is in force');
+			await one.see('The new API token is in force');
 			assert.equal(world.read('admin/etc/api.token').trim(), 'a-new-token-of-all');
 			await other.getByRole('link', {name: 'Storage'}).click();
 			await other.getByLabel('Share').waitFor();
 			await one.page.reload();
-			await one.page.getByRole('heading', {level: 1, name: 'Token'}).waitFor();
+			await one.page.getByRole('heading', {level: 1, name: 'Tokens'}).waitFor();
 			await one.page.waitForLoadState('networkidle');
 			// Changed by somebody else: out, with a reason.
 			world.write('admin/etc/api.token', 'changed-again\n', 0o660);
@@ -1524,7 +1556,7 @@ async function through(server, port) {
 			const one = await visitor(world, {token: 'monitor', at: 'restart'});
 			await one.see('“monitoring” has the scope read; this needs the scope operate.', {exact: false});
 			assert.equal(await one.page.locator('main').getByRole('button').count(), 0);
-			for (const name of ['update', 'backup', 'network', 'certs', 'storage', 'license', 'token', 'support']) {
+			for (const name of ['update', 'backup', 'network', 'certs', 'storage', 'license', 'tokens', 'support']) {
 				await one.go(name);
 				await one.see('Your token may not do this');
 				assert.equal(await one.page.locator('main .primary').count(), 0, name);
@@ -1559,7 +1591,7 @@ async function through(server, port) {
 		await each('only what the appliance offers is in the menu', async () => {
 			world.write('etc/jidoteki-admin-api.json', '{}');
 			const one = await visitor(world);
-			assert.deepEqual(await one.page.locator('nav a').allTextContents(), ['Overview', 'Monitor', 'Update', 'Token', 'Jobs', 'Support', 'Restart']);
+			assert.deepEqual(await one.page.locator('nav a').allTextContents(), ['Overview', 'Monitor', 'Update', 'Tokens', 'Jobs', 'Support', 'Restart']);
 			await one.go('monitor');
 			await one.see('They need the endpoint "monitor" and the program rrdtool.');
 			await one.end();

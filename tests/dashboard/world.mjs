@@ -193,6 +193,15 @@ export class World {
 		return [path.join(at, 'cert.pem'), path.join(at, 'key.pem')];
 	}
 
+	// What a certificate authority makes of a request.
+	signed(request) {
+		const at = fs.mkdtempSync(path.join(this.vendor, 'signed-'));
+		const [certificate, key] = this.certificate('DNS:authority');
+		run('openssl', 'x509', '-req', '-in', request, '-CA', certificate, '-CAkey', key, '-days', '30', '-copy_extensions', 'copy', '-out', path.join(at, 'leaf.pem'));
+		fs.writeFileSync(path.join(at, 'chain.pem'), fs.readFileSync(path.join(at, 'leaf.pem'), 'utf8') + fs.readFileSync(certificate, 'utf8'));
+		return path.join(at, 'chain.pem');
+	}
+
 	// A disk on which nothing more fits: `bytes` for what is uploaded.
 	smallDisk(bytes) {
 		const place = path.join(this.admin, 'home/sftp/uploads');

@@ -329,6 +329,14 @@ export async function sendPiece(id, file, from, to, signal, progress) {
 	return progressIn(name => xhr.getResponseHeader(name));
 }
 
+export function save(blob, name) {
+	const link = document.createElement('a');
+	link.href = URL.createObjectURL(blob);
+	link.download = name;
+	link.click();
+	setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+}
+
 // Not by a link: no signature stays in the browser's history, and a fault is told in words.
 export const download = (path, name, signal, progress) => get(path, {signal, seconds: 0, stream: async response => {
 	const total = Number(response.headers.get('Content-Length'));
@@ -344,10 +352,6 @@ export const download = (path, name, signal, progress) => get(path, {signal, sec
 		// The browser may move a Blob to disk, never an array.
 		if (held > 3e7) [parts, held] = [[new Blob(parts)], 0];
 	}
-	const link = document.createElement('a');
-	link.href = URL.createObjectURL(new Blob(parts));
-	link.download = name;
-	link.click();
-	setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+	save(new Blob(parts), name);
 	return received;
 }});

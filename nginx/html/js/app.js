@@ -4,7 +4,7 @@ import * as api from './api.js';
 import {h, t, fill, button, fault, notice, row, link, ask, language, LANGUAGES, speak, duration, who, guarded} from './ui.js';
 
 // The menu: name, module, the endpoint that the page needs, and the scope that looking at it needs.
-const PAGES = ['home home', 'monitor monitor health', 'update update update', 'backup backup backup', 'network settings settings', 'certs certs certs', 'storage settings storage admin', 'license home license', 'token login setup', 'jobs jobs endpoints', 'audit jobs audit admin', 'support logs', 'restart home reboot'].map(page => page.split(' '));
+const PAGES = ['home home', 'monitor monitor health', 'update update update', 'backup backup backup', 'network settings settings', 'certs certs certs', 'storage settings storage admin', 'license home license', 'tokens tokens setup', 'jobs jobs endpoints', 'audit jobs audit admin', 'support logs', 'restart home reboot'].map(page => page.split(' '));
 const load = module => import(`./${module}.js`);
 
 let endpoints = [];
@@ -184,7 +184,7 @@ setInterval(() => {
 }, 1000);
 
 // What is at work, on every page but its own: files on their way, and jobs.
-const HOMES = {settings: 'network', reboot: 'restart', certs: 'certs', license: 'license', storage: 'storage', update: 'update', backup: 'backup', token: 'token'};
+const HOMES = {settings: 'network', reboot: 'restart', certs: 'certs', license: 'license', storage: 'storage', update: 'update', backup: 'backup', token: 'tokens'};
 export const homeOf = ({job}) => offers(job) && HOMES[job] || 'jobs';
 export const nameOf = ({job, argument}) => t(['job', job, argument].filter(Boolean).join('_'), {}, t(`job_${job}`, {}, job));
 

@@ -1,8 +1,8 @@
 // Certificates.
 
-import {get, post, pause, hex} from './api.js';
+import {get, find, post, pause, hex, save} from './api.js';
 import {onTrial} from './app.js';
-import {h, t, muted, fill, card, facts, field, form, tick, notice, live, focus, failed, row, link, ask, button, logView, date, duration, guarded} from './ui.js';
+import {h, t, muted, fill, card, facts, field, form, tick, notice, live, focus, failed, row, link, ask, button, copyable, logView, date, duration, chars, may, guarded} from './ui.js';
 import {follow, jobPanel} from './job.js';
 
 const TRIAL_SECONDS = 300;
@@ -76,10 +76,11 @@ export async function certs(view, redraw) {
 	if (status.status === 'running') return job(0);
 	const now = status.certificate && card('certNow', ...inForce(status.certificate));
 	if (status.pending) return onTrialHere(status, now);
+	const request = may('admin') && await find('/certs/csr', {text: true});
 	const leaf = pemField('public', judgeCertificate);
 	const trial = tick('trial', true, {time: duration(TRIAL_SECONDS)});
 	fill(view, status.status === 'failed' && failed(status), now,
-		card('newCerts', guarded('admin', () => form([leaf, pemField('private', judgeKey), pemField('ca', judgeCertificate, {optional: true}), trial], 'review', async (values, out) => {
+		card('newCerts', guarded('admin', () => form([leaf, pemField('private', judgeKey, request && {label: 'privateOrNot', optional: true}), pemField('ca', judgeCertificate, {optional: true}), trial], 'review', async (values, out) => {
 			const {der, names, issuer, from, to} = readCertificate(leaf.pem);
 			const print = hex(await crypto.subtle.digest('SHA-256', Uint8Array.from(der, one => one.charCodeAt())));
 			if (!values.ca && print === String(status.certificate?.sha256).replaceAll(':', '').toLowerCase()) return fill(out, notice('info', 'certSame'));
@@ -93,7 +94,31 @@ export async function certs(view, redraw) {
 			await post('/certs', {...values, confirm: trial.input.checked && String(TRIAL_SECONDS)}, {seconds: 60});
 			await job(5000);
 		}))),
+		may('admin') && (request ? waiting(request) : asking()),
 		card('lastChange', status.status === 'success' ? notice('good', 'done') : !status.status && muted('none'), logView(status.log).element));
+
+	// A key that never leaves the appliance.
+	function asking() {
+		return card('csr', form([
+		field('names', {value: location.hostname, check: chars('A-Za-z0-9.*:, -', 1, 4000)}),
+		field('key', {label: 'keyKind', choices: [['ec', 'ECDSA P-256'], ['rsa', 'RSA 2048']]}),
+	], 'csrMake', async values => {
+		await post('/certs/csr', values, {text: true, seconds: 60});
+		await redraw();
+		focus(view.querySelector('.request'));
+	}));
+	}
+
+	function waiting(text) {
+		const one = card('csrWaits', copyable(text, 'pre'), row(button('csrSave', () => save(new Blob([text]), `${location.hostname.replace(/[^\w.-]/g, '-')}.csr`)),
+			button('csrForget', async () => {
+				if (!await ask('csrForgetAsk', 'csrForget', {}, true)) return;
+				await post('/certs/csr', {action: 'FORGET'});
+				await redraw();
+			}, 'danger')));
+		one.classList.add('request');
+		return one;
+	}
 
 	// Nothing is called installed before it is confirmed.
 	async function onTrialHere(first, card) {

@@ -110,7 +110,7 @@ function problems({health, services = [], certs, license, jobs, tokens}) {
 	const down = services.filter(([, state]) => state !== 'running').map(([name]) => name);
 	const measured = ['disk', 'memory', 'cpu'].map(name => [name, share(health?.[name])]).filter(([name, value]) => value !== null && level(name, value) === 'bad');
 	const all = [
-		tokens?.unset === true && problem('bad', 'aNew', {}, '#/token'),
+		tokens?.unset === true && problem('bad', 'aNew', {}, '#/tokens'),
 		down[0] && problem('bad', 'aServices', {names: down.join(', ')}, '#/support'),
 		...measured.map(([name, value]) => problem('bad', 'aBad', {what: t(name), value: `${number(value)} %`}, offers('health') && '#/monitor')),
 		...certProblems(certs), ...licenseProblems(license), ...jobProblems(jobs),

@@ -2,14 +2,10 @@
 
 import {find, get, pause} from './api.js';
 import {nameOf} from './app.js';
-import {h, t, fill, card, muted, notice, focus, progress, button, row, date, duration, number} from './ui.js';
+import {h, t, fill, card, muted, notice, focus, table, progress, button, row, date, duration, number} from './ui.js';
 
 const time = text => text ? date(Date.parse(text), {dateStyle: 'medium', timeStyle: 'medium'}) : '–';
 const text = value => value === undefined || value === null || value === '' ? '–' : String(value);
-
-// A table that becomes cards where there is little room.
-const table = (name, columns, rows) => h('div.wide', {tabindex: 0, role: 'group', 'aria-label': t(name)}, h('table', h('thead', h('tr', columns.map(one => h('th', {scope: 'col'}, t(one))))),
-	h('tbody', rows.map(cells => h('tr', cells.map((cell, i) => h('td', {'data-label': t(columns[i])}, cell)))))));
 
 const tone = {success: 'good', running: 'info'};
 const stage = one => [h(`span.state.${tone[one.status] || 'bad'}`, t(`stage_${one.status}`, {}, text(one.status))),

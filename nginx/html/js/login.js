@@ -1,7 +1,7 @@
-// The ways in: logging in, the first run, the token of a new appliance; and changing the token later.
+// The ways in: logging in, the first run, the token of a new appliance; and what a new token is typed into.
 
 import * as api from './api.js';
-import {h, t, say, fill, card, field, form, tick, notice, focus, fault, button, row, chars, guarded} from './ui.js';
+import {h, t, say, fill, card, field, form, tick, notice, fault, button, row, copyable, chars} from './ui.js';
 
 const SHORTEST = 16;
 
@@ -9,17 +9,9 @@ const SHORTEST = 16;
 const secret = (name, props) => field(name, {type: 'password', trimmed: true, check: chars('!-~', 1), ...props});
 const strong = value => value.length < SHORTEST ? t('needLonger', {min: SHORTEST}) : chars('!-~', SHORTEST)(value);
 
-function copyable(token) {
-	const self = button('copy', async () => {
-		await navigator.clipboard.writeText(token);
-		self.textContent = t('copied');
-	});
-	return row(h('code.secret', token), self);
-}
-
 // submit(values, out) returns whether the token is in force; then next(). A token that was made here is on the screen until
 // somebody says that it is stored.
-function newToken(before, after, submit, next) {
+export function newToken(before, after, submit, next) {
 	const token = secret('newToken', {autocomplete: 'new-password', check: strong});
 	const again = secret('tokenAgain', {autocomplete: 'new-password', check: value => value === token.value ? '' : t('tokenDiffers')});
 	const made = h('div');
@@ -98,15 +90,4 @@ export function entry(done, error) {
 	}
 	queueMicrotask(start);
 	return out;
-}
-
-export function token(view, redraw) {
-	fill(view, card('changeToken', guarded('admin', () => newToken([], [], async values => {
-		await api.setToken(values.newToken);
-		return true;
-	}, async () => {
-		await redraw();
-		view.prepend(notice('good', 'tokenChanged'));
-		focus(view.firstChild);
-	}))));
 }

@@ -80,6 +80,10 @@ export function focus(element) {
 	element.focus();
 }
 
+// A table that becomes cards where there is little room.
+export const table = (name, columns, rows) => h('div.wide', {tabindex: 0, role: 'group', 'aria-label': t(name)}, h('table', h('thead', h('tr', columns.map(one => h('th', {scope: 'col'}, t(one))))),
+	h('tbody', rows.map(cells => h('tr', cells.map((cell, i) => h('td', {'data-label': t(columns[i])}, cell)))))));
+
 // kind: info, good, warn or bad. Only what is bad interrupts a screen reader; for others it takes a live place, or the focus.
 export const notice = (kind, name, values, ...children) => h(`div.notice.${kind}`, kind === 'bad' && {role: 'alert'},
 	h('strong', t(name, values)), more(name) && h('p', more(name, values)), ...children);
@@ -101,7 +105,7 @@ export const failed = (status, name = 'errFailed') => {
 
 // What the token may do; servers that do not tell leave that to their refusals.
 export const who = {scope: 'admin', name: ''};
-const SCOPES = ['read', 'operate', 'admin'];
+export const SCOPES = ['read', 'operate', 'admin'];
 export const may = needs => SCOPES.indexOf(who.scope) >= SCOPES.indexOf(needs);
 // Instead of what it may not do, why not.
 export const guarded = (needs, make) => may(needs) ? make() : notice('info', 'mayNot', {...who, needs});
@@ -154,6 +158,15 @@ export function field(name, {label = name, type = 'text', value = '', check = ()
 	// A fault that was mended goes away.
 	input.addEventListener('input', () => wrong.textContent && self.check(true));
 	return self;
+}
+
+// A text to take along.
+export function copyable(text, kind = 'code.secret') {
+	const self = button('copy', async () => {
+		await navigator.clipboard.writeText(text);
+		self.textContent = t('copied');
+	});
+	return row(h(kind, text), self);
 }
 
 function reveal(input) {

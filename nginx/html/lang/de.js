@@ -12,6 +12,7 @@ network Netzwerk
 certs Zertifikate
 storage Speicher | Änderungen gelten ab dem nächsten Neustart. Daten werden nicht kopiert.
 license Lizenz
+tokens Token
 token Token
 jobs Vorgänge
 audit Audit-Log | Wer was getan hat, das Neueste zuerst.
@@ -96,8 +97,25 @@ setToken Token setzen
 storeToken Bewahren Sie dieses Token jetzt auf | Es wird nur hier angezeigt. Legen Sie es in Ihrem Passwort-Manager ab.
 tokenStored Ich habe es gespeichert
 alreadySet Diese Appliance hat bereits ein Token | Gehen Sie zurück und melden Sie sich damit an.
-changeToken Token ändern | Das bisherige Token gilt sofort nicht mehr.
-tokenChanged Das neue Token gilt
+changeToken API-Token ändern | Das bisherige API-Token gilt sofort nicht mehr.
+you Sie sind angemeldet mit
+tokenName Name
+scope Bereich
+scope_read read: Zustand der Appliance ansehen
+scope_operate operate: auch Updates, Backups, Logs und Neustarts
+scope_admin admin: alles
+named Benannte Token
+ends Gültig bis
+never unbegrenzt
+remove Entfernen
+removeAsk Token „{name}“ entfernen? | Programme, die es verwenden, werden sofort abgewiesen.
+removed Das Token „{name}“ ist entfernt
+newNamed Benanntes Token erstellen
+days Gültigkeit in Tagen | Leer lassen für ein Token ohne Ablaufdatum
+needDays Keine ganze Zahl von Tagen
+makeToken Token erstellen
+tokenMade Das Token „{name}“ ist erstellt
+tokenChanged Das neue API-Token gilt
 hostname Hostname
 version Version
 built Erstellt
@@ -219,6 +237,15 @@ needCert Kein PEM-Zertifikat
 isKey Das ist ein privater Schlüssel
 needKey Kein privater PEM-Schlüssel
 keyEncrypted Dieser Schlüssel hat eine Passphrase
+privateOrNot Privater Schlüssel | Leer lassen, um den Schlüssel der Anforderung unten zu verwenden
+csr Zertifikat anfordern | Der Schlüssel entsteht hier und verlässt die Appliance nie.
+names Hostnamen und Adressen | Durch Kommas oder Leerzeichen getrennt
+keyKind Schlüsseltyp
+csrMake Anforderung erstellen
+csrWaits Zertifikatsanforderung | Senden Sie sie an Ihre Zertifizierungsstelle. Installieren Sie das Zertifikat oben; sein privater Schlüssel ist schon hier.
+csrSave Herunterladen
+csrForget Anforderung löschen
+csrForgetAsk Anforderung und Schlüssel löschen? | Ein Zertifikat zu dieser Anforderung kann danach nicht mehr installiert werden.
 certFor Namen
 certBy Aussteller
 certFrom Gültig ab

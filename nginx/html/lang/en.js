@@ -12,6 +12,7 @@ network Network
 certs Certificates
 storage Storage | Changes take effect at the next restart. Data is not copied.
 license License
+tokens Tokens
 token Token
 jobs Jobs
 audit Audit log | Who did what, newest first.
@@ -96,8 +97,25 @@ setToken Set token
 storeToken Store this token now | It is shown only here. Put it into your password manager.
 tokenStored I have stored it
 alreadySet This appliance already has a token | Go back and log in with it.
-changeToken Change the token | The current token stops working immediately.
-tokenChanged The new token is in force
+changeToken Change the API token | The current API token stops working immediately.
+you You are logged in with
+tokenName Name
+scope Scope
+scope_read read: view the appliance's state
+scope_operate operate: also updates, backups, logs and restarts
+scope_admin admin: everything
+named Named tokens
+ends Expires
+never never
+remove Remove
+removeAsk Remove the token “{name}”? | Programs that use it are refused immediately.
+removed The token “{name}” is removed
+newNamed Create a named token
+days Valid for days | Leave empty for a token that does not expire
+needDays Not a whole number of days
+makeToken Create token
+tokenMade The token “{name}” is created
+tokenChanged The new API token is in force
 hostname Host name
 version Version
 built Built
@@ -219,6 +237,15 @@ needCert Not a PEM certificate
 isKey This is a private key
 needKey Not a PEM private key
 keyEncrypted This key has a passphrase
+privateOrNot Private key | Leave empty to use the key of the request below
+csr Request a certificate | The key is created here and never leaves the appliance.
+names Host names and addresses | Separated by commas or spaces
+keyKind Type of key
+csrMake Create request
+csrWaits Certificate request | Send it to your certificate authority. Install the certificate above; its private key is already here.
+csrSave Download
+csrForget Delete request
+csrForgetAsk Delete the request and its key? | A certificate for this request cannot be installed afterwards.
 certFor Names
 certBy Issuer
 certFrom Valid from
