@@ -27,6 +27,7 @@ version | changelog)
 token | update | certs | "certs confirm" | "certs csr" | "certs forget" | license | storage | "storage undo" | logs | debug | services | reboot) ;;
 "settings static" | "settings dhcp" | "settings confirm") ;;
 "backup START" | "backup STOP" | "backup RESTORE" | "backup UNDO") ;;
+"tokens add" | "tokens remove") ;;
 "monitor 1h" | "monitor 1d" | "monitor 1w" | "monitor 1m" | "monitor 1y") ;;
 *) refuse "unknown job" ;;
 esac

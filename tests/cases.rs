@@ -91,6 +91,14 @@ const STATIC: &str = r#"{"network":{"interface":"eth0","hostname":"test.host","i
 const DHCP: &str = r#"{"network":{"interface":"eth0","hostname":"test.host"},"app":{"n":1.0}}"#;
 const FIRST_RUN: &str = r#"{"first-run":{"word-length":4,"enabled":true}}"#;
 
+/// Two named tokens: `monitor`, and one that has ended.
+const NAMED: &[(&str, Option<&str>)] = &[(
+    "etc/api.tokens.json",
+    Some(
+        r#"{"tokens":[{"name":"monitoring","scope":"read","verifier":"7de97367c9cdc3c6db31aa114057b65cea1a7bafc71cf0595a2931011526a0a3"},{"name":"old","scope":"operate","expires":1000000000,"verifier":"0000000000000000000000000000000000000000000000000000000000000000"}]}"#,
+    ),
+)];
+
 /// Sorted by topic.
 pub const CASES: &[Case] = &[
     // Authentication.
@@ -191,6 +199,123 @@ pub const CASES: &[Case] = &[
         )
     },
     Case { method: "HEAD", ..get("HEAD is GET without a body", "/api/v1/admin/version?token=yourtoken", 200, "") },
+    get(
+        "who is calling, and no named token yet",
+        "/api/v1/admin/tokens?token=yourtoken",
+        200,
+        r#"{"you":{"name":"admin","scope":"admin"},"tokens":[]}"#,
+    ),
+    given(
+        NAMED,
+        get(
+            "who is calling, and the named tokens",
+            "/api/v1/admin/tokens?token=yourtoken",
+            200,
+            r#"{"you":{"name":"admin","scope":"admin"},"tokens":[{"name":"monitoring","scope":"read"},{"name":"old","scope":"operate","expires":"2001-09-09T01:46:40Z"}]}"#,
+        ),
+    ),
+    given(
+        NAMED,
+        get(
+            "a token of a small scope learns who it is",
+            "/api/v1/admin/tokens?token=monitor",
+            200,
+            r#"{"you":{"name":"monitoring","scope":"read"}}"#,
+        ),
+    ),
+    given(
+        &[("etc/api.tokens.json", Some("{"))],
+        get(
+            "tokens that cannot be read are not none",
+            "/api/v1/admin/tokens?token=yourtoken",
+            400,
+            r#"{"Status":"400 Bad Request","Error-Message":"Cannot read the tokens"}"#,
+        ),
+    ),
+    post(
+        "a named token is made",
+        "/api/v1/admin/tokens?token=yourtoken",
+        Body::Form(&[("name", "ops"), ("scope", "operate"), ("days", "90")]),
+        200,
+        "{\"Status\":\"200 OK\",\"token\":\"5f3c1e0b7a9d2846c0b1f4e8d7a6935210fe4dcb8a79685746352413021f0e9d\"}\n",
+        &["tokens add"],
+    ),
+    post(
+        "a token has a name",
+        "/api/v1/admin/tokens?token=yourtoken",
+        Body::Form(&[("name", "a b"), ("scope", "read")]),
+        400,
+        r#"{"Status":"400 Bad Request","Error-Message":"Invalid option: name. Allowed: 1 to 32 letters, digits, - and _; admin and previous-... belong to the first token","Field":"name"}"#,
+        &[],
+    ),
+    post(
+        "the name of the first token is taken",
+        "/api/v1/admin/tokens?token=yourtoken",
+        Body::Form(&[("name", "admin"), ("scope", "read")]),
+        400,
+        r#"{"Status":"400 Bad Request","Error-Message":"Invalid option: name. Allowed: 1 to 32 letters, digits, - and _; admin and previous-... belong to the first token","Field":"name"}"#,
+        &[],
+    ),
+    post(
+        "a token has a scope",
+        "/api/v1/admin/tokens?token=yourtoken",
+        Body::Form(&[("name", "ops"), ("scope", "god")]),
+        400,
+        r#"{"Status":"400 Bad Request","Error-Message":"Invalid option: scope. Allowed: read, operate, admin","Field":"scope"}"#,
+        &[],
+    ),
+    post(
+        "a token ends in so many days",
+        "/api/v1/admin/tokens?token=yourtoken",
+        Body::Form(&[("name", "ops"), ("scope", "read"), ("days", "3651")]),
+        400,
+        r#"{"Status":"400 Bad Request","Error-Message":"Invalid option: days. Allowed: 1 to 3650","Field":"days"}"#,
+        &[],
+    ),
+    given(
+        NAMED,
+        post(
+            "a name has one token",
+            "/api/v1/admin/tokens?token=yourtoken",
+            Body::Form(&[("name", "old"), ("scope", "read")]),
+            400,
+            r#"{"Status":"400 Bad Request","Error-Message":"Invalid option: name. Allowed: one that no other token has","Field":"name"}"#,
+            &[],
+        ),
+    ),
+    given(
+        NAMED,
+        post(
+            "a token is made by an administrator alone",
+            "/api/v1/admin/tokens?token=monitor",
+            Body::Form(&[("name", "mine"), ("scope", "admin")]),
+            403,
+            r#"{"Status":"403 Forbidden","Error-Message":"This token may not do that: it needs the scope admin"}"#,
+            &[],
+        ),
+    ),
+    given(
+        NAMED,
+        post(
+            "a named token is removed",
+            "/api/v1/admin/tokens/remove?token=yourtoken",
+            Body::Form(&[("name", "old")]),
+            200,
+            DONE,
+            &["tokens remove"],
+        ),
+    ),
+    given(
+        NAMED,
+        post(
+            "the first token is no named one",
+            "/api/v1/admin/tokens/remove?token=yourtoken",
+            Body::Form(&[("name", "admin")]),
+            400,
+            r#"{"Status":"400 Bad Request","Error-Message":"Invalid option: name. Allowed: a name that GET /tokens lists","Field":"name"}"#,
+            &[],
+        ),
+    ),
     // State of the appliance.
     get("the build as it is", "/api/v1/admin/build?token=yourtoken", 200, "{\"builddate\":\"123456789\"}\n"),
     get("the health as it is", "/api/v1/admin/health?token=yourtoken", 200, "{\"cpu\":{\"num\":1}}\n"),

@@ -6,10 +6,9 @@ use crate::fixture::Fixture;
 use crate::form;
 use crate::http::{command, send_with};
 use jidoteki_admin_api::appliance::Appliance;
+use jidoteki_admin_api::appliance::keys::{self, Key};
 use jidoteki_admin_api::appliance::slots::{self, Slot};
 use jidoteki_admin_api::audit::{Action, record};
-use jidoteki_admin_api::caller::auth;
-use jidoteki_admin_api::caller::keys::Key;
 use jidoteki_admin_api::values::scope::Scope;
 use jidoteki_admin_api::values::token::Verifier;
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
@@ -264,7 +263,7 @@ fn a_key_whose_table_of_nonces_is_full_keeps_no_other_out() {
     fixture.write("etc/api.tokens.json", &format!("{{\"tokens\":[{text}]}}"));
     let now = u32::try_from(crate::signed::now()).unwrap();
     for bucket in 0..512 {
-        slots::update(&appliance(&fixture), auth::nonces(&viewer), bucket, |slots| {
+        slots::update(&appliance(&fixture), keys::nonces(&viewer), bucket, |slots| {
             slots.fill(Slot { key: u64::MAX, time: now, count: 1 });
         })
         .unwrap();
@@ -273,8 +272,8 @@ fn a_key_whose_table_of_nonces_is_full_keeps_no_other_out() {
     let refused = signed("viewer-token").send(&fixture, None).text();
     assert!(refused.contains("Too many requests were signed with this token"), "{refused}");
     assert_eq!(signed("yourtoken").send(&fixture, None).text(), r#"{"version":"1.2.3"}"#);
-    assert_ne!(auth::nonces(&viewer), auth::nonces(&key("viewer", "other")));
-    assert_eq!(auth::nonces(&viewer), auth::nonces(&key("renamed", "viewer-token")), "a key keeps its nonces");
+    assert_ne!(keys::nonces(&viewer), keys::nonces(&key("viewer", "other")));
+    assert_eq!(keys::nonces(&viewer), keys::nonces(&key("renamed", "viewer-token")), "a key keeps its nonces");
 }
 
 #[test]

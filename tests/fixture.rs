@@ -30,6 +30,12 @@ certs)
 license) mv -f "$U/license.asc" "$E/" ;;
 logs) echo logs >"$U/logs.tar.gz" ;;
 debug) echo bundle >"$U/debug-bundle.tar" ;;
+tokens)
+    case ${1-} in
+    add) cp "$U/tokens.json" "$A/record/wanted"; printf '{"Status":"200 OK","token":"5f3c1e0b7a9d2846c0b1f4e8d7a6935210fe4dcb8a79685746352413021f0e9d"}\n' ;;
+    remove) rm -f "$E/api.tokens.json" ;;
+    esac
+    rm -f "$U/tokens.json" ;;
 services) printf '{"services":[{"ssh":"running"}]}' ;;
 monitor) printf '{"range":"%s"}' "$1" ;;
 esac

@@ -13,6 +13,7 @@ mod storage;
 mod support;
 mod takeover;
 mod token;
+mod tokens;
 mod trees;
 mod update;
 mod wrapper;

@@ -1,6 +1,7 @@
 //! The machine that is administered: every path, once (behaviour, section 1), and how its small files are read.
 
 pub mod slots;
+pub mod keys;
 
 use crate::values::config::Config;
 use crate::values::random;

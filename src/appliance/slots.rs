@@ -4,6 +4,7 @@
 //! costs the same however full the table is.
 
 use crate::appliance::{self, Appliance};
+use sha2::{Digest, Sha256};
 use std::fs;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -138,6 +139,12 @@ pub fn remove(appliance: &Appliance, table: Table) -> io::Result<()> {
 /// Whether anything was ever remembered in a table.
 pub fn is_there(appliance: &Appliance, table: Table) -> bool {
     table.path(appliance).exists()
+}
+
+/// The key of a fact about these bytes.
+pub fn key_of(bytes: &[u8]) -> u64 {
+    let digest = Sha256::digest(bytes);
+    u64::from_be_bytes(digest[..8].try_into().expect("a digest has more than eight bytes")).max(1)
 }
 
 fn number(bytes: &[u8]) -> u64 {

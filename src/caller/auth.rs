@@ -1,15 +1,14 @@
 //! Identifies the caller. It never fails and decides nothing: the route's scope and its handler's type decide.
 
 use crate::appliance::Appliance;
+use crate::appliance::keys::{self, Key};
 use crate::appliance::slots::{self, NotRemembered, Slot, Table};
-use crate::caller::keys::{self, Key};
 use crate::http::request::{Method, Path, Request, last_value};
 use crate::values::clock::now;
 use crate::values::config::{Config, Legacy};
 use crate::values::scope::Scope;
 use crate::values::signature::{BodyProof, Fault, MAX_SKEW, Message, Signature};
 use crate::values::token::Token;
-use sha2::{Digest, Sha256};
 use std::io;
 use std::net::IpAddr;
 
@@ -182,9 +181,9 @@ impl Guard<'_> {
         if self.is_question {
             return Ok(());
         }
-        let nonce = slot_key(signature.nonce.as_bytes());
+        let nonce = slots::key_of(signature.nonce.as_bytes());
         let created = u32::try_from(signature.created).unwrap_or(u32::MAX);
-        let remembered = slots::update(self.appliance, nonces(key), nonce, |slots| {
+        let remembered = slots::update(self.appliance, keys::nonces(key), nonce, |slots| {
             slots::remember_once(slots, nonce, created, 2 * MAX_SKEW, now).map_err(|reason| match reason {
                 NotRemembered::Known => Fault("The nonce was used before"),
                 NotRemembered::NoRoom => {
@@ -197,16 +196,6 @@ impl Guard<'_> {
             Err(Fault("Signed requests are not available on this appliance"))
         })
     }
-}
-
-/// The table of nonces of a key, whatever its current name. Its file name reveals nothing about the key.
-pub fn nonces(key: &Key) -> Table {
-    Table::Nonces(slot_key(key.verifier.tag("nonces of", "").as_bytes()))
-}
-
-fn slot_key(bytes: &[u8]) -> u64 {
-    let digest = Sha256::digest(bytes);
-    u64::from_be_bytes(digest[..8].try_into().expect("a digest has more than eight bytes")).max(1)
 }
 
 fn opens(key: &Key, credential: &Credential, method: &Method, path: &Path) -> bool {
@@ -303,5 +292,5 @@ fn source(client: &str) -> u64 {
         Ok(IpAddr::V6(address)) => format!("{:x}", address.to_bits() >> 64),
         _ => client.to_owned(),
     };
-    slot_key(source.as_bytes())
+    slots::key_of(source.as_bytes())
 }

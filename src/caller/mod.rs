@@ -1,7 +1,6 @@
 //! Identifies the caller, decides what it is allowed to do, and how long a refused caller waits. The only place that
 //! checks a credential.
 
-pub mod keys;
 pub mod auth;
 pub mod pause;
 pub mod first_run;

@@ -1,6 +1,6 @@
 //! The command line, for people and scripts at a terminal. Not in a build without the feature `cli`.
 
-use crate::appliance::{self, Appliance};
+use crate::appliance::{self, Appliance, keys};
 use crate::caller::first_run::{self, FirstRun};
 use crate::console::check::{self, Severity};
 use crate::console::machine::Machine;
@@ -241,7 +241,7 @@ fn argument(given: &Given) -> Arg {
         Kind::Required | Kind::Optional => argument,
     };
     let argument = argument.required(matches!(given.kind, Kind::RequiredOption(_) | Kind::Required));
-    if given.name == "scope" { argument.value_parser(tokens::SCOPES.map(Scope::name)) } else { argument }
+    if given.name == "scope" { argument.value_parser(Scope::ALL.map(Scope::name)) } else { argument }
 }
 
 /// The number in an option, if it is there.
@@ -258,9 +258,9 @@ fn token(matches: &ArgMatches, appliance: &Appliance, out: &mut dyn Write) -> Re
     match matches.subcommand() {
         Some(("add", matches)) => {
             let wanted = text(matches, "scope");
-            let scope = tokens::SCOPES.into_iter().find(|scope| scope.name() == wanted);
+            let scope = Scope::parse(&wanted);
             let scope = scope.ok_or_else(|| format!("{wanted}: this is no scope"))?;
-            let days = number(matches, "days", 1..=3650)?;
+            let days = number(matches, "days", keys::DAYS)?;
             tokens::add_token(appliance, &text(matches, "NAME"), scope, days, out)
         }
         Some(("list", _)) => tokens::list_tokens(appliance, out),

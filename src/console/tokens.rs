@@ -1,29 +1,22 @@
 //! What the person at the console does: tokens, forgetting refusals, the audit log. A secret is printed once, and never taken
 //! from an argument.
 
+use crate::appliance::keys::{self, Key};
 use crate::appliance::slots::{self, Table};
 use crate::appliance::{self, Appliance};
 use crate::audit::{self, Action};
 use crate::caller::auth;
-use crate::caller::keys::{self, Key};
+use crate::root::named_token::{self, Fault, MAX_KEYS};
 use crate::values::clock;
-use crate::values::random;
 use crate::values::scope::Scope;
 use crate::values::token::{Token, Verifier};
-use std::fs::File;
 use std::io::{self, Write};
 use std::net::IpAddr;
 use std::path::Path;
 
-/// Tokens that an appliance may have beside the first one: each is compared with every guess.
-const MAX_KEYS: usize = 32;
 /// Previous first tokens among these; the oldest one ends when another comes.
 const MAX_PREVIOUS: usize = 3;
-const DAY: u64 = 86400;
 const HOUR: u64 = 3600;
-
-/// Scopes by their names.
-pub const SCOPES: [Scope; 3] = [Scope::Read, Scope::Operate, Scope::Admin];
 
 /// `token add`: makes a named token and prints it.
 pub fn add_token(
@@ -33,26 +26,10 @@ pub fn add_token(
     days: Option<u64>,
     out: &mut dyn Write,
 ) -> Result<(), String> {
-    if !keys::is_name(name) {
-        return Err(format!(
-            "{name}: a name has 1 to 32 letters, digits, - and _; \"admin\" and \"previous-...\" are the first token's"
-        ));
-    }
     if first_token(appliance)?.is_none() {
         return Err("no API token is set yet, and without it nothing authenticates: POST /setup sets it".to_owned());
     }
-    let _lock = lock(appliance)?;
-    let mut all = load(appliance)?;
-    if all.iter().any(|key| key.name == name) {
-        return Err(format!("{name} is there already: `token remove {name}` takes it away"));
-    }
-    if all.len() >= MAX_KEYS {
-        return Err(format!("there are {MAX_KEYS} named tokens already: `token remove` takes one away"));
-    }
-    let token = new_token()?;
-    let expires = days.map(|days| clock::now() + days * DAY);
-    all.push(Key { name: name.to_owned(), scope, expires, verifier: Verifier::of(token.reveal()) });
-    keep(appliance, all)?;
+    let token = named_token::add(appliance, name, scope, days).map_err(told)?;
     record(appliance, Action::TokenAdded, name);
     print_token(&token, out)
 }
@@ -63,7 +40,7 @@ pub fn list_tokens(appliance: &Appliance, out: &mut dyn Write) -> Result<(), Str
     if first_token(appliance)?.is_some() {
         lines.push(format!("{:32} {:7} never expires", keys::FIRST, Scope::Admin.name()));
     }
-    for key in load(appliance)? {
+    for key in named_token::load(appliance).map_err(told)? {
         let end = match key.expires {
             None => "never expires".to_owned(),
             Some(time) if time <= clock::now() => format!("expired {}", date(time)),
@@ -82,25 +59,18 @@ pub fn remove_token(appliance: &Appliance, name: &str) -> Result<(), String> {
     if name == keys::FIRST {
         return Err("the first token cannot be removed: `token rotate` replaces it".to_owned());
     }
-    let _lock = lock(appliance)?;
-    let all = load(appliance)?;
-    let (removed, all): (Vec<Key>, Vec<Key>) = all.into_iter().partition(|key| key.name == name);
-    if removed.is_empty() {
-        return Err(format!("there is no token {name}: `token list` shows those that are there"));
-    }
-    keep(appliance, all)?;
-    forget_nonces(appliance, &removed);
+    named_token::remove(appliance, name).map_err(told)?;
     record(appliance, Action::TokenRemoved, name);
     Ok(())
 }
 
 /// `token rotate`: a new first token, which it prints. The old one stays valid for some hours.
 pub fn rotate_token(appliance: &Appliance, overlap: u64, out: &mut dyn Write) -> Result<(), String> {
-    let _lock = lock(appliance)?;
+    let _lock = named_token::lock(appliance).map_err(told)?;
     let old = first_token(appliance)?.ok_or("no API token is set yet: POST /setup sets it")?;
     let now = clock::now();
-    let token = new_token()?;
-    let mut all = load(appliance)?;
+    let token = named_token::new_token().map_err(told)?;
+    let mut all = named_token::load(appliance).map_err(told)?;
     if overlap > 0 {
         // What expired makes room.
         let (kept, mut ended): (Vec<Key>, Vec<Key>) =
@@ -123,8 +93,8 @@ pub fn rotate_token(appliance: &Appliance, overlap: u64, out: &mut dyn Write) ->
         let verifier = Verifier::of(old.reveal());
         all.push(Key { name: keys::previous(now), scope: Scope::Admin, expires, verifier });
         // First: were the other half not to happen, the old token would be valid twice, and not at all the other way round.
-        keep(appliance, all)?;
-        forget_nonces(appliance, &ended);
+        named_token::keep(appliance, all).map_err(told)?;
+        named_token::forget_nonces(appliance, &ended);
     }
     let path = appliance.token_file();
     appliance::replace(&path, format!("{}\n", token.reveal()).as_bytes(), 0o660)
@@ -132,15 +102,6 @@ pub fn rotate_token(appliance: &Appliance, overlap: u64, out: &mut dyn Write) ->
         .map_err(|error| cannot("write", &path, &error))?;
     record(appliance, Action::TokenRotated, keys::FIRST);
     print_token(&token, out)
-}
-
-/// What was signed with a key that opens nothing any more need not be remembered.
-fn forget_nonces(appliance: &Appliance, keys: &[Key]) {
-    for key in keys {
-        if let Err(error) = slots::remove(appliance, auth::nonces(key)) {
-            log::warn!("the nonces of the token {} cannot be removed: {error}", key.name);
-        }
-    }
 }
 
 /// `unlock`: forgets the refusals of an address, or of all.
@@ -163,40 +124,17 @@ fn record(appliance: &Appliance, action: Action, target: &str) {
     audit::record(appliance, action, target, "console", "");
 }
 
-/// 256 random bits.
-fn new_token() -> Result<Token, String> {
-    let bytes = random::bytes::<32>().map_err(|error| format!("no random bytes: {error}"))?;
-    Token::parse(&hex::encode(bytes)).map_err(|error| error.to_string())
-}
-
-/// Two people at two consoles must not undo each other's change: the folder itself is locked.
-fn lock(appliance: &Appliance) -> Result<File, String> {
-    let path = appliance.etc_file("");
-    let folder = File::open(&path).map_err(|error| cannot("open", &path, &error))?;
-    folder.lock().map_err(|error| cannot("lock", &path, &error))?;
-    Ok(folder)
-}
-
 fn first_token(appliance: &Appliance) -> Result<Option<Token>, String> {
-    appliance.token().map_err(|error| format!("cannot read {error}{}", hint(&error)))
-}
-
-fn load(appliance: &Appliance) -> Result<Vec<Key>, String> {
-    keys::load(appliance).map_err(|error| format!("cannot read {error}{}", hint(&error)))
-}
-
-fn keep(appliance: &Appliance, all: Vec<Key>) -> Result<(), String> {
-    let path = appliance.keys_file();
-    keys::keep(appliance, all).map_err(|error| cannot("write", &path, &error))
+    appliance.token().map_err(|error| format!("cannot read {error}{}", named_token::hint(&error)))
 }
 
 /// The text of a failure, with what to do about it.
 pub fn cannot(what: &str, path: &Path, error: &io::Error) -> String {
-    format!("cannot {what} {}: {error}{}", path.display(), hint(error))
+    told(named_token::cannot(what, path, error))
 }
 
-fn hint(error: &io::Error) -> &'static str {
-    if error.kind() == io::ErrorKind::PermissionDenied { ". Run this as root" } else { "" }
+fn told(fault: Fault) -> String {
+    fault.to_string()
 }
 
 fn date(time: u64) -> String {

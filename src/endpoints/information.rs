@@ -3,8 +3,8 @@
 use super::turn::Turn;
 use super::{Call, text_file};
 use crate::appliance;
+use crate::appliance::keys::FIRST;
 use crate::caller::auth::Admin;
-use crate::caller::keys::FIRST;
 use crate::endpoints::routes::{PREFIX, ROUTES};
 use crate::http::error::Error;
 use crate::http::response::Response;
@@ -58,8 +58,9 @@ pub fn history(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
 pub fn endpoints(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     let enabled = ROUTES.iter().filter(|route| call.config.is_enabled(route.feature)).map(|route| route.path);
     // Clients compare this list: what came after the API document and cannot be switched off is not in it.
-    let is_first_level =
-        |path: &&str| path.strip_prefix(PREFIX).is_none_or(|rest| !rest[1..].contains('/') && rest != "/jobs");
+    let is_first_level = |path: &&str| {
+        path.strip_prefix(PREFIX).is_none_or(|rest| !rest[1..].contains('/') && !matches!(rest, "/jobs" | "/tokens"))
+    };
     let mut paths: Vec<String> = enabled.filter(is_first_level).map(quote).collect();
     paths.sort();
     paths.dedup();

@@ -13,6 +13,7 @@ pub mod settings;
 pub mod setup;
 pub mod storage;
 pub mod support;
+pub mod tokens;
 pub mod turn;
 pub mod update;
 pub mod routes;

@@ -16,6 +16,8 @@ use std::path::PathBuf;
 pub enum Job {
     /// Puts a new API token in force.
     Token,
+    /// Makes and removes named tokens.
+    Tokens,
     /// Installs a software update.
     Update,
     /// Puts network and application settings in force.
@@ -163,6 +165,11 @@ const fn collects(failure: &'static str) -> Order {
     Order { trace: Trace::Record, ..reads("", failure) }
 }
 
+/// The endpoint audits it, with the name that the request gives.
+const fn names(argument: &'static str, failure: &'static str) -> Order {
+    Order { trace: Trace::Record, inputs: &["tokens.json"], ..reads(argument, failure) }
+}
+
 const fn targets(target: &'static str, order: Order) -> Order {
     Order { target, ..order }
 }
@@ -185,6 +192,14 @@ pub const JOBS: &[Row] = &[
             "api/v1/admin/setup",
             free(waits("", &["api.token"], Action::TokenUpdated, "Unable to set the token")),
         )],
+    },
+    Row {
+        job: Job::Tokens,
+        word: "tokens",
+        lock: ".tokens.lock",
+        location: "/api/v1/admin/tokens",
+        files: log("update_tokens.log"),
+        orders: &[names("add", "Unable to make the token"), names("remove", "Unable to remove the token")],
     },
     Row {
         job: Job::Update,

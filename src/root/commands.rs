@@ -12,6 +12,7 @@ use crate::root::certificate;
 use crate::root::collect;
 use crate::root::derive;
 use crate::root::list;
+use crate::root::named_token;
 use crate::root::package;
 use crate::root::preflight;
 use crate::root::version;
@@ -38,6 +39,7 @@ pub const JOBS: Commands = &[
     ("conf", derive::conf),
     ("conf-mode", derive::mode),
     ("list", list::print),
+    ("named-token", named_token::command),
     ("network", adapters::network),
     ("package", package::command),
     ("preflight", preflight::preflight),

@@ -11,6 +11,7 @@ pub mod derive;
 pub mod version;
 pub mod package;
 pub mod preflight;
+pub mod named_token;
 pub mod adapters;
 pub mod archive;
 pub mod commands;

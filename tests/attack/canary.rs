@@ -181,7 +181,7 @@ fn check(server: &'static str) {
     let name_space = fs::read_link(format!("/proc/{}/ns/mnt", world.process())).unwrap();
     let named = named_token(&world);
     let is_over = AtomicBool::new(false);
-    let (mut seen, sampled) = std::thread::scope(|scope| {
+    let ((mut seen, made), sampled) = std::thread::scope(|scope| {
         let sampler = scope.spawn(|| {
             let mut seen = Seen::default();
             while !is_over.load(Ordering::Relaxed) {
@@ -203,7 +203,9 @@ fn check(server: &'static str) {
     let chained = &seen.places["the chained audit log: jidoteki-audit.jsonl"];
     assert!(chained.windows(14).any(|window| window == b"canary-machine"), "{server}: {}", chained.escape_ascii());
     let audit = &seen.places["appliance's log: jidoteki-audit.log"];
-    assert!(audit.windows(20).any(|window| window == b"token.update.success"), "{server}: {}", audit.escape_ascii());
+    for line in ["token.update.success", "token.add,\"canary-made\"", "token.remove,\"canary-made\""] {
+        assert!(String::from_utf8_lossy(audit).contains(line), "{server}: {line} is not in {}", audit.escape_ascii());
+    }
 
     let key = fs::read_to_string(root.join("new.key")).unwrap();
     let key_line = key.lines().nth(1).unwrap();
@@ -220,7 +222,8 @@ fn check(server: &'static str) {
     .map(|(what, text)| (what.to_owned(), text.as_bytes().to_vec()))
     .into();
     canaries.push(("the named token".to_owned(), named.clone().into_bytes()));
-    for token in [OLD_TOKEN, NEW_TOKEN, &named] {
+    canaries.push(("the token made by a request".to_owned(), made.clone().into_bytes()));
+    for token in [OLD_TOKEN, NEW_TOKEN, &named, &made] {
         canaries.push((format!("the key made of {token}"), hex::encode(Sha256::digest(token)).into_bytes()));
     }
     for path in ["/api/v1/admin/version", "/api/v1/admin/services"] {
@@ -229,8 +232,9 @@ fn check(server: &'static str) {
     seen.check(server, &canaries);
 }
 
-/// Uses every endpoint with every kind of credential. What came back, but for what its owner asked for.
-fn use_all(world: &World, named: &str) -> Seen {
+/// Uses every endpoint with every kind of credential. What came back, but for what its owner asked for; and a token that was
+/// made by a request.
+fn use_all(world: &World, named: &str) -> (Seen, String) {
     let mut seen = Seen::default();
     let root = world.fixture.root.display().to_string();
     let path = |name: &str| format!("/api/v1/admin/{name}");
@@ -291,6 +295,20 @@ fn use_all(world: &World, named: &str) -> Seen {
     for name in ["changelog", "build", "endpoints", "settings", "certs", "update", "update/log", "health"] {
         ask(&mut seen, 200, format!("{}{token}\"\n", path(name)));
     }
+    // A token that a request makes opens the API until another one removes it.
+    let add = "form = \"name=canary-made\"\nform = \"scope=operate\"\nform = \"days=1\"\n";
+    let answer = ask(&mut seen, 200, format!("{}{token}\"\n{add}", path("tokens")));
+    let answer = String::from_utf8(answer).unwrap();
+    let made = answer.split("\"token\":\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap().to_owned();
+    assert_eq!(made.len(), 64, "{answer}");
+    let bearer = format!("header = \"Authorization: Bearer {made}\"\n");
+    let whose = String::from_utf8(ask(&mut seen, 200, format!("{}\"\n{bearer}", path("tokens")))).unwrap();
+    assert!(whose.ends_with(r#"{"you":{"name":"canary-made","scope":"operate"}}"#), "{whose}");
+    ask(&mut seen, 403, format!("{}\"\n{bearer}{add}", path("tokens")));
+    ask(&mut seen, 400, format!("{}{token}\"\n{add}", path("tokens")));
+    ask(&mut seen, 200, format!("{}{token}\"\nform = \"name=canary-made\"\n", path("tokens/remove")));
+    ask(&mut seen, 403, format!("{}\"\n{bearer}", path("version")));
+    ask(&mut seen, 400, format!("{}{token}\"\nform = \"name=canary-made\"\n", path("tokens/remove")));
     // Secrets that are sent, in good forms and in bad ones.
     let storage = |password: &str| {
         format!(
@@ -355,7 +373,7 @@ fn use_all(world: &World, named: &str) -> Seen {
     );
     assert!(bundle.windows(9).any(|window| window == b"Running: "), "the bundle has what commands said");
     seen.add("the debug bundle", &bundle);
-    seen
+    (seen, made)
 }
 
 #[test]

@@ -6,8 +6,8 @@
 
 use super::{AGAIN, Findings, Severity};
 use crate::appliance::Appliance;
+use crate::appliance::keys;
 use crate::caller::first_run::{self, FirstRun};
-use crate::caller::keys;
 use crate::console::machine::Machine;
 use crate::upload;
 use crate::values::clock;

@@ -2,9 +2,9 @@
 
 use super::takeover::{is_taken_over, keeps_jobs};
 use super::{AGAIN, Findings, Severity};
+use crate::appliance::keys;
 use crate::appliance::{self, Appliance};
 use crate::audit::chain;
-use crate::caller::keys;
 use crate::caller::pause;
 use crate::console::machine::{Machine, USER, WEB_USER};
 use crate::jobs::JOBS;

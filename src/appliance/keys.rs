@@ -3,16 +3,21 @@
 //! A named token is kept as a verifier, the SHA-256 of its text, in `etc/api.tokens.json`; the document has the first one
 //! kept as it is, in `etc/api.token`.
 
+use crate::appliance::slots::{self, Table};
 use crate::appliance::{self, Appliance, about};
 use crate::values::scope::Scope;
 use crate::values::token::{Token, Verifier};
 use serde::{Deserialize, Serialize};
 use std::io;
+use std::ops::RangeInclusive;
 
 /// The name of the one token of the document.
 pub const FIRST: &str = "admin";
 /// What the names of its predecessors begin with.
 const PREVIOUS: &str = "previous-";
+
+/// Days after which a named token may end.
+pub const DAYS: RangeInclusive<u64> = 1..=3650;
 
 /// A key, as it is kept.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -66,6 +71,11 @@ pub fn keep(appliance: &Appliance, keys: Vec<Key>) -> io::Result<()> {
     appliance::set_mode(&path, 0o640)
 }
 
+/// Where the nonces are remembered that were used with a key, whatever name it has now. The place tells nothing of the key.
+pub fn nonces(key: &Key) -> Table {
+    Table::Nonces(slots::key_of(key.verifier.tag("nonces of", "").as_bytes()))
+}
+
 /// Whether a key was the first one once.
 pub fn is_previous(key: &Key) -> bool {
     key.name.starts_with(PREVIOUS)
@@ -85,6 +95,9 @@ pub fn is_meant(key: &Key, named: Option<&str>) -> bool {
         Some(name) => key.name == name,
     }
 }
+
+/// What names there are, in words.
+pub const NAME: &str = "1 to 32 letters, digits, - and _; admin and previous-... belong to the first token";
 
 /// Whether a key can have this name.
 pub fn is_name(name: &str) -> bool {
