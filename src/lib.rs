@@ -1,8 +1,8 @@
-//! The HTTP API that administers a virtual appliance, as one CGI program.
+//! The HTTP API that manages a virtual appliance, as one CGI program.
 //!
-//! The folders below stand in reading order: each uses those above it, never those below, and so do the files in a folder
-//! (its `mod.rs` has their order). Two tables are the exception: `endpoints::routes` names the handlers, and
-//! `/endpoints` tells it; `root::commands` names the commands, which take its `Arguments`.
+//! The folders are in reading order: each uses only those above it, and so do the files in a folder (`mod.rs` has their
+//! order). Two tables are exceptions: `endpoints::routes` names the handlers, and `/endpoints` prints it;
+//! `root::commands` names the commands, which use its `Arguments`.
 
 pub mod logging;
 pub mod values;

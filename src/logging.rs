@@ -1,9 +1,9 @@
-//! What a program of ours says on standard error: one line an event. The web server puts it into its error log, a job into
-//! the log of the job.
+//! Messages on standard error: one line per event. The web server writes them to its error log, a job to its log.
 
 use std::io::Write;
 
-/// Lets `log::error!` and the like write lines to standard error, each with the name of the program. Call it once, first.
+/// Makes `log::error!` and the like write lines to standard error, each with the name of the program. Call it once,
+/// first.
 pub fn start(program: &'static str) {
     env_logger::Builder::new()
         .filter_level(log::LevelFilter::Info)
@@ -18,7 +18,7 @@ pub fn start(program: &'static str) {
         .init();
 }
 
-/// A text without the characters that would end its line, or that a terminal obeys.
+/// A text without characters that end its line or control a terminal.
 fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }

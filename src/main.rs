@@ -1,5 +1,5 @@
-//! CGI or command line? The environment decides, before the arguments are looked at: some web servers make arguments out
-//! of a query, and a query must never become a command line.
+//! CGI or command line? The environment decides, before the arguments are read: some web servers turn a query into
+//! arguments, and a query must never become a command line.
 
 use jidoteki_admin_api::http::request::{self, Request};
 use jidoteki_admin_api::root::commands;
@@ -11,10 +11,10 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// Bytes of a body that are read when something has gone so wrong that nothing is known of its limit.
+/// Bytes of a body to read after a panic, when its limit is unknown.
 const MAX_DRAIN: u64 = 1 << 30;
 
-/// musl's own allocator guards against errors that safe Rust cannot make, with a fifth of a request's time.
+/// musl's own allocator guards against errors that safe Rust cannot make, for a fifth of a request's time.
 #[global_allocator]
 static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
@@ -39,13 +39,13 @@ fn main() -> ExitCode {
     }
 }
 
-/// Answers one request. The exit status is 0 whenever an answer went out.
+/// Responds to one request. The exit status is 0 if a response was sent.
 fn serve() {
     std::panic::set_hook(Box::new(|panic| {
         log::error!("panic: {panic}");
         if !IS_ANSWERED.swap(true, Ordering::Relaxed) {
             drop(io::copy(&mut Stdin.take(MAX_DRAIN), &mut io::sink()));
-            // Nothing is left to be done about a failure here.
+            // Nothing can be done about a failure here.
             drop(Stdout.write_all(b"Status: 500 Internal Server Error\r\nContent-Type: application/json\r\nContent-Length: 38\r\n\r\n{\"Status\":\"500 Internal Server Error\"}"));
         }
     }));
@@ -60,12 +60,12 @@ fn serve() {
     };
     IS_ANSWERED.store(true, Ordering::Relaxed);
     if let Err(error) = response.write_to(&mut Stdout) {
-        // The client has gone; what was decided is done, and there is nobody to tell.
+        // The client has disconnected. The request is complete, and nobody is left to tell.
         log::info!("the answer could not be written: {error}");
     }
 }
 
-/// Standard input without the buffer that std puts before it: what is read is a body, in pieces that are large enough.
+/// Standard input without std's buffer: a body is read in chunks that are large enough.
 struct Stdin;
 
 impl Read for Stdin {
@@ -81,7 +81,7 @@ fn stdin_is_ready(patience: Duration) -> io::Result<bool> {
     Ok(poll(&mut wanted, Some(&patience))? > 0)
 }
 
-/// Standard output without the buffer that std puts before it, which would write an answer in two pieces.
+/// Standard output without std's buffer, which would write a response in two parts.
 struct Stdout;
 
 impl Write for Stdout {

@@ -1,7 +1,7 @@
-//! What jobs call as root, where text or an archive has to be parsed, compared or judged: `jidoteki-admin-jobs NAME ...`.
+//! The program that root's jobs use to parse, compare or check texts and archives: `jidoteki-admin-jobs NAME ...`.
 //!
-//! It is a program of its own so that a web server never starts one that can unpack archives or write the configuration of
-//! a network, and so that a request does not pay for code that it never runs.
+//! It is a separate program, so that a web server never starts code that unpacks archives or configures a network, and
+//! a request does not pay for code that it never runs.
 
 use jidoteki_admin_api::http::request;
 use jidoteki_admin_api::logging;

@@ -1,9 +1,9 @@
-//! What a support bundle holds: our own logs and those of `etc/logs.txt`, copied below a directory of root's, within bounds
-//! and without secrets. The command `collect`, for the jobs logs and debug.
+//! The contents of a support bundle: our own logs and those in `etc/logs.txt`, copied below a directory of root's, with
+//! limits and without secrets. The command `collect`, for the jobs logs and debug.
 //!
-//! Logs lie where other accounts can write, and those can put a link or a pipe in the place of a file at any moment. So a
-//! file is opened by what was looked at: first as `O_PATH`, which reads nothing and follows nothing, and then, if that is a
-//! regular file, by its descriptor. Links, pipes, sockets and devices are left out, and named.
+//! Logs are in directories where other users can write, and replace a file by a link or a pipe at any moment. Therefore
+//! a file is first opened with `O_PATH`, which reads nothing and follows nothing. If that is a regular file, it is
+//! opened by its descriptor. Links, pipes, sockets and devices are left out, and reported.
 
 use crate::appliance::{self, Appliance};
 use crate::jobs::job;
@@ -26,23 +26,23 @@ use std::time::{Duration, Instant};
 const MOST_FILES: usize = 500;
 const MOST_BYTES: usize = 64 << 20;
 const MOST_BYTES_A_FILE: u64 = 2 << 20;
-/// Files and directories that are looked at.
+/// Maximum files and directories to visit.
 const MOST_LOOKS: usize = 100_000;
 const DEEPEST: usize = 32;
-/// The client waits, and the job ends us later than this.
+/// Time limit: the client waits, and the job ends this program later than this.
 const TIME: Duration = Duration::from_secs(60);
-/// Bytes at a cut of a file in which a newline is looked for. Longer than any secret.
+/// Bytes at a cut of a file in which a newline is searched. Longer than any secret.
 const LONGEST_BROKEN_LINE: usize = 4 << 10;
-/// Lines for the log of the job.
+/// Maximum lines in the log of the job.
 const MOST_NOTES: usize = 50;
-/// Bytes that are redacted for another program at once.
+/// Maximum bytes to redact at once for another program.
 const MOST_BYTES_OF_INPUT: u64 = 8 << 20;
 
-/// What cannot be searched for secrets, or is one.
+/// Files that cannot be searched for secrets, or are secrets.
 const UNREADABLE: [&[u8]; 7] = [b".xz", b".bz2", b".zst", b".lz4", b".key", b".pem", b".journal"];
 
-/// `collect DIRECTORY audit|no-audit`: fills a directory of root's, with the audit log or without. Prints what was left out,
-/// a line each.
+/// `collect DIRECTORY audit|no-audit`: fills a directory of root's, with or without the audit log. Prints what was left
+/// out, one per line.
 pub fn command(arguments: Arguments<'_>, appliance: &Appliance) -> Result<ExitCode, String> {
     let directory = arguments.next().ok_or("expected a directory")?;
     let audit = match arguments.next() {
@@ -60,7 +60,7 @@ pub fn command(arguments: Arguments<'_>, appliance: &Appliance) -> Result<ExitCo
     Ok(ExitCode::SUCCESS)
 }
 
-/// `redact`: standard input without secrets. What is more than 8 MiB is left out.
+/// `redact`: copies standard input without secrets. Bytes beyond 8 MiB are dropped.
 pub fn redact(_: Arguments<'_>, appliance: &Appliance) -> Result<ExitCode, String> {
     let mut input = Vec::new();
     io::stdin().take(MOST_BYTES_OF_INPUT).read_to_end(&mut input).map_err(|error| error.to_string())?;
@@ -68,7 +68,7 @@ pub fn redact(_: Arguments<'_>, appliance: &Appliance) -> Result<ExitCode, Strin
     Ok(ExitCode::SUCCESS)
 }
 
-/// Whether the audit log may be in it: not where somebody opens it who may not read `GET /audit`.
+/// Whether to include the audit log: no, if the recipient may not use `GET /audit`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Audit {
     Included,
@@ -78,7 +78,7 @@ enum Audit {
 struct Collector {
     directory: PathBuf,
     secrets: Secrets,
-    /// Files and directories that no list can make us collect, by device and inode, so that no other name helps.
+    /// Files and directories that are never collected, by device and inode, so that another name does not help.
     forbidden: BTreeSet<(u64, u64)>,
     audit: Audit,
     deadline: Instant,
@@ -89,7 +89,7 @@ struct Collector {
     n_more_notes: usize,
 }
 
-/// There is no room or time for more. It was said.
+/// A limit is reached, and was reported.
 struct Full;
 
 impl Collector {
@@ -151,7 +151,7 @@ impl Collector {
             self.leave_out(found.path, "it is a link; list what it leads to");
             return Ok(());
         }
-        // A directory inside what is forbidden has an identity of its own.
+        // A directory inside an excluded one is not in the set itself.
         if found.walk.ancestors().any(|above| self.forbidden.contains(&identity(above))) {
             self.leave_out(found.path, "it is secret");
             return Ok(());
@@ -209,7 +209,7 @@ impl Collector {
 
     fn take(&mut self, directory: &OwnedFd, file: &OwnedFd, stat: &Stat, path: &[u8]) -> Result<(), Full> {
         let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-        // What has no length, as in /proc, is no log.
+        // A file without a size, as in /proc, is not a log.
         if stat.st_size <= 0 || (self.audit == Audit::LeftOut && name.starts_with(b"jidoteki-audit.log")) {
             return Ok(());
         }
@@ -217,7 +217,7 @@ impl Collector {
             self.leave_out(path, "it cannot be searched for secrets");
             return Ok(());
         }
-        // In a directory of their own, an account can give a further name to a file of somebody else.
+        // In its own directory, a user can link to another user's file.
         let owner = fstat(directory).map(|directory| directory.st_uid);
         if stat.st_nlink > 1 && owner != Ok(0) && owner != Ok(stat.st_uid) {
             self.leave_out(path, "it is a file of somebody else with several names");
@@ -242,7 +242,7 @@ impl Collector {
         let target = if is_packed { &path[..path.len() - 3] } else { path };
         let mut written = self.write(target, &clean);
         if is_packed && written.is_err() {
-            // The file of that name is beside it.
+            // The file of that name was collected too.
             written = self.write(&[path, b".text"].concat(), &clean);
         }
         match written {
@@ -250,7 +250,7 @@ impl Collector {
                 self.n_files += 1;
                 self.n_bytes += clean.len();
             }
-            // Two entries of the list that mean the same.
+            // Two entries of the list can mean the same file.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => self.leave_out(path, &error.to_string()),
         }
@@ -264,7 +264,7 @@ impl Collector {
         }
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&target)?;
         file.write_all(content).inspect_err(|_| {
-            // Half of it would look like the whole.
+            // Half of it would look complete.
             let _ = std::fs::remove_file(&target);
         })
     }
@@ -291,18 +291,18 @@ fn identity(stat: &Stat) -> (u64, u64) {
     (stat.st_dev, stat.st_ino)
 }
 
-/// A path as an entry of a list that means exactly this.
+/// A path as a list entry that means exactly this path.
 fn escaped(path: &[u8]) -> Vec<u8> {
     path.iter().flat_map(|byte| if b" \t\\*?[".contains(byte) { vec![b'\\', *byte] } else { vec![*byte] }).collect()
 }
 
-/// Opens for reading what was looked at.
+/// Opens for reading the file that was checked.
 fn reopen(file: &OwnedFd) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     Ok(openat(CWD, format!("/proc/self/fd/{}", file.as_raw_fd()), flags, Mode::empty())?.into())
 }
 
-/// The end of a file. It begins with a whole line: in half of one nobody would know a secret.
+/// The end of a file. It starts with a complete line, because a secret in half a line would not be recognized.
 fn end(mut file: File, n_bytes: u64) -> io::Result<Vec<u8>> {
     let cut = file.metadata()?.len().saturating_sub(n_bytes);
     file.seek(SeekFrom::Start(cut))?;
@@ -315,7 +315,7 @@ fn end(mut file: File, n_bytes: u64) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
-/// The beginning of what a packed file holds, to the end of a line.
+/// The beginning of a compressed file's contents, up to the end of a line.
 fn unpacked(file: File) -> io::Result<Vec<u8>> {
     let mut content = job::filter("gzip", &["-dc"], file, MOST_BYTES_A_FILE + 1)?;
     if content.len() as u64 > MOST_BYTES_A_FILE {
@@ -325,7 +325,7 @@ fn unpacked(file: File) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
-/// The end of a log without secrets, for a caller that may not see any.
+/// The end of a log without secrets, for a caller whose scope does not include secrets.
 pub fn redacted_end(path: &Path, appliance: &Appliance, n_bytes: u64) -> io::Result<Vec<u8>> {
     Ok(redact::text(&end(appliance::open(path)?, n_bytes)?, &Secrets::of(appliance)))
 }

@@ -1,7 +1,6 @@
-//! Commands for jobs and units, which no person types. The only place that knows their names.
+//! Commands for jobs and units, which no person types. The only file that has their names.
 //!
-//! A job that runs as root calls one wherever text must be parsed, compared or judged, so that the root side uses the same
-//! types as the web side.
+//! A job that runs as root uses them to parse, compare or check text, so that root uses the same types as the web side.
 
 use crate::appliance::Appliance;
 use crate::jobs::gate;
@@ -22,16 +21,16 @@ use std::process::ExitCode;
 /// The arguments after the command's name.
 pub type Arguments<'a> = &'a mut dyn Iterator<Item = OsString>;
 
-/// Runs a command. `Err` is one line for the log of whoever called it.
+/// Runs a command. `Err` is one line for the caller's log.
 type Command = fn(Arguments<'_>, &Appliance) -> Result<ExitCode, String>;
 
 /// Commands by their names.
 type Commands = &'static [(&'static str, Command)];
 
-/// What the executable is called for: both ends of the gate.
+/// Commands of the executable: both ends of the gate.
 pub const GATE: Commands = &[("gate-answer", gate::answer), (job::GATE_ASK, gate::ask)];
 
-/// What jobs and units call `jidoteki-admin-jobs` for.
+/// Commands of `jidoteki-admin-jobs`, for jobs and units.
 pub const JOBS: Commands = &[
     ("archive", archive::run),
     ("certificate", certificate::command),
@@ -47,7 +46,7 @@ pub const JOBS: Commands = &[
     ("version", version::command),
 ];
 
-/// Runs the command that the arguments name; `None` if they name none of these.
+/// Runs the command that the arguments name; `None` for an unknown one.
 pub fn run(
     commands: Commands,
     mut arguments: impl Iterator<Item = OsString>,

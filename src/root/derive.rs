@@ -1,5 +1,5 @@
-//! What root's side makes of the JSON that the web side handed over: the files that programs of root read. A job believes
-//! no file of another format that lay beside it, since whoever is the API's user can write any.
+//! Derives the files that root's programs read from the JSON of the web side. A job trusts no file of another format
+//! next to it, because the API's user can write any file.
 
 use crate::appliance::{self, Appliance};
 use crate::jobs::status;
@@ -11,8 +11,8 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Prints the word for `network.sh` of what stands in `network.conf`, which an image may have written by itself: `static`,
-/// `dhcp`, or `none` where there is no such file. For any other word of the image's own it prints nothing.
+/// Prints the argument of `network.sh` for the current `network.conf`, which an image may have written itself:
+/// `static`, `dhcp`, or `none` if there is no such file. For any other mode it prints nothing.
 pub fn mode(_: Arguments<'_>, appliance: &Appliance) -> Result<ExitCode, String> {
     let content = match appliance::read(&appliance.etc().join("network.conf")) {
         Ok(content) => content,
@@ -31,8 +31,8 @@ pub fn mode(_: Arguments<'_>, appliance: &Appliance) -> Result<ExitCode, String>
     Ok(ExitCode::SUCCESS)
 }
 
-/// Derives the files of a change in a folder of root's. Arguments: `settings` or `storage`, the folder. Where the JSON is
-/// not valid it says why on standard output, in words that a client may read, and fails.
+/// Derives the files of a change in a directory of root's. Arguments: `settings` or `storage`, and the directory. If
+/// the JSON is invalid, prints the reason for the client and fails.
 pub fn conf(arguments: Arguments<'_>, appliance: &Appliance) -> Result<ExitCode, String> {
     let (Some(kind), Some(folder)) = (arguments.next(), arguments.next()) else {
         return Err("the kind and the folder are missing".to_owned());
@@ -57,7 +57,7 @@ pub fn conf(arguments: Arguments<'_>, appliance: &Appliance) -> Result<ExitCode,
     }
 }
 
-/// The files that are made anew, each with its content.
+/// The derived files with their contents.
 type Derived = Result<Vec<(&'static str, String)>, String>;
 
 fn settings(folder: &Path) -> Derived {
@@ -76,7 +76,7 @@ fn storage(folder: &Path, appliance: &Appliance) -> Derived {
     Ok(vec![("storage.conf", settings.to_conf()), ("storage.json", settings.to_json(&object))])
 }
 
-/// The storage settings in `storage.json` of a folder, with the object that they are of.
+/// The storage settings in a directory's `storage.json`, with their JSON object.
 pub fn storage_settings(folder: &Path, appliance: &Appliance) -> Result<(StorageSettings, Object), String> {
     let text = text(folder, "storage.json")?.ok_or("Missing storage settings")?;
     let root = Object::parse(&text).map_err(|reason| format!("Invalid settings file: {reason}"))?;
@@ -84,7 +84,7 @@ pub fn storage_settings(folder: &Path, appliance: &Appliance) -> Result<(Storage
     StorageSettings::read(storage.get(), &status::storage_options(appliance)).map_err(|fault| fault.to_string())
 }
 
-/// A file that says something; `None` where there is none.
+/// A file with content; `None` if it is missing or empty.
 fn text(folder: &Path, name: &str) -> Result<Option<String>, String> {
     match appliance::read(&folder.join(name)) {
         Ok(content) => match String::from_utf8(content) {

@@ -1,16 +1,16 @@
-//! Lists that an image brings: what to back up, what to collect, which services and commands to show. The only reader of
-//! `backup.txt`, `logs.txt`, `debug.txt` and `allservices.txt`.
+//! Lists from the image: what to back up, what to collect, which services to show and which commands to run. The only
+//! parser of `backup.txt`, `logs.txt`, `debug.txt` and `allservices.txt`.
 //!
-//! Every list is read alike, as bytes:
+//! All lists have the same syntax, as bytes:
 //!
-//! - A line ends with LF, with CRLF, or with the file. Space around it does not count, and neither does a byte order mark.
+//! - A line ends with LF, CRLF, or the end of the file. Surrounding spaces and a byte order mark are ignored.
 //! - A line that begins with `#` is a comment.
-//! - Several words on a line are several entries, as the ancestor had them, but for `debug.txt`, where a line is a command.
-//! - In a list of paths, a line with spaces is **one** entry if it exists as a whole, or matches as a pattern; otherwise it
-//!   is words. While neither exists, as on a fresh appliance, both readings belong to the list. `\ ` is a space that never
-//!   separates.
-//! - A path that does not begin with `/` is below `/data`, where the list says so (`backup.txt`). Patterns are the shell's
-//!   (`glob.rs`), and define what belongs by matching, not by what exists now.
+//! - Several words on a line are several entries, as for the ancestor. In `debug.txt`, a line is one command.
+//! - In a list of paths, a line with spaces is **one** entry if that path exists or matches as a pattern, and several
+//! entries otherwise.   If neither exists, as on a new appliance, the list contains both readings. `\ ` is a space in a
+//! name.
+//! - In `backup.txt`, a path that does not begin with `/` is below `/data`. Patterns are those of the shell
+//! (`glob.rs`). They cover every   name that matches, whether it exists or not.
 
 use crate::appliance::{self, Appliance};
 use crate::root::commands::Arguments;
@@ -24,19 +24,19 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Where relative entries of the backup list are, and members of the ancestor's archives.
+/// The directory of relative entries in the backup list, and of members in the ancestor's archives.
 pub const DATA: &[u8] = b"/data";
 
-/// Entries that a list may have; more is no list that a person wrote.
+/// Maximum entries of a list; a longer one was not written by a person.
 const MAX_ENTRIES: usize = 10_000;
 
-/// The lines that count.
+/// The lines without comments and empty lines.
 pub fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     text.split(|byte| *byte == b'\n').map(trim).filter(|line| !line.is_empty() && line[0] != b'#')
 }
 
-/// The words of the lines that count.
+/// The words of these lines.
 pub fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     lines(text).flat_map(split)
 }
@@ -53,7 +53,7 @@ fn trim(mut line: &[u8]) -> &[u8] {
     }
     while let [rest @ .., last] = line
         && is_space(*last)
-        // `name\ ` ends with a space that somebody wants.
+        // `name\ ` ends with a quoted space.
         && !(*last == b' ' && rest.ends_with(b"\\") && !rest.ends_with(b"\\\\"))
     {
         line = rest;
@@ -80,14 +80,14 @@ fn split(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Where a path stands to a list of paths.
+/// The relation of a path to a list of paths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
-    /// It is an entry, or below one: the first so many bytes of it are the entry.
+    /// It is an entry or below one: this many of its bytes are the entry.
     Inside(usize),
-    /// It is a directory on the way to an entry.
+    /// It is a directory above an entry.
     Above,
-    /// The list does not speak of it.
+    /// The list does not contain it.
     Outside,
 }
 
@@ -98,26 +98,26 @@ pub struct Paths {
     refused: Vec<Unmet>,
 }
 
-/// A line of it. Whether it is one entry was looked up when the list was read.
+/// A line. Whether it is one entry was decided when the list was read.
 #[derive(Debug)]
 struct Line {
     whole: Entry,
-    /// The same as words; empty if the whole line is the only reading.
+    /// The same as words; empty if the line has only one reading.
     words: Vec<Entry>,
 }
 
-/// A path, absolute, whose components may be patterns.
+/// An absolute path whose components can be patterns.
 #[derive(Debug)]
 struct Entry {
-    /// As it stands in the list.
+    /// As written in the list.
     text: Vec<u8>,
     components: Vec<Component>,
 }
 
-/// An entry that a job cannot do anything with, and why.
+/// An entry that a job cannot use, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unmet {
-    /// As it stands in the list.
+    /// As written in the list.
     pub entry: Vec<u8>,
     /// The reason, for the log.
     pub reason: String,
@@ -129,19 +129,19 @@ impl fmt::Display for Unmet {
     }
 }
 
-/// What an entry stands for now.
+/// An existing path that an entry means.
 #[derive(Debug)]
 pub struct Found<'a> {
-    /// The path as the list names it: absolute, clean, with the links that are in it.
+    /// The path as the list names it: absolute, normalized, links included.
     pub path: &'a [u8],
-    /// Where it really is. It is no link, and never `/`.
+    /// Its real path. It is not a link, and never `/`.
     pub walk: &'a Walk,
-    /// Whether the path itself is a link, and not only a directory on its way.
+    /// Whether the path itself is a link, not only a directory above it.
     pub is_link: bool,
 }
 
 impl Paths {
-    /// Reads a list. `base` is where entries are that do not begin with `/`; without it there are none.
+    /// Reads a list. `base` is the directory of relative entries; without it, there are none.
     pub fn parse(text: &[u8], base: Option<&[u8]>) -> Paths {
         let mut paths = Paths { lines: Vec::new(), refused: Vec::new() };
         for line in lines(text) {
@@ -159,7 +159,7 @@ impl Paths {
             }
             let is_one_word = words.len() + faults.len() == 1;
             match Entry::parse(line, base) {
-                // What is wrong with a word does not matter if the whole line is the name of something.
+                // Errors in a word do not matter if the whole line names something.
                 Ok(whole) if is_one_word || whole.exists() => {
                     paths.lines.push(Line::of(whole));
                     continue;
@@ -178,17 +178,17 @@ impl Paths {
         self.refused.push(Unmet { entry: entry.to_vec(), reason: reason.to_owned() });
     }
 
-    /// Whether there is no entry at all.
+    /// Whether there is no entry.
     pub fn is_empty(&self) -> bool {
         self.lines.is_empty()
     }
 
-    /// Whether an entry means this path, which is absolute and clean, whether it exists or not.
+    /// Whether an entry means this path, which is absolute and normalized, whether or not it exists.
     pub fn matches(&self, path: &[u8]) -> bool {
         self.place(path) == Place::Inside(path.len())
     }
 
-    /// Whether there is an entry that means just this path, also where another entry is above it.
+    /// Whether an entry means exactly this path, even if another entry is above it.
     pub fn has(&self, path: &[u8]) -> bool {
         let names: Vec<&[u8]> = components(path).collect();
         self.lines.iter().flat_map(Line::entries).any(|entry| {
@@ -197,7 +197,7 @@ impl Paths {
         })
     }
 
-    /// Where a path stands, which is absolute and clean, whether it exists or not. If entries are inside of each other, the
+    /// The relation of an absolute, normalized path to the list, whether or not it exists. For nested entries, the
     /// outermost counts.
     pub fn place(&self, path: &[u8]) -> Place {
         let names: Vec<&[u8]> = components(path).collect();
@@ -218,8 +218,9 @@ impl Paths {
         place
     }
 
-    /// Visits what the entries stand for now, in the order of the list, each path once, and tells which stand for nothing.
-    /// A path inside another one is visited as well: it may be mounted there. An error of `each` ends the visit.
+    /// Visits the existing paths of the entries, in the order of the list and each path once. Returns the entries that
+    /// match nothing. A path inside another one is visited too, because it can be a mount point. An error of `each`
+    /// ends the visit.
     pub fn expand<E>(&self, each: &mut dyn FnMut(Found<'_>) -> Result<(), E>) -> Result<Vec<Unmet>, E> {
         let mut unmet = self.refused.clone();
         let mut seen = BTreeSet::new();
@@ -254,12 +255,12 @@ impl Line {
         Line { whole, words: Vec::new() }
     }
 
-    /// All that the line may mean.
+    /// All readings of the line.
     fn entries(&self) -> impl Iterator<Item = &Entry> {
         std::iter::once(&self.whole).chain(&self.words)
     }
 
-    /// What it means as things are.
+    /// The reading that applies to the existing files.
     fn entries_now(&self) -> impl Iterator<Item = &Entry> {
         self.entries().skip(usize::from(!self.words.is_empty()))
     }
@@ -296,12 +297,12 @@ impl Entry {
 struct Search<'a, E> {
     each: &'a mut dyn FnMut(Found<'_>) -> Result<(), E>,
     n_found: usize,
-    /// Paths that are there, or are named, and still lead nowhere.
+    /// Paths that exist or are named, but still lead nowhere.
     lost: Vec<(Vec<u8>, Lost)>,
 }
 
 impl<E> Search<'_, E> {
-    /// Visits what matches the components, from where the walk has come along `path`.
+    /// Visits everything that matches the components, starting where the walk is, at `path`.
     fn descend(&mut self, walk: Walk, ahead: &[Component], path: Vec<u8>, is_link: bool) -> Result<(), E> {
         let Some((component, ahead)) = ahead.split_first() else {
             match walk.arrive() {
@@ -334,7 +335,7 @@ impl<E> Search<'_, E> {
                     let is_link = next.n_links() > walk.n_links();
                     self.descend(next, ahead, path, is_link)?;
                 }
-                // A link in a directory that leads nowhere is not what a pattern means.
+                // A broken link in a directory does not match a pattern.
                 Err(Lost::Missing) if is_pattern => {}
                 Err(lost) => self.lose(path, lost),
             }
@@ -343,15 +344,15 @@ impl<E> Search<'_, E> {
     }
 
     fn lose(&mut self, path: Vec<u8>, lost: Lost) {
-        // That nothing is there is told of the entry, once.
+        // A missing path is reported once, for the entry.
         if lost != Lost::Missing {
             self.lost.push((path, lost));
         }
     }
 }
 
-/// The lines (`lines FILE`) or words (`words FILE`) of a list of root's, one a line, for jobs. Ends with 1 if others can
-/// change the list.
+/// Prints the lines (`lines FILE`) or words (`words FILE`) of a list of root's, one per line, for jobs. Exits with 1 if
+/// others can change the list.
 pub fn print(arguments: Arguments<'_>, _: &Appliance) -> Result<ExitCode, String> {
     let (Some(form), Some(file), None) = (arguments.next(), arguments.next(), arguments.next()) else {
         return Err("expected lines FILE or words FILE".to_owned());
@@ -398,7 +399,7 @@ mod tests {
             std::fs::write(path, "").unwrap();
         }
 
-        /// What a list stands for, without the folder's own path, and what of it stands for nothing.
+        /// What a list matches, without the directory's own path, and which entries match nothing.
         fn expand(&self, list: &[u8]) -> (Vec<String>, Vec<String>) {
             let mut found = Vec::new();
             let unmet = Paths::parse(list, Some(self.bytes()))
@@ -479,7 +480,7 @@ mod tests {
                 list.escape_ascii()
             );
         }
-        // Of what is lost nobody can say how it was meant: both readings come back.
+        // For a lost path, the meaning is unknown: both readings come back.
         let paths = Paths::parse(b"/lost files", Some(DATA));
         for path in [&b"/lost files"[..], b"/lost", b"/data/files"] {
             assert!(paths.matches(path), "{}", path.escape_ascii());
@@ -490,7 +491,7 @@ mod tests {
     const NAMES: [&str; 10] = ["a", "b", "ab", ".a", "a b", "-", "x.log", "\u{f6}", "b]", "a]"];
     const PATTERNS: [&str; 9] = ["*", "?", "a*", "*b", "[ab]", "[!a]*", ".*", "*.log", "[a-b]?"];
 
-    /// Any list over any tree stands for what dash expands it to, and what it stands for belongs to it.
+    /// Any list over any tree matches what dash expands it to, and the list contains every match.
     #[test]
     fn a_list_stands_for_what_a_shell_expands_it_to() {
         let mut state = 0x2545_f491_4f6c_dd1d_u64;
@@ -524,10 +525,10 @@ mod tests {
                 shell.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().unwrap();
             child.stdin.take().unwrap().write_all((list.join("\n") + "\n").as_bytes()).unwrap();
             let output = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
-            // A shell gives `.*` these two as well, or not, as it likes.
+            // Shells differ in whether `.*` includes these two.
             let is_real = |path: &&str| !path.split('/').any(|name| name == "." || name == "..");
             let theirs: BTreeSet<String> = output.lines().filter(is_real).map(|path| format!("/{path}")).collect();
-            // The shell is told that a space separates nothing; our list says so by itself.
+            // Tell the shell that a space separates nothing, as in our list.
             let paths = Paths::parse(list.join("\n").replace(' ', "\\ ").as_bytes(), Some(folder.bytes()));
             let mut ours = BTreeSet::new();
             paths

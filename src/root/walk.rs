@@ -1,12 +1,12 @@
-//! How root finds a file among files of others: component by component, each opened below the directory that was opened
-//! before. The only place that decides which symbolic links are followed.
+//! How root finds a file among other users' files: component by component, each opened below the directory that was
+//! opened before. The only file that decides which symbolic links are followed.
 //!
-//! A path that root wrote down, such as an entry of a list, may lead through links; the target is what is meant. But an
-//! account that owns a directory on the way can put a link there whenever it likes. So a link counts only if
+//! A path that root wrote, such as a list entry, can lead through links; the target is meant. But a user who owns a
+//! directory on the way can create a link there at any time. Therefore a link is followed only if
 //!
-//! - the directory that holds it is root's and nobody else can write to it, or it is sticky and the link is root's: then
-//!   root made the link; or
-//! - the file in the end belongs to the account that the link belongs to: that account could show it as well.
+//! - only root can write to the directory that contains it, or the directory is sticky and root owns the link: then
+//! root made the link; or
+//! - the file at the end belongs to the owner of the link, who could read it anyway.
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, openat, readlinkat, statat};
 use rustix::io::Errno;
@@ -15,17 +15,17 @@ use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
-/// Links on one way, as the kernel's limit.
+/// Maximum links on one path, as in the kernel.
 const MAX_LINKS: usize = 40;
 
-/// Why a path leads nowhere.
+/// Why a path cannot be followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lost {
-    /// There is no such file, or something on the way is no directory.
+    /// There is no such file, or a component is not a directory.
     Missing,
     /// It leads through a link that root did not make.
     ForeignLink,
-    /// More links than one follows.
+    /// It has too many links.
     TooManyLinks,
     /// The kernel refused it.
     Refused(Errno),
@@ -51,7 +51,7 @@ impl From<Errno> for Lost {
     }
 }
 
-/// Where a walk has come: the file, and the directories above it. Every descriptor is `O_PATH`, and none is a link's.
+/// The position of a walk: the file, and the directories above it. Every descriptor is `O_PATH`, and none is a link.
 #[derive(Debug, Clone)]
 pub struct Walk {
     steps: Vec<Step>,
@@ -69,12 +69,12 @@ struct Step {
 }
 
 impl Walk {
-    /// A walk that begins at `/`.
+    /// A walk that starts at `/`.
     pub fn new() -> Result<Walk, Lost> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let file = rustix::fs::open("/", flags, Mode::empty())?;
         let step = Step { name: Rc::from(&b""[..]), stat: fstat(&file)?, file: Rc::new(file) };
-        // Jobs run as root. In a test we are somebody else, who stands for root.
+        // Jobs run as root. In a test, the current user stands for root.
         Ok(Walk {
             steps: vec![step],
             owners: Vec::new(),
@@ -83,7 +83,7 @@ impl Walk {
         })
     }
 
-    /// Goes on along a path, which counts from here also where it begins with `/`.
+    /// Continues along a path. An absolute path starts at `/`.
     pub fn go(mut self, path: &[u8]) -> Result<Walk, Lost> {
         let mut ahead: VecDeque<Vec<u8>> = components(path).map(<[u8]>::to_vec).collect();
         while let Some(name) = ahead.pop_front() {
@@ -118,13 +118,13 @@ impl Walk {
         Ok(self)
     }
 
-    /// Ends the walk: the file is what root meant.
+    /// Ends the walk: checks that the file is what root meant.
     pub fn arrive(self) -> Result<Walk, Lost> {
         let owner = self.stat().st_uid;
         if self.owners.iter().all(|link| *link == owner) { Ok(self) } else { Err(Lost::ForeignLink) }
     }
 
-    /// Links that were followed.
+    /// Number of links that were followed.
     pub fn n_links(&self) -> usize {
         self.n_links
     }
@@ -134,35 +134,35 @@ impl Walk {
         &self.last().file
     }
 
-    /// What the kernel says of the file.
+    /// The file's metadata.
     pub fn stat(&self) -> &Stat {
         &self.last().stat
     }
 
-    /// The directory that holds the file, and the file's name in it; `None` for `/`.
+    /// The directory that contains the file, and the file's name in it; `None` for `/`.
     pub fn parent(&self) -> Option<(&Rc<OwnedFd>, &[u8])> {
         let [.., directory, last] = self.steps.as_slice() else { return None };
         Some((&directory.file, &last.name))
     }
 
-    /// What the kernel says of the file and each directory above it.
+    /// The metadata of the file and each directory above it.
     pub fn ancestors(&self) -> impl Iterator<Item = &Stat> {
         self.steps.iter().map(|step| &step.stat)
     }
 
-    /// The path without a link in it.
+    /// The path without links.
     pub fn path(&self) -> Vec<u8> {
         let path: Vec<u8> = self.steps[1..].iter().flat_map(|step| [b"/", &*step.name].concat()).collect();
         if path.is_empty() { b"/".to_vec() } else { path }
     }
 
-    /// The names in the directory, sorted; an error if it is none.
+    /// The names in the directory, sorted; an error if it is not a directory.
     pub fn names(&self) -> Result<Vec<Vec<u8>>, Lost> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK | OFlags::CLOEXEC;
         names(openat(self.file(), ".", flags, Mode::empty())?)
     }
 
-    /// Whether root made the link in the directory where we are.
+    /// Whether root made the link in the current directory.
     fn is_of_root(&self, link: &Stat) -> bool {
         let directory = self.stat();
         let is_writable = directory.st_mode & 0o022 != 0;
@@ -188,7 +188,7 @@ pub fn names(directory: impl AsFd) -> Result<Vec<Vec<u8>>, Lost> {
     Ok(names)
 }
 
-/// The components of a path, without those that mean nothing.
+/// The components of a path, without `.` and empty ones.
 pub fn components(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
     path.split(|byte| *byte == b'/').filter(|component| !component.is_empty() && *component != b".")
 }
@@ -242,7 +242,7 @@ mod tests {
             assert_eq!(end(&root.join("theirs/link/deep")), Err(Lost::ForeignLink));
             assert_eq!(end(&root.join("theirs/alias")), Ok(bytes("theirs/own")));
         }
-        // A link of root's in a directory where others can write is root's only if nobody else can move it.
+        // A link of root's in a world-writable directory is trusted only if nobody else can move it.
         for (mode, expected) in [(0o1777, Ok(bytes("real"))), (0o777, Err(Lost::ForeignLink))] {
             std::fs::set_permissions(&root, PermissionsExt::from_mode(mode)).unwrap();
             if is_root {
