@@ -5,7 +5,7 @@
 //! directory on the way can create a link there at any time. Therefore a link is followed only if
 //!
 //! - only root can write to the directory that contains it, or the directory is sticky and root owns the link: then
-//! root made the link; or
+//!   root made the link; or
 //! - the file at the end belongs to the owner of the link, who could read it anyway.
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, openat, readlinkat, statat};

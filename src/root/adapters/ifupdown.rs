@@ -1,5 +1,4 @@
-//! ifupdown: a file of ours in `interfaces.d`, and the other files without what they say of the interfaces that are ours
-//! or stay down.
+//! ifupdown: a file of ours in `interfaces.d`. In the other files, our interface and those that stay down are removed.
 
 use super::root::Root;
 use super::{Change, HEADER, flush};
@@ -11,10 +10,10 @@ use std::fmt::Write as _;
 const MAIN: &str = "etc/network/interfaces";
 const FOLDER: &str = "etc/network/interfaces.d";
 const OURS: &str = "etc/network/interfaces.d/jidoteki";
-/// ifupdown keeps its state there from boot on; before that it brings everything up by itself.
+/// ifupdown's state since boot; without it, ifupdown brings everything up by itself.
 const STATE: &str = "run/network/ifstate";
 
-/// Words that begin something new in a file of interfaces.
+/// Words that start a new stanza in an interfaces file.
 const WORDS: [&str; 9] =
     ["iface", "mapping", "auto", "source", "source-directory", "no-auto-down", "no-scripts", "rename", "template"];
 
@@ -22,7 +21,7 @@ pub fn is_up(root: &Root) -> bool {
     root.exists(STATE)
 }
 
-/// The interface that is ours.
+/// The appliance's interface.
 pub fn ours(root: &Root) -> Option<String> {
     root.text(OURS)?.lines().find_map(|line| line.strip_prefix("auto ").map(str::to_owned))
 }
@@ -32,7 +31,7 @@ pub fn apply(change: &Change<'_>, is_running: bool) -> Result<(), String> {
     let interface = change.settings.interface();
     let mut taken: BTreeSet<&str> = change.down.iter().map(String::as_str).collect();
     taken.insert(interface);
-    // By the files of now, before they change.
+    // By the current files, before they change.
     if is_running {
         for name in taken.iter().copied().chain(change.left.as_deref()) {
             down(name);
@@ -43,7 +42,7 @@ pub fn apply(change: &Change<'_>, is_running: bool) -> Result<(), String> {
     if !is_running {
         return Ok(());
     }
-    // What was ours is again what the other files say of it.
+    // Our interface gets the settings of the other files again.
     if let Some(left) = change.left.as_deref().filter(|left| !taken.contains(left) && is_automatic(root, left)) {
         try_run("ifup", &["--force", left]);
     }
@@ -64,7 +63,8 @@ pub fn take_back(root: &Root) -> Result<(), String> {
     }
     root.forget_folder(FOLDER);
     if is_running {
-        // Those that were down for ours, and ours as it was. Without the one that led out nothing is back.
+        // Brings up the interfaces that were down for ours, and ours as it was. Without the one that had the default
+        // route, the old state is not restored.
         let led_out = root.led_out_before(None, BTreeSet::new)?;
         let (needed, others): (Vec<String>, Vec<String>) =
             all_automatic(root).difference(&before).cloned().partition(|name| led_out.contains(name));
@@ -83,7 +83,7 @@ fn down(interface: &str) {
     flush(interface);
 }
 
-/// The other files, as they were before our first change, without what they say of these interfaces.
+/// The other files as before our first change, without these interfaces.
 fn write_others(root: &Root, taken: &BTreeSet<&str>) -> Result<(), String> {
     root.keep(MAIN)?;
     let before = root.text_before(MAIN).unwrap_or_else(|| "auto lo\niface lo inet loopback\n".to_owned());
@@ -108,7 +108,7 @@ fn write_others(root: &Root, taken: &BTreeSet<&str>) -> Result<(), String> {
 fn file(settings: &NetworkSettings) -> String {
     let interface = settings.interface();
     let mut text = format!("{HEADER}auto {interface}\n");
-    // Writing into a string does not fail.
+    // Writing to a string cannot fail.
     match settings {
         NetworkSettings::Dhcp { .. } => drop(writeln!(text, "iface {interface} inet dhcp")),
         NetworkSettings::Static { address, prefix, gateway, dns, .. } => {
@@ -116,7 +116,7 @@ fn file(settings: &NetworkSettings) -> String {
             let _ = writeln!(text, "iface {interface} {family} static\n\taddress {}/{prefix}", address.value);
             let _ = writeln!(text, "\tgateway {}", gateway.value);
             if address.value.is_ipv6() {
-                // A new address is not usable while it is checked for duplicates; here somebody waits for it.
+                // A new address is unusable during duplicate address detection, and the job waits for it.
                 text.push_str("\tdad-attempts 0\n\taccept_ra 1\n");
             }
             if !dns.is_empty() {
@@ -128,7 +128,7 @@ fn file(settings: &NetworkSettings) -> String {
     text
 }
 
-/// A file of interfaces without what it says of these.
+/// An interfaces file without these interfaces.
 fn without(text: &str, taken: &BTreeSet<&str>) -> String {
     let mut out = String::with_capacity(text.len());
     let mut is_skipped = false;
@@ -158,7 +158,7 @@ fn is_sourced(text: &str) -> bool {
     })
 }
 
-/// All that the files say now, ours last.
+/// The text of all current files, ours last.
 fn all_text(root: &Root) -> String {
     let mut names: Vec<String> = root.files(FOLDER).into_iter().collect();
     names.insert(0, MAIN.to_owned());

@@ -1,4 +1,4 @@
-//! Whether the machine is as the settings say: asked of the kernel, and compared as values.
+//! Checks whether the machine matches the settings: asks the kernel, and compares values.
 
 use super::names;
 use super::root::Root;
@@ -10,15 +10,15 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// How long an address of our own may take to appear.
+/// How long our own address may take to appear.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// The same for a lease, which somebody else gives: a client of DHCP asks for about as long.
+/// The same for a DHCP lease: clients ask for about as long.
 const LEASE_PATIENCE: Duration = Duration::from_secs(60);
 
-/// An interface's address with the length of its prefix.
+/// An interface's address with its prefix length.
 type Own = (String, IpAddr, u32);
 
-/// Waits until the machine is as the settings say, or tells what is not.
+/// Waits until the machine matches the settings, or returns the difference.
 pub fn wait(root: &Root, settings: &NetworkSettings) -> Result<(), String> {
     let patience = match settings {
         NetworkSettings::Dhcp { .. } => LEASE_PATIENCE,
@@ -82,7 +82,7 @@ fn is_global(address: IpAddr) -> bool {
     }
 }
 
-/// An interface, as `ip` tells it to programs.
+/// An interface, as JSON from `ip`.
 #[derive(Deserialize)]
 struct Interface {
     ifname: String,
@@ -92,7 +92,7 @@ struct Interface {
 
 #[derive(Deserialize)]
 struct AddressInfo {
-    // Some releases print an empty object for an address that was asked for by nobody.
+    // Some releases print an empty object in addition to the requested addresses.
     local: Option<IpAddr>,
     prefixlen: Option<u32>,
 }
@@ -111,7 +111,7 @@ fn addresses() -> Vec<Own> {
     interfaces().into_iter().flat_map(of).collect()
 }
 
-/// The default routes that lead over another machine: the interface, and that machine.
+/// The default routes with a gateway: the interface and the gateway.
 fn default_routes() -> BTreeSet<(String, IpAddr)> {
     let read = |name: &str| std::fs::read_to_string(format!("/proc/net/{name}")).unwrap_or_default();
     let (four, six) = (read("route"), read("ipv6_route"));
@@ -147,7 +147,7 @@ mod tests {
             ("eth0\t00000000\t0100020A\t0003\t0\t0\t0\t00000080\t0\t0\t0", None),
             ("Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT", None),
         ] {
-            // The kernel writes numbers in the order of the machine; these are of one that begins with the last byte.
+            // The kernel writes numbers in the machine's byte order; these are from a little-endian machine.
             if cfg!(target_endian = "little") {
                 let wanted = wanted.map(|(name, gateway)| (name.to_owned(), gateway.parse().unwrap()));
                 assert_eq!(route_of_four(line), wanted, "{line}");

@@ -1,9 +1,9 @@
-//! Makes the network of a Debian as the settings say: `jidoteki-admin-jobs network static|dhcp|none`, which `bin/network.sh`
-//! calls. It reads `network.json`, and believes no other file.
+//! Configures a Debian's network: `jidoteki-admin-jobs network static|dhcp|none`, which `bin/network.sh` calls. It
+//! reads `network.json` and trusts no other file.
 //!
-//! What is written follows from two things only: the settings, and the machine as it was before our first change. So a
-//! change that is taken back gives exactly the files that were there, and "none" those of before the first one. Afterwards
-//! the kernel is asked whether the machine is as it should be.
+//! The result depends only on the settings and on the machine before our first change. Therefore a rollback restores
+//! exactly the previous files, and "none" restores those before the first change. Afterwards the kernel is asked
+//! whether the machine matches.
 
 mod ifupdown;
 mod look;
@@ -22,41 +22,42 @@ use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-/// The exit status of settings that are stored and that nothing here applies.
+/// Exit status for settings that are stored but that nothing here applies.
 const STORED: u8 = 3;
 
-/// The first line of each file that is ours alone.
+/// The first line of each file that is entirely ours.
 const HEADER: &str = "# Made by jidoteki-admin-api; a change here is overwritten.\n";
 
-/// What makes the network of this machine.
+/// The manager of this machine's network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Adapter {
-    /// `NetworkManager`, which netplan may have told.
+    /// `NetworkManager`, also under netplan.
     NetworkManager,
-    /// `systemd-networkd`, which netplan may have told: the name of our file comes before those of netplan.
+    /// `systemd-networkd`, also under netplan: our file sorts before netplan's.
     Networkd,
     /// `ifup` and `ifdown`.
     Ifupdown,
 }
 
-/// A machine whose network is to change.
+/// A machine whose network changes.
 struct Change<'a> {
     root: &'a Root,
     settings: &'a NetworkSettings,
-    /// Other interfaces that led out before our first change. Two ways out are none, so these stay down.
+    /// Other interfaces that had a default route before our first change. They stay down, because two default routes
+    /// conflict.
     down: BTreeSet<String>,
-    /// The interface that was ours until now, where that is another one.
+    /// The previous interface of the appliance, if it is a different one.
     left: Option<String>,
 }
 
-/// Makes the network of the machine as `network.json` says. Arguments: `static`, `dhcp`, or `none` to take back all that
-/// was ever done here. A failure says why on standard output, in a line that begins with `Reason: `.
+/// Configures the network from `network.json`. Arguments: `static`, `dhcp`, or `none` to undo all of our changes. For a
+/// failure, prints the reason on standard output, in a line that starts with `Reason: `.
 pub fn network(arguments: Arguments<'_>, appliance: &Appliance) -> Result<ExitCode, String> {
     let mode = arguments.next().unwrap_or_default();
     let root = Root::new(appliance);
     let done = match mode.to_str() {
         Some("none") => take_back(&root).map(|()| ExitCode::SUCCESS),
-        // Settings of before there were any of ours are those of the machine.
+        // Without settings, use those of the machine.
         Some("static" | "dhcp") if !appliance.etc_file("network.json").exists() => {
             take_back(&root).map(|()| ExitCode::SUCCESS)
         }
@@ -69,7 +70,7 @@ pub fn network(arguments: Arguments<'_>, appliance: &Appliance) -> Result<ExitCo
     })
 }
 
-/// The settings in force, parsed by root's side as by the web side.
+/// The current settings, parsed with the same types as on the web side.
 fn settings(appliance: &Appliance, mode: &str) -> Result<NetworkSettings, String> {
     let content = appliance::read(&appliance.etc_file("network.json"))
         .map_err(|error| format!("There are no network settings ({})", error.kind()))?;
@@ -90,7 +91,7 @@ fn apply(root: &Root, settings: &NetworkSettings) -> Result<ExitCode, String> {
         );
         return Ok(ExitCode::from(STORED));
     };
-    // On its way up a machine may not have its interfaces yet, and nothing to wait for: then only the files.
+    // During boot, interfaces may not exist yet and there is nothing to wait for: write only the files.
     let is_running = match manager {
         Adapter::NetworkManager => is_active("NetworkManager"),
         Adapter::Networkd => is_active("systemd-networkd"),
@@ -123,7 +124,7 @@ fn apply(root: &Root, settings: &NetworkSettings) -> Result<ExitCode, String> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Everything as it was before our first change, whoever manages the network now.
+/// Restores everything from before our first change, whichever manager runs now.
 fn take_back(root: &Root) -> Result<(), String> {
     names::take_back(root)?;
     network_manager::take_back(root)?;
@@ -145,13 +146,13 @@ fn find_manager(root: &Root, interface: &str) -> Option<Adapter> {
     }
 }
 
-/// Takes every address from an interface that others could reach.
+/// Removes every global address from an interface.
 fn flush(interface: &str) {
     try_run("ip", &["addr", "flush", "dev", interface, "scope", "global"]);
 }
 
 /// A line for the log of the job.
 fn say(text: &str) {
-    // Nothing is left to be done where the log cannot be written.
+    // Nothing can be done if the log cannot be written.
     drop(writeln!(io::stdout(), "{text}"));
 }

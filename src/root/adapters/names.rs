@@ -1,4 +1,4 @@
-//! What does not depend on who makes the network: the machine's name, its name servers, its time server.
+//! Settings that do not depend on the network manager: host name, name servers, time server.
 
 use super::root::{Root, lines};
 use super::{Adapter, HEADER, say};
@@ -12,16 +12,17 @@ const HOSTS: &str = "etc/hosts";
 const RESOLV_CONF: &str = "etc/resolv.conf";
 const RESOLVED: &str = "etc/systemd/resolved.conf.d/jidoteki.conf";
 const TIMESYNCD: &str = "etc/systemd/timesyncd.conf.d/jidoteki.conf";
-/// Where systemd-resolved tells the servers that it asks.
+/// Where systemd-resolved lists the servers that it uses.
 const RESOLVED_TELLS: &str = "run/systemd/resolve/resolv.conf";
 
-/// Puts the three in force; what the settings do not have becomes what it was before our first change.
+/// Applies all three. A setting that is absent gets its value from before our first change.
 pub fn apply(root: &Root, settings: &NetworkSettings, manager: Adapter) -> Result<(), String> {
     let name = settings.hostname();
     root.keep(HOSTNAME)?;
     root.write(HOSTNAME, &format!("{name}\n"), 0o644)?;
     set_host_name(name)?;
-    // sudo and others look their own host up; without a line each waits for a name server that may be gone.
+    // sudo and others look up their own host name. Without a line here, each waits for a name server that may be
+    // unreachable.
     if let Some(hosts) = root.text(HOSTS) {
         root.keep(HOSTS)?;
         root.write(HOSTS, &with_own_name(&hosts, name), 0o644)?;
@@ -49,14 +50,14 @@ fn with_own_name(hosts: &str, name: &str) -> String {
     format!("{}127.0.1.1\t{name}{short}\n", lines(others))
 }
 
-/// Where a link stands somebody else writes the file, and is told by the network's manager or by us.
+/// If it is a link, another program writes the file; the network manager or this program tells it.
 fn apply_dns(root: &Root, settings: &NetworkSettings, manager: Adapter) -> Result<(), String> {
     let dns: Vec<String> = match settings {
         NetworkSettings::Dhcp { .. } => Vec::new(),
         NetworkSettings::Static { dns, .. } => dns.iter().map(|server| server.value.to_string()).collect(),
     };
     let is_link = root.path(RESOLV_CONF).is_symlink();
-    // ifupdown does not know resolved, the others tell it by themselves.
+    // ifupdown does not support resolved; the others tell it themselves.
     let is_told = is_link && is_resolved(root) && manager == Adapter::Ifupdown && !dns.is_empty();
     let drop_in = is_told.then(|| format!("{HEADER}[Resolve]\nDNS={}\n", dns.join(" ")));
     put_drop_in(root, RESOLVED, drop_in.as_deref(), "systemd-resolved")?;
@@ -68,7 +69,7 @@ fn apply_dns(root: &Root, settings: &NetworkSettings, manager: Adapter) -> Resul
         return Ok(());
     }
     root.keep(RESOLV_CONF)?;
-    // What it says beside servers stays, also what somebody has added since; what a lease has left does not.
+    // Keep everything except servers, including later additions, but not the lines of a lease.
     let now = root.text(RESOLV_CONF).and_then(|text| text.strip_prefix(HEADER).map(str::to_owned));
     let text = now.or_else(|| root.text_before(RESOLV_CONF)).unwrap_or_default();
     let others = text.lines().filter(|line| line.split_ascii_whitespace().next() != Some("nameserver"));
@@ -81,7 +82,7 @@ fn is_resolved(root: &Root) -> bool {
     target.components().any(|part| part.as_os_str() == "resolve")
 }
 
-/// The name servers that programs of this machine ask.
+/// The name servers that programs of this machine use.
 pub fn servers(root: &Root) -> BTreeSet<IpAddr> {
     let text = if is_resolved(root) { root.text(RESOLVED_TELLS) } else { root.text(RESOLV_CONF) };
     let text = text.unwrap_or_default();
@@ -96,7 +97,7 @@ fn apply_ntp(root: &Root, server: &str) -> Result<(), String> {
     put_drop_in(root, TIMESYNCD, drop_in.as_deref(), "systemd-timesyncd")
 }
 
-/// Puts a drop-in of ours in force, or takes it away, and has its service read it.
+/// Installs or removes our drop-in, and makes its service read it.
 fn put_drop_in(root: &Root, name: &str, content: Option<&str>, service: &str) -> Result<(), String> {
     let is_changed = match content {
         Some(content) => root.write(name, content, 0o644)?,

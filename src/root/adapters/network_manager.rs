@@ -1,4 +1,4 @@
-//! `NetworkManager`: a connection of ours, which it prefers to any other of the interface.
+//! `NetworkManager`: our own connection, which takes precedence over others of the interface.
 
 use super::root::Root;
 use super::{Change, HEADER, flush};
@@ -10,21 +10,21 @@ use std::net::IpAddr;
 
 const OURS: &str = "etc/NetworkManager/system-connections/jidoteki.nmconnection";
 const DOWN: &str = "etc/NetworkManager/conf.d/05-jidoteki.conf";
-/// What our connection is called, and the number that it has for good.
+/// The name and the fixed UUID of our connection.
 const NAME: &str = "jidoteki";
 const UUID: &str = "6a69646f-7465-4b69-8d61-646d696e0001";
 
-/// How long to wait for an interface that is not ours any more: it may ask for a lease that nobody gives.
+/// How long to wait for the previous interface, which may be waiting for a lease.
 const CONNECT_SECONDS: &str = "15";
 
-/// Whether it would do anything for that interface: one that `/etc/network/interfaces` has is not its own.
+/// Whether it manages that interface: it ignores interfaces in `/etc/network/interfaces`.
 pub fn manages(interface: &str) -> bool {
     let state = ask("nmcli", &["-g", "GENERAL.STATE", "device", "show", interface]);
-    // 10 is "unmanaged". Before it runs it cannot be asked, and takes what it is given.
+    // 10 is "unmanaged". Before it runs it cannot be asked, and will accept the files.
     state.is_none_or(|state| !state.starts_with("10 "))
 }
 
-/// The interface that is ours.
+/// The appliance's interface.
 pub fn ours(root: &Root) -> Option<String> {
     root.text(OURS)?.lines().find_map(|line| line.strip_prefix("interface-name=").map(str::to_owned))
 }
@@ -100,7 +100,7 @@ fn file(settings: &NetworkSettings) -> String {
                 if servers.is_empty() { String::new() } else { format!("dns={};\n", servers.join(";")) }
             };
             let manual = format!("method=manual\naddress1={}/{prefix},{}\n", address.value, gateway.value);
-            // Writing into a string does not fail.
+            // Writing to a string cannot fail.
             let _ = match address.value {
                 IpAddr::V4(_) => write!(text, "\n[ipv4]\n{manual}{}\n[ipv6]\nmethod=auto\n{}", of(true), of(false)),
                 IpAddr::V6(_) => write!(text, "\n[ipv4]\nmethod=disabled\n\n[ipv6]\n{manual}{}", of(false)),

@@ -1,4 +1,4 @@
-//! systemd-networkd. Our file comes before any other, those of netplan included, and the first that matches counts.
+//! systemd-networkd. Our file sorts before any other, including netplan's, and the first match counts.
 
 use super::root::Root;
 use super::{Change, HEADER, flush};
@@ -9,12 +9,12 @@ use std::fmt::Write as _;
 const OURS: &str = "etc/systemd/network/05-jidoteki.network";
 const DOWN: &str = "etc/systemd/network/05-jidoteki-down.network";
 
-/// The interface that is ours.
+/// The appliance's interface.
 pub fn ours(root: &Root) -> Option<String> {
     names(&root.text(OURS)?).next()
 }
 
-/// The names that a file of ours matches.
+/// The names that our file matches.
 fn names(text: &str) -> impl Iterator<Item = String> {
     let names = text.lines().find_map(|line| line.strip_prefix("Name=")).unwrap_or_default();
     names.split_ascii_whitespace().map(str::to_owned)
@@ -22,7 +22,7 @@ fn names(text: &str) -> impl Iterator<Item = String> {
 
 pub fn apply(change: &Change<'_>, is_running: bool) -> Result<(), String> {
     let is_changed = change.root.write(OURS, &file(change.settings), 0o644)?;
-    // Those that are not down any more are set up anew below.
+    // Interfaces that no longer stay down are configured again below.
     let were_down: Vec<String> = change.root.text(DOWN).map(|text| names(&text).collect()).unwrap_or_default();
     let down: Vec<&str> = change.down.iter().map(String::as_str).collect();
     if down.is_empty() {
@@ -34,7 +34,7 @@ pub fn apply(change: &Change<'_>, is_running: bool) -> Result<(), String> {
         return Ok(());
     }
     let interface = change.settings.interface();
-    // What is not ours any more must not keep an address that moves; an old address is no lease either.
+    // The previous interface must not keep an address that moves; an old static address is not a lease either.
     for other in change.left.iter().chain(&change.down) {
         flush(other);
     }
@@ -70,7 +70,7 @@ fn file(settings: &NetworkSettings) -> String {
     match settings {
         NetworkSettings::Dhcp { .. } => text.push_str("DHCP=yes\n"),
         NetworkSettings::Static { address, prefix, gateway, dns, .. } => {
-            // Writing into a string does not fail.
+            // Writing to a string cannot fail.
             let _ = writeln!(text, "Address={}/{prefix}", address.value);
             for server in dns {
                 let _ = writeln!(text, "DNS={}", server.value);
@@ -85,7 +85,7 @@ fn file(settings: &NetworkSettings) -> String {
     text + &route
 }
 
-/// Interfaces that led out before ours did.
+/// Interfaces that had a default route before ours.
 fn down_file(names: &str) -> String {
     format!(
         "{HEADER}[Match]\nName={names}\n\n[Link]\nActivationPolicy=down\nRequiredForOnline=no\n\n\

@@ -1,4 +1,4 @@
-//! The files of the machine: how they are replaced, and how those of before our first change are kept and brought back.
+//! The files of the machine: replaces them, and saves and restores the originals from before our first change.
 
 use super::HEADER;
 use crate::appliance::{self, Appliance};
@@ -9,15 +9,15 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-/// What a file of before our first change is called beside the one that replaced it.
+/// The suffix of an original file next to its replacement.
 const KEPT: &str = ".before-jidoteki";
-/// Where names of interfaces that led out before our first change are kept, one a line.
+/// Lists the interfaces that had a default route before our first change, one per line.
 const LED_OUT: &str = "network.before";
 
-/// Where the machine is: `/`, but for tests.
+/// The root directory of the machine: `/`, except in tests.
 pub struct Root {
     root: PathBuf,
-    /// Where root's jobs keep what they remember.
+    /// The state directory of root's jobs.
     state: PathBuf,
 }
 
@@ -27,7 +27,7 @@ impl Root {
         Root { root: root.map_or_else(|| PathBuf::from("/"), PathBuf::from), state: appliance.admin().join("lib") }
     }
 
-    /// A file or folder of the machine, named without the first slash.
+    /// A file or directory of the machine, named without the leading slash.
     pub fn path(&self, name: &str) -> PathBuf {
         self.root.join(name)
     }
@@ -36,12 +36,12 @@ impl Root {
         self.path(name).symlink_metadata().is_ok()
     }
 
-    /// The text of a file; `None` where there is none.
+    /// The text of a file; `None` if there is none.
     pub fn text(&self, name: &str) -> Option<String> {
         text(&self.path(name))
     }
 
-    /// Replaces a file whole. One that is as it should be is left alone. Tells whether it changed.
+    /// Replaces a file atomically, unless it already has this content. Returns whether it changed.
     pub fn write(&self, name: &str, content: &str, mode: u32) -> Result<bool, String> {
         let path = self.path(name);
         if appliance::read(&path).is_ok_and(|now| now == content.as_bytes()) {
@@ -62,7 +62,8 @@ impl Root {
         }
     }
 
-    /// Where a file of before is kept. A folder that others read every file of gets one beside it.
+    /// Where an original file is saved. If programs read every file of its directory, it is in another directory next
+    /// to that.
     fn kept(&self, name: &str) -> PathBuf {
         let path = self.path(name);
         match (path.parent(), path.file_name()) {
@@ -79,12 +80,12 @@ impl Root {
         }
     }
 
-    /// The text of a file as it was before our first change.
+    /// The text of a file before our first change.
     pub fn text_before(&self, name: &str) -> Option<String> {
         text(&self.kept(name)).or_else(|| self.text(name)).filter(|text| !text.starts_with(HEADER))
     }
 
-    /// Keeps a file as it is, unless one of before is kept already.
+    /// Saves a file, unless its original is saved already.
     pub fn keep(&self, name: &str) -> Result<(), String> {
         let (path, kept) = (self.path(name), self.kept(name));
         let Ok(content) = appliance::read(&path) else { return Ok(()) };
@@ -100,7 +101,7 @@ impl Root {
         done.map_err(|error| format!("/{name} cannot be kept ({})", error.kind()))
     }
 
-    /// Brings a file of before back, and takes one away that was not there. Tells whether anything changed.
+    /// Restores an original file, or removes a file that did not exist. Returns whether anything changed.
     pub fn bring_back(&self, name: &str) -> Result<bool, String> {
         let (path, kept) = (self.path(name), self.kept(name));
         if kept.exists() {
@@ -110,7 +111,7 @@ impl Root {
         if self.text(name).is_some_and(|text| text.starts_with(HEADER)) { self.remove(name) } else { Ok(false) }
     }
 
-    /// Names of the plain files in a folder and of those that are kept of it, as paths of the machine.
+    /// The regular files in a directory and the saved originals of it, as paths of the machine.
     pub fn files(&self, folder: &str) -> BTreeSet<String> {
         let kept = self.path(&format!("{folder}{KEPT}"));
         let entries = [self.path(folder), kept].into_iter().filter_map(|folder| fs::read_dir(folder).ok());
@@ -118,14 +119,14 @@ impl Root {
         names.filter_map(|entry| Some(format!("{folder}/{}", entry.file_name().to_str()?))).collect()
     }
 
-    /// Takes the folder of kept files away, which is empty by now.
+    /// Removes the directory of originals, which is empty by now.
     pub fn forget_folder(&self, folder: &str) {
-        // It may never have been there.
+        // It may not exist.
         drop(fs::remove_dir(self.path(&format!("{folder}{KEPT}"))));
     }
 
-    /// Interfaces that led out of the machine before our first change. `ours` is the interface of a change that was made
-    /// before this was written down; `now` looks, when there was none.
+    /// Interfaces that had a default route before our first change. `ours` is the interface of a change by a version
+    /// that did not record this; `now` returns the current ones if there was no change.
     pub fn led_out_before(
         &self,
         ours: Option<&str>,

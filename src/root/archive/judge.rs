@@ -1,36 +1,36 @@
-//! Whether a member may be unpacked, and where. START asks it of its own archive before it says success, RESTORE asks the
-//! same before it touches anything, and again while it unpacks; update packages are judged by it as well.
+//! Whether a member is allowed in an archive, and where it belongs. START checks its own archive with it before it
+//! reports success. RESTORE uses it before it changes anything, and again while it unpacks. It also checks update
+//! packages.
 //!
-//! What it decides it decides by one member, so that an archive of any number of them takes no more memory. What would need
-//! the names of all of them is judged by the filesystem where they are unpacked, which is private and swapped only when all
-//! of it was good: that a hard link leads to what is in the archive, that nothing is below a link. A member that stands
-//! twice is there as it stands last, as tar itself has it.
+//! It decides by one member, so the size of an archive does not matter. Checks that need all names are left to the
+//! filesystem of the private directory where they are unpacked, before the swap: that a hard link leads to a member,
+//! and that nothing is below a link. If a member occurs twice, the last one counts, as for tar.
 
 use super::member::{Fault, Kind, Member};
 use crate::root::list::{DATA, Paths, Place};
 use crate::root::walk::components;
 
-/// What the last file but one of a backup of 2.0.0 is called; it was there to end the archive.
+/// The name of the second last file in a backup of 2.0.0, which only marked the end.
 const OLD_MARK: &[u8] = b"/.jidoteki-backup";
 
-/// What is to be done with a member.
+/// What to do with a member.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is unpacked at this path. `entry` is how many bytes of it are the entry of the list that it belongs to.
+    /// Unpack it at this path. `entry` is the number of its bytes that are its list entry.
     Unpack { path: Vec<u8>, entry: usize, target: Vec<u8> },
-    /// It changes nothing: a directory on the way, a mark.
+    /// Ignore it: a directory above an entry, or a mark.
     Pass,
-    /// It is left out, which is said.
+    /// Leave it out, and report it.
     LeaveOut(&'static str),
 }
 
-/// A judge of backups, by the list that they have to agree with; or of packages.
+/// Checks backups against their list, or packages.
 #[derive(Clone, Copy)]
 pub struct Judge<'a> {
     list: Option<&'a Paths>,
 }
 
-/// The words for a client whose archive has something that is not on the list.
+/// The message for a client whose archive contains something that is not on the list.
 pub const FOREIGN: &str = "does not belong to the backup list";
 
 impl<'a> Judge<'a> {
@@ -44,7 +44,7 @@ impl<'a> Judge<'a> {
         Judge { list: None }
     }
 
-    /// Judges a member. `is_ours`: all names of the archive are below `/`, none below `/data`.
+    /// Checks a member. `is_ours`: all names of the archive are below `/`, none below `/data`.
     pub fn member(self, member: &Member, is_ours: bool) -> Result<Verdict, Fault> {
         let no = |why: &'static str| Err(Fault::Refused(why, member.name.clone()));
         if member.name.ends_with(OLD_MARK) && self.list.is_some() {
@@ -59,7 +59,7 @@ impl<'a> Judge<'a> {
         }
         let Some((path, entry)) = self.place(&name, is_ours) else { return no(FOREIGN) };
         let Some(entry) = entry else {
-            // A directory on the way to a path of the list changes nothing.
+            // A directory above an entry changes nothing.
             return if member.kind == Kind::Directory { Ok(Verdict::Pass) } else { no(FOREIGN) };
         };
         match member.kind {
@@ -90,7 +90,7 @@ impl<'a> Judge<'a> {
         Ok(Verdict::Unpack { path, entry, target })
     }
 
-    /// The path of a clean name, and how much of it is the entry; no entry for what is on the way to one.
+    /// The path of a normalized name, and how much of it is the entry; no entry if it is above one.
     pub fn place(self, name: &[u8], is_ours: bool) -> Option<(Vec<u8>, Option<usize>)> {
         let path = [b"/", name].concat();
         let Some(list) = self.list else { return Some((path, Some(0))) };
@@ -109,8 +109,8 @@ impl<'a> Judge<'a> {
     }
 }
 
-/// Why a file of this mode is not packed and not unpacked: who runs it would gain rights. A directory's setgid, and that of
-/// a file that is not run by its group, do not.
+/// Why a file with this mode is neither packed nor unpacked: running it would grant privileges. Setgid on a directory,
+/// or on a file that its group cannot execute, is harmless.
 pub fn gains_rights(mode: u32) -> Option<&'static str> {
     if mode & 0o4000 != 0 {
         return Some("a member is setuid");
@@ -118,7 +118,7 @@ pub fn gains_rights(mode: u32) -> Option<&'static str> {
     (mode & 0o2010 == 0o2010).then_some("a member is setgid")
 }
 
-/// A name without `.`, and without slashes that mean nothing.
+/// A name without `.` and redundant slashes.
 pub fn clean(name: &[u8]) -> Result<Vec<u8>, &'static str> {
     if name.is_empty() {
         return Err("a member has no name");

@@ -1,12 +1,12 @@
-//! Which files of several names are in the archive already, and under which name. In a file, since there may be as many as
-//! there are files at all: only what is looked for is in memory.
+//! The files with several names that are already in the archive, and their name there. Stored in a file, because there
+//! can be as many as files; only the current lookup is in memory.
 
 use super::member::Fault;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// A slot: inode, device, where the name is in the file of names, which begins with one byte that is none.
+/// A slot: inode, device, and the offset of the name in the file of names, which starts with an unused byte.
 const SLOT: usize = 24;
 const FEWEST_SLOTS: u64 = 1 << 10;
 
@@ -25,12 +25,12 @@ struct Table {
 }
 
 impl Links {
-    /// None yet. What it writes is in a folder that only root can see, and has no name there.
+    /// An empty table. Its file is in a directory that only root can enter, and has no name there.
     pub fn new(folder: &Path) -> Links {
         Links { folder: folder.to_owned(), table: None }
     }
 
-    /// The name of a file that was seen before; otherwise it has this one from now on.
+    /// The name of a file that was seen before. Otherwise, records this name for it.
     pub fn seen(&mut self, device: (u32, u32), inode: u64, name: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
         let device = u64::from(device.0) << 32 | u64::from(device.1);
         if self.table.is_none() {
@@ -95,7 +95,7 @@ impl Table {
     }
 }
 
-/// The slot of a file, and where its name is; otherwise the free slot for it.
+/// The slot of a file and the offset of its name; otherwise the free slot for it.
 fn find(slots: &File, n_slots: u64, device: u64, inode: u64) -> Result<(u64, Option<u64>), Fault> {
     let mut slot = (inode ^ device.rotate_left(32)).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 16;
     loop {

@@ -1,5 +1,5 @@
-//! Whether an archive is whole, by its last member: what ours says of all bytes before it, or 2.0.0's list of a SHA-256 for
-//! each file. An archive of the ancestor, or of tar, has none.
+//! Whether an archive is undamaged, by its last member: our sum over all bytes before it, or 2.0.0's list of a SHA-256
+//! per file. An archive of the ancestor or of tar has none.
 
 use super::member::{Fault, Kind, Member};
 use super::read::Reader;
@@ -10,16 +10,16 @@ use std::io::Read;
 
 const DAMAGED: &str = "The archive is damaged: its content is not what its manifest says";
 
-/// Bytes that are read at once.
+/// Bytes per read.
 const BUFFER: usize = 1 << 17;
 
-/// What is known of the content so far.
+/// The content so far.
 pub struct Check {
-    /// Of the lines that 2.0.0 would have written.
+    /// A sum over the lines that 2.0.0 would have written.
     lines: Sha256,
     buffer: Vec<u8>,
     is_there: bool,
-    /// Whether the content of every file was read by us.
+    /// Whether we have read the content of every file.
     is_complete: bool,
 }
 
@@ -34,7 +34,7 @@ impl Check {
         member.name == MANIFEST && member.kind == Kind::File
     }
 
-    /// Reads a file for the manifest of 2.0.0. Ours is about the bytes of the archive, which the reader sums up.
+    /// Reads a file for the manifest of 2.0.0. Ours covers the bytes of the archive, which the reader sums.
     pub fn read<R: Read>(&mut self, member: &Member, archive: &mut Reader<R>) -> Result<(), Fault> {
         if archive.is_marked() || member.kind != Kind::File {
             return Ok(());
@@ -65,7 +65,7 @@ impl Check {
         Ok(())
     }
 
-    /// Compares what the manifest says.
+    /// Compares the manifest with the content.
     pub fn compare<R: Read>(&mut self, member: &Member, archive: &mut Reader<R>) -> Result<(), Failure> {
         self.is_there = true;
         let (sum, bytes) = archive.before();
@@ -85,7 +85,7 @@ impl Check {
         if is_right { Ok(()) } else { Err(Failure::new("E1005", DAMAGED)) }
     }
 
-    /// The end of the archive. `is_second`: it was judged before.
+    /// The end of the archive. `is_second`: it was checked before.
     pub fn finish<R: Read>(&mut self, archive: &mut Reader<R>, is_second: bool) -> Result<(), Failure> {
         if self.is_there && archive.advance()?.is_some() {
             return Err(Failure::new("E1005", DAMAGED));
@@ -99,7 +99,7 @@ impl Check {
         Ok(())
     }
 
-    /// The content is unpacked and not read by us: what 2.0.0 has written was compared before.
+    /// The content is unpacked without reading it here: 2.0.0's list was compared before.
     pub fn without_content(self) -> Check {
         Check { is_complete: false, ..self }
     }

@@ -1,28 +1,28 @@
-//! A member of an archive, and what can be wrong with one.
+//! A member of an archive, and its possible errors.
 
 use std::fmt;
 use std::io;
 
-/// Bytes of a block: all of an archive is a multiple of it.
+/// Bytes of a block: the size of an archive is a multiple of it.
 pub const BLOCK: u64 = 512;
 
 /// Names with their values: attributes, records.
 pub type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// Pieces of data that a sparse file may have. The table of them is held in memory.
+/// Maximum pieces of data in a sparse file, because their table is in memory.
 pub const MAX_PIECES: usize = 1 << 17;
 
-/// What a member is.
+/// The type of a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     File,
     Directory,
     Symlink,
-    /// A further name of a file that the archive has already.
+    /// Another name of a file that is already in the archive.
     HardLink,
-    /// A named pipe: nothing is in it to be kept.
+    /// A named pipe, which has no content to back up.
     Pipe,
-    /// A device, or something that only one tar program knows.
+    /// A device, or a type that only one tar program supports.
     Other,
 }
 
@@ -32,7 +32,7 @@ pub struct Member {
     /// As the archive has it.
     pub name: Vec<u8>,
     pub kind: Kind,
-    /// Where a link leads.
+    /// The target of a link.
     pub target: Vec<u8>,
     /// Without the type.
     pub mode: u32,
@@ -42,9 +42,9 @@ pub struct Member {
     pub nanoseconds: u32,
     /// Extended attributes: ACLs and capabilities are some of them.
     pub attributes: Pairs,
-    /// Of the file, its holes included.
+    /// Bytes of the file, including its holes.
     pub size: u64,
-    /// Where its data lies, in order: offset and length. One piece if it is not sparse.
+    /// Where its data is, in order: offset and length. One piece if it is not sparse.
     pub pieces: Vec<(u64, u64)>,
 }
 
@@ -55,13 +55,13 @@ impl Member {
     }
 }
 
-/// Why an archive is not read any further.
+/// Why reading an archive stops.
 #[derive(Debug)]
 pub enum Fault {
     NotTar,
-    /// It ends too early, or contradicts itself.
+    /// It is truncated or inconsistent.
     Damaged(&'static str),
-    /// A member is not what may be unpacked. The words are for the client, the name for the log.
+    /// A member is not allowed. The text is for the client, the name for the log.
     Refused(&'static str, Vec<u8>),
     /// A member's file cannot be read or written.
     File(Vec<u8>, io::Error),
@@ -95,7 +95,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// A name as a person can read it on one line.
+/// A name that is readable on one line.
 pub fn shown(name: &[u8]) -> String {
     String::from_utf8_lossy(name).chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }

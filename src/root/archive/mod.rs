@@ -1,18 +1,19 @@
-//! Archives: backups that are made and come back, and what is in an update package. Jobs call it as `archive WORD ...`.
+//! Archives: backup, restore, and the contents of update packages. Jobs call it as `archive WORD ...`.
 //!
-//! An archive is read and written in one pass, whatever its size, and nothing of it is believed. Names are bytes; a file is
-//! reached by descriptors; links are data. Memory does not grow with the number of members.
+//! An archive is read and written in one pass, whatever its size, and nothing in it is trusted. Names are bytes, files
+//! are reached by descriptors, and links are data. Memory does not depend on the number of members.
 //!
-//! | word | what |
+//! | word | what it does |
 //! | --- | --- |
-//! | `pack FILE` | packs what `etc/backup.txt` lists into a new file, and judges that; prints its size and SHA-256 |
-//! | `restore FILE` | judges an archive, unpacks it beside the data, and swaps it |
-//! | `recover` | after a restore that was cut off: the data of before |
-//! | `undo` | takes the last restore back |
-//! | `judge` | reads the tar of a package from standard input, and prints how many KiB it needs |
-//! | `unpack DIRECTORY` | the same, and unpacks it into an empty directory: `gzip -dc FILE \| jidoteki-admin-jobs archive unpack DIRECTORY`. Files belong to the user who unpacks, and umask 027 applies. |
+//! | `pack FILE` | packs the entries of `etc/backup.txt` into a new file, and checks it; prints its size and SHA-256 |
+//! | `restore FILE` | checks an archive, unpacks it next to the data, and swaps it in |
+//! | `recover` | after an interrupted restore: restores the previous data |
+//! | `undo` | undoes the last restore |
+//! | `judge` | reads the tar of a package from standard input, and prints the KiB that it needs |
+//! | `unpack DIRECTORY` | the same, and unpacks it into an empty directory: `gzip -dc FILE \| jidoteki-admin-jobs archive unpack DIRECTORY`. Files belong to the current user, with umask 027. |
 //!
-//! What fails prints a code and a reason, `E1005 The archive is damaged`, and ends with 1; names of files are in the log only.
+//! For a failure it prints a code and a reason, `E1005 The archive is damaged`, and exits with 1. File names are only
+//! in the log.
 
 mod judge;
 mod links;
@@ -47,16 +48,16 @@ use std::process::ExitCode;
 use unpack::Unpacker;
 use write::Writer;
 
-/// How the name of a stage begins.
+/// The prefix of a stage's name.
 const STAGE: &[u8] = b".jidoteki-restore";
 
-/// Bytes that stay free on a disk, for logs and status: otherwise nobody would learn how it went.
+/// Bytes that stay free on a disk, for logs and status files that report the result.
 const RESERVE: u64 = 1 << 20;
 
-/// What an unpacked package may not have, whatever its builder's own files had.
+/// Mode bits that unpacked packages do not get, whatever the builder's files had.
 const MASK: u32 = 0o027;
 
-/// Why a command failed: a code and a text for the client, and the rest for the log.
+/// Why a command failed: a code and a text for the client, and details for the log.
 #[derive(Debug)]
 pub struct Failure {
     code: &'static str,
@@ -73,7 +74,7 @@ impl Failure {
         Failure { code, reason: reason.to_owned(), detail: Some(detail.to_owned()) }
     }
 
-    /// The same with other words for the client, unless it is the disk that is full.
+    /// The same with another text for the client, unless the disk is full.
     fn with(self, reason: &str) -> Failure {
         if self.reason == FULL { self } else { Failure { reason: reason.to_owned(), ..self } }
     }
@@ -111,10 +112,10 @@ impl From<rustix::io::Errno> for Failure {
     }
 }
 
-/// A line of the job's log, which is our standard error.
+/// A line in the job's log, which is our standard error.
 fn say(text: &str) {
     let now = clock::now();
-    // A log that cannot be written is no reason to refuse work.
+    // Continue even if the log cannot be written.
     let _ = writeln!(io::stderr(), "[{now}][SYSTEM] {text}");
 }
 
@@ -144,7 +145,7 @@ pub fn run(arguments: Arguments<'_>, appliance: &Appliance) -> Result<ExitCode, 
     Ok(status)
 }
 
-/// The backup list, if nobody but root can have written it.
+/// The backup list, if only root can have written it.
 fn list(appliance: &Appliance) -> Result<Paths, Failure> {
     let text = appliance::read_trusted(&appliance.etc_file("backup.txt")).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Failure::new("E1003", "There is no backup list"),
@@ -172,7 +173,7 @@ fn pack(file: &Path, appliance: &Appliance) -> Result<String, Failure> {
     let (writer, _) = packed.map_err(|failure| failure.with(pack::UNABLE))?;
     let Some(writer) = writer else { return Err(Failure::new("E1000", pack::UNABLE)) };
     let (mut archive, size, sum) = writer.finish()?;
-    // Exactly what RESTORE will do before it touches anything.
+    // Exactly the checks of RESTORE before it changes anything.
     io::Seek::rewind(&mut archive)?;
     restore::pass(archive, Judge::of_backups(&list), None, None)?;
     Ok(format!("{} {}\n", readable(size), hex::encode(sum)))
@@ -187,7 +188,7 @@ fn restore(file: &Path, appliance: &Appliance) -> Result<String, Failure> {
     let mut room = Room::new()?;
     restore::pass(File::open(file)?, judge, None, Some(&mut room))?;
     if room.check().is_err() {
-        // What UNDO has kept is the first that has to make room.
+        // Data kept for UNDO is removed first to make space.
         drop(Restore::new(&list, appliance)?);
         room.check()?;
     }
@@ -197,7 +198,7 @@ fn restore(file: &Path, appliance: &Appliance) -> Result<String, Failure> {
     Ok(String::new())
 }
 
-/// Judges a package, and unpacks it if there is a directory for it.
+/// Checks a package, and unpacks it if there is a directory.
 fn package(archive: impl Read, directory: Option<&Path>) -> Result<String, Failure> {
     let refused = |fault: Fault| match fault {
         Fault::Refused(why, _) => Failure::log("E1005", why, &fault.to_string()),
@@ -223,22 +224,22 @@ fn package(archive: impl Read, directory: Option<&Path>) -> Result<String, Failu
         unpacker.put((base.as_fd(), 0), &way, &member, &mut reader).map_err(refused)?;
     }
     unpacker.finish()?;
-    // Whoever writes into the pipe is not ended by us.
+    // Read the rest, so that the writer of the pipe is not killed.
     reader.finish()?;
     Ok(if base.is_none() { format!("{}\n", bytes / 1024 + 1) } else { String::new() })
 }
 
-/// Unpacks the tar of a package into a directory, which is there and empty. Whether all of it is there.
+/// Unpacks the tar of a package into an existing, empty directory. Returns whether it is complete.
 pub fn unpack_package(archive: impl Read, directory: &Path) -> bool {
     package(archive, Some(directory)).is_ok()
 }
 
-/// Whether each member of a package may be unpacked.
+/// Checks each member of a package.
 pub fn judge_package(archive: impl Read) -> bool {
     package(archive, None).is_ok()
 }
 
-/// `RESERVE` stays free.
+/// Checks that `RESERVE` stays free.
 fn need_room(folder: &Path, bytes: u64, code: &'static str) -> Result<(), Failure> {
     let Some(free) = appliance::free_bytes(folder) else { return Ok(()) };
     if free >= bytes + RESERVE {
@@ -252,7 +253,7 @@ fn path(bytes: &[u8]) -> &Path {
     Path::new(OsStr::from_bytes(bytes))
 }
 
-/// A size as people say it: 11.5K.
+/// A human-readable size: 11.5K.
 fn readable(bytes: u64) -> String {
     let mut text = String::new();
     let (mut number, mut units) = (bytes, "KMG".chars());
@@ -263,7 +264,7 @@ fn readable(bytes: u64) -> String {
         number /= 1024;
         unit = next;
     }
-    // Tenths, rounded: no number of bytes needs a floating point.
+    // Tenths, rounded, without floating point.
     let tenths = (number * 10 + 512) / 1024;
     let _ = write!(text, "{}.{}{unit}", tenths / 10, tenths % 10);
     text

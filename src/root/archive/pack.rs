@@ -1,8 +1,9 @@
-//! A backup is made: the tree that the list names is walked twice, once to see that all of it can be restored and has
-//! room, and once to pack it. Names come sorted, so no member stands twice.
+//! Makes a backup. The tree of the list is walked twice: first to check that everything can be restored and fits, then
+//! to pack it. Names are sorted, so no member occurs twice.
 //!
-//! What is mounted below an entry is not in a backup, and said, unless it is an entry itself. Pipes and sockets are left out
-//! and said. Devices and files that give rights to who runs them are faults: all of them are named before anything is written.
+//! Filesystems mounted below an entry are left out and reported, unless they are entries too. Pipes and sockets are
+//! left out and reported. Devices and files that grant privileges are errors: all of them are reported before anything
+//! is written.
 
 use super::judge::gains_rights;
 use super::links::Links;
@@ -20,21 +21,21 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-/// Lines of the log about one thing. A tree may have a million of it.
+/// Maximum log lines of one kind, because a tree can have a million.
 const MOST_LINES: usize = 50;
 
-/// Bytes that are read from a file at once.
+/// Bytes per read of a file.
 const BUFFER: usize = 1 << 17;
 
 /// One walk over the tree.
 pub struct Packer<'a, W> {
     list: &'a Paths,
-    /// Inodes of what restores keep beside the data.
+    /// Inodes of directories that restores keep next to the data.
     stages: &'a BTreeSet<u64>,
-    /// Nothing is written on the first walk.
+    /// `None` in the first walk, which writes nothing.
     out: Option<Writer<W>>,
     links: Links,
-    /// Bytes of the archive, as far as it is known.
+    /// Bytes of the archive so far.
     pub size: u64,
     n_members: u64,
     n_left_out: usize,
@@ -42,11 +43,11 @@ pub struct Packer<'a, W> {
     buffer: Vec<u8>,
 }
 
-/// The places that the list means now: sorted, none inside of another one.
+/// The existing paths of the list: sorted, none inside another.
 pub fn roots(list: &Paths) -> Result<Vec<Vec<u8>>, Fault> {
     let mut found = BTreeSet::new();
     let unmet = list.expand::<Fault>(&mut |one| {
-        // By components, as the walk goes: a slash comes before everything.
+        // By components, like the walk: a slash sorts before everything.
         let order: Vec<u8> = one.path.iter().map(|byte| if *byte == b'/' { 0 } else { *byte }).collect();
         found.insert((order, one.path.to_vec(), one.walk.path()));
         Ok(())
@@ -71,7 +72,7 @@ pub fn roots(list: &Paths) -> Result<Vec<Vec<u8>>, Fault> {
 }
 
 impl<'a, W: Write> Packer<'a, W> {
-    /// A walk that only measures, or packs.
+    /// A walk that measures or packs.
     pub fn new(list: &'a Paths, stages: &'a BTreeSet<u64>, folder: &Path, out: Option<Writer<W>>) -> Packer<'a, W> {
         Packer {
             list,
@@ -86,7 +87,7 @@ impl<'a, W: Write> Packer<'a, W> {
         }
     }
 
-    /// Walks everything; the writer afterwards. Faults are in the log then.
+    /// Walks everything and returns the writer. Errors are in the log then.
     pub fn walk(mut self, roots: &[Vec<u8>]) -> Result<(Option<Writer<W>>, u64), Failure> {
         for root in roots {
             let walk = match Walk::new().and_then(|walk| walk.go(root)).and_then(Walk::arrive) {
@@ -126,7 +127,7 @@ impl<'a, W: Write> Packer<'a, W> {
         }
     }
 
-    /// What is at a name. `mount` is that of the directory.
+    /// Visits a name. `mount` is the mount of its directory.
     fn entry(
         &mut self,
         parent: BorrowedFd<'_>,
@@ -157,7 +158,7 @@ impl<'a, W: Write> Packer<'a, W> {
             }
         };
         match result {
-            // It was there a moment ago, or was something else.
+            // The file was removed or replaced meanwhile.
             Err(Fault::Io(error)) if is_gone(&error) => {
                 if self.out.is_some() {
                     self.leave_out(path, "it has gone meanwhile");
@@ -277,7 +278,7 @@ impl<'a, W: Write> Packer<'a, W> {
         let extra: usize = member.attributes.iter().map(|(name, value)| name.len() + value.len() + 64).sum();
         let names = if member.name.len() + member.target.len() > 100 { member.name.len() * 2 } else { 0 };
         let extra = extra + names + member.target.len() + member.pieces.len() * 40;
-        // A header, the extended one, and its records.
+        // A header, the extended header, and its records.
         self.size += 3 * 512 + extra.next_multiple_of(512) as u64;
         Ok(())
     }
