@@ -7,10 +7,10 @@
 //! - A line that begins with `#` is a comment.
 //! - Several words on a line are several entries, as for the ancestor. In `debug.txt`, a line is one command.
 //! - In a list of paths, a line with spaces is **one** entry if that path exists or matches as a pattern, and several
-//!   entries otherwise.   If neither exists, as on a new appliance, the list contains both readings. `\ ` is a space in a
-//!   name.
+//!   entries otherwise. If neither exists, as on a new appliance, the list contains both readings. `\ ` is a space in
+//!   a name.
 //! - In `backup.txt`, a path that does not begin with `/` is below `/data`. Patterns are those of the shell
-//!   (`glob.rs`). They cover every   name that matches, whether it exists or not.
+//!   (`glob.rs`). They cover every name that matches, whether it exists or not.
 
 use crate::appliance::{self, Appliance};
 use crate::root::commands::Arguments;

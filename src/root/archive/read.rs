@@ -1,9 +1,9 @@
-//! Bytes of a tar archive -> members, in one pass and constant memory: ustar, GNU and PAX, with their long names, large
-//! numbers and sparse files. The only place that knows how other programs write them.
+//! Reads a tar archive as a stream of members, in one pass and constant memory: ustar, GNU and PAX, with their long
+//! names, large numbers and sparse files. The only file that knows the formats of other programs.
 //!
-//! Headers are the crate `tar`'s. Its own way through an archive is not taken: it splits PAX records at each newline, so a
-//! name with one is an error and a capability with one hides the size of the file; it holds an extended header of any
-//! size; and it knows no PAX sparse files.
+//! The crate `tar` parses the headers. Its own iteration is not used: it splits PAX records at each newline, so a name
+//! with one is an error, and a capability with one hides the size of the file. It stores an extended header of any
+//! size, and does not support PAX sparse files.
 
 use super::member::{BLOCK, Fault, Kind, MAX_PIECES, Member, Pairs};
 use super::sum::Sum;
@@ -11,43 +11,43 @@ use std::io::{BufRead, BufReader, Read};
 use std::str::FromStr;
 use tar::{EntryType, GnuExtSparseHeader, GnuSparseHeader, Header};
 
-/// Bytes of an extended header: long names, and attributes of 64 KiB at most each.
+/// Maximum bytes of an extended header: long names, and attributes of up to 64 KiB each.
 const MAX_EXTENSION: u64 = 1 << 20;
 
-/// Bytes that one read asks the kernel for.
+/// Bytes per read.
 const BUFFER: usize = 1 << 17;
 
-/// What a global header of our own backups says.
+/// The content of the global header in our own backups.
 pub const MARK: &[u8] = b"jidoteki-admin-api backup 2";
 
 /// An archive that is being read.
 pub struct Reader<R> {
     input: BufReader<R>,
-    /// Of all bytes that were read.
+    /// Sum of all bytes so far.
     sum: Sum,
     position: u64,
-    /// Of the archive before the header, extended ones included, of the member at hand.
+    /// Sum of the archive before the current member's headers, extended ones included.
     before: (u64, u64),
     is_marked: bool,
-    /// What of the member at hand is still to be read: data, and the zeros behind it.
+    /// Unread bytes of the current member: data, and the padding after it.
     n_data: u64,
     n_padding: u64,
     pieces: Vec<(u64, u64)>,
-    /// Which piece comes next, and how much of it is read.
+    /// The index of the next piece, and the bytes of it that were read.
     at: (usize, u64),
 }
 
-/// What headers before a member's own say of it.
+/// Values for a member from the headers before its own.
 #[derive(Default)]
 struct Extension {
     long_name: Option<Vec<u8>>,
     long_target: Option<Vec<u8>>,
-    /// PAX records, in their order; a later one counts.
+    /// PAX records in order; a later one takes precedence.
     records: Pairs,
 }
 
 impl<R: Read> Reader<R> {
-    /// An archive at its beginning.
+    /// Opens an archive.
     pub fn new(input: R) -> Reader<R> {
         Reader {
             input: BufReader::with_capacity(BUFFER, input),
@@ -62,17 +62,17 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    /// Whether this is a backup of ours, since 2.1: it begins with our mark and ends with a manifest.
+    /// Whether this is our own backup, version 2.1 or later: it starts with our mark and ends with a manifest.
     pub fn is_marked(&self) -> bool {
         self.is_marked
     }
 
-    /// Sum and number of the bytes before the member at hand.
+    /// Sum and number of the bytes before the current member.
     pub fn before(&self) -> (u64, u64) {
         self.before
     }
 
-    /// The next member. What is left of the content of the one before is passed over.
+    /// The next member. Skips the rest of the current one.
     pub fn advance(&mut self) -> Result<Option<Member>, Fault> {
         self.pass_content()?;
         let mut extension = Extension::default();
@@ -97,21 +97,21 @@ impl<R: Read> Reader<R> {
                     let text = self.extension(size)?;
                     for (key, value) in records(&text)? {
                         self.is_marked |= is_first && key == b"comment" && value == MARK;
-                        // Programs do not agree what it would mean.
+                        // Programs disagree about its meaning.
                         if matches!(&*key, b"path" | b"linkpath" | b"size") || key.starts_with(b"GNU.sparse.") {
                             return Err(Fault::Damaged("a global header speaks of one member"));
                         }
                     }
                     self.before = (self.sum.value(), self.position);
                 }
-                // A label of the tape, which GNU tar writes with -V.
+                // A tape label, which GNU tar writes with -V.
                 EntryType::__Nonexhaustive(b'V') => {}
                 _ => return self.member(&header, extension).map(Some),
             }
         }
     }
 
-    /// The next bytes of the member at hand, and where in the file they belong.
+    /// The next bytes of the current member, and their offset in the file.
     pub fn content<'a>(&mut self, buffer: &'a mut [u8]) -> Result<Option<(u64, &'a [u8])>, Fault> {
         while let Some((_, length)) = self.pieces.get(self.at.0)
             && self.at.1 == *length
@@ -128,7 +128,7 @@ impl<R: Read> Reader<R> {
         Ok(Some((offset, piece)))
     }
 
-    /// Reads on to the end of the file: nothing but zeros may follow the last member.
+    /// Reads to the end of the file: only zeros can follow the last member.
     pub fn finish(&mut self) -> Result<(), Fault> {
         loop {
             let bytes = self.input.fill_buf()?;
@@ -168,7 +168,7 @@ impl<R: Read> Reader<R> {
         Ok(())
     }
 
-    /// A header with the right sum; `None` at the end. An archive that was cut off has no end.
+    /// A header with the right checksum; `None` at the end. A truncated archive has no end.
     fn header(&mut self, is_first: bool) -> Result<Option<Header>, Fault> {
         let mut header = Header::new_old();
         let wrong = if is_first { Fault::NotTar } else { Fault::Damaged("a header has a wrong sum") };
@@ -221,7 +221,7 @@ impl<R: Read> Reader<R> {
         let target = value(records, b"linkpath").map(<[u8]>::to_vec);
         let name = name.or(extension.long_name).unwrap_or_else(|| header.path_bytes().into_owned());
         let kind = match header.entry_type() {
-            // What was written before there were types: a directory is known by its name.
+            // Formats without types mark a directory by its name.
             EntryType::Regular if name.ends_with(b"/") => Kind::Directory,
             EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => Kind::File,
             EntryType::Link => Kind::HardLink,
@@ -230,7 +230,7 @@ impl<R: Read> Reader<R> {
             EntryType::Fifo => Kind::Pipe,
             _ => Kind::Other,
         };
-        // The data of anything else is passed over, if it has any. A link's size is that of the file, which is not here.
+        // Skip the data of other types. The size of a link is that of its file, whose data is not here.
         let has_data = !matches!(header.entry_type(), EntryType::Link | EntryType::Symlink | EntryType::Directory);
         self.n_data = if has_data { stored } else { 0 };
         let mut size = if kind == Kind::File { stored } else { 0 };
@@ -289,7 +289,7 @@ impl<R: Read> Reader<R> {
         Ok(member)
     }
 
-    /// The table of a sparse file of GNU tar's own, and what follows its header of it.
+    /// The table of a sparse file in GNU's own format, and its extension after the header.
     fn gnu_pieces(&mut self, gnu: &tar::GnuHeader) -> Result<Vec<(u64, u64)>, Fault> {
         let mut pieces = Vec::new();
         let mut is_extended = gnu.is_extended();
@@ -303,7 +303,7 @@ impl<R: Read> Reader<R> {
         Ok(pieces)
     }
 
-    /// The table of a sparse file of PAX 1.0: decimal lines before the data, filled up to a block.
+    /// The table of a sparse file in PAX 1.0: decimal lines before the data, padded to a block.
     fn pax_pieces(&mut self) -> Result<Vec<(u64, u64)>, Fault> {
         let n: usize = parse(&self.line()?)?;
         let mut pieces = Vec::new();
@@ -354,7 +354,7 @@ fn push(pieces: &mut Vec<(u64, u64)>, piece: (u64, u64)) -> Result<(), Fault> {
     Ok(())
 }
 
-/// The table of PAX 0.0, a record each, or of 0.1, one record.
+/// The table in PAX 0.0, a record each, or 0.1, one record.
 fn old_pax_pieces(records: &[(Vec<u8>, Vec<u8>)]) -> Result<Vec<(u64, u64)>, Fault> {
     let mut numbers = Vec::new();
     if let Some(map) = value(records, b"GNU.sparse.map") {
@@ -375,7 +375,7 @@ fn old_pax_pieces(records: &[(Vec<u8>, Vec<u8>)]) -> Result<Vec<(u64, u64)>, Fau
     Ok(pairs.iter().map(|[offset, length]| (*offset, *length)).collect())
 }
 
-/// In order, within the file, and exactly the data that the archive has.
+/// Checks that the pieces are in order, inside the file, and match the data in the archive.
 fn check_pieces(pieces: &[(u64, u64)], size: u64, stored: u64) -> Result<(), Fault> {
     let mut end = 0u64;
     let mut sum = 0u64;
@@ -384,14 +384,14 @@ fn check_pieces(pieces: &[(u64, u64)], size: u64, stored: u64) -> Result<(), Fau
         end = after.ok_or(Fault::Damaged("the pieces of a file overlap"))?;
         sum += length;
     }
-    // Nothing that is larger can be written.
+    // Larger values cannot be written.
     if i64::try_from(size).is_err() || sum != stored {
         return Err(Fault::Damaged("a file has not the size that its header says"));
     }
     Ok(())
 }
 
-/// PAX records: `LENGTH KEY=VALUE\n`, where the length counts all of it and the value may be any bytes.
+/// Parses PAX records: `LENGTH KEY=VALUE\n`. The length counts all of it, and the value can be any bytes.
 fn records(mut text: &[u8]) -> Result<Pairs, Fault> {
     const WRONG: Fault = Fault::Damaged("an extended header is none");
     let mut records = Vec::new();
@@ -416,7 +416,7 @@ fn parse<N: FromStr>(text: &[u8]) -> Result<N, Fault> {
     digits.and_then(|text| text.parse().ok()).ok_or(Fault::Damaged("a number is none"))
 }
 
-/// Seconds since 1970 with a fraction, which may be negative.
+/// Seconds since 1970 with a fraction; can be negative.
 fn parse_time(text: &[u8]) -> Result<(i64, u32), Fault> {
     let (is_negative, text) = text.strip_prefix(b"-").map_or((false, text), |rest| (true, rest));
     let mut parts = text.splitn(2, |byte| *byte == b'.');

@@ -1,14 +1,14 @@
-//! A backup comes back: judged, unpacked beside the data, swapped by renames with a journal, and taken back when it was cut
-//! off or when somebody asks for it.
+//! Restores a backup: checks it, unpacks it next to the data, and swaps it in by renames with a journal. Also rolls
+//! back an interrupted restore, and undoes the last one.
 //!
-//! Beside the data, in the same mount, is a **stage**: `.jidoteki-restore`, which only root can enter. A **holder** is a
-//! directory in which names are swapped: `new/N` of its stage holds what is to come, `old/N` what was, `list.N` the names
-//! that come. The directory that holds a path of the list is one. But what is mounted cannot be renamed, and what it is
-//! mounted in must not be: so of a mount point, and of each directory between the path and what is mounted below it, all
-//! that is in it is swapped, and the directory itself only changes its look.
+//! A **stage** is a directory `.jidoteki-restore` next to the data, in the same mount, that only root can enter. A
+//! **holder** is a directory in which names are swapped. `new/N` of its stage contains the new files, `old/N` the
+//! previous ones, `list.N` the new names. The directory that contains a listed path is a holder. A mount point cannot
+//! be renamed, and a directory above one must not be. In these directories, from the listed path down to the mount
+//! point, everything inside is swapped; the directory itself only gets its new attributes.
 //!
-//! `restore.journal` exists from before the first rename to after the last; `restore.undo` is the same table, kept after
-//! success. Who recovers looks at what is where, and so may be cut off as well.
+//! `restore.journal` exists from before the first rename until after the last. `restore.undo` is the same table, kept
+//! after success. A recovery examines where the files are, so it can itself be interrupted.
 
 use super::judge::{Judge, Verdict};
 use super::manifest::Check;
@@ -29,9 +29,9 @@ use std::path::PathBuf;
 
 const UNABLE: &str = "The archive cannot be unpacked";
 
-/// A stage that is there.
+/// An existing stage.
 struct Stage {
-    /// Where it lies.
+    /// Its directory.
     place: Vec<u8>,
     name: Vec<u8>,
     directory: OwnedFd,
@@ -45,11 +45,11 @@ struct Holder {
     new: OwnedFd,
     old: OwnedFd,
     list: Option<BufWriter<File>>,
-    /// What the directory itself shall look like, where all of it is swapped.
+    /// The new attributes of the directory itself, if everything in it is swapped.
     dress: Option<Member>,
 }
 
-/// What the journal says of a holder: enough to find it again, and to know that it is the same.
+/// A holder in the journal: enough to find and recognize it.
 #[derive(Clone)]
 struct Row {
     number: usize,
@@ -58,23 +58,23 @@ struct Row {
     inode: u64,
     stage: Vec<u8>,
     stage_inode: u64,
-    /// When the directory had changed last: names that come and go change it.
+    /// The directory's change time, which changes with its entries.
     modified: (i64, u32),
-    /// Of a table that 2.0.0 has left: the one name in the directory.
+    /// From a table of 2.0.0: the one name in the directory.
     of_2_0_0: Option<Vec<u8>>,
 }
 
-/// Where a path of the archive goes.
+/// The destination of a path in the archive.
 enum Spot {
     /// Below a holder's `new`.
     In(usize, Vec<Vec<u8>>),
-    /// It is a holder itself.
+    /// The path is a holder itself.
     Holder(usize),
-    /// Something is mounted there that is not the list's.
+    /// A filesystem that the list does not name is mounted there.
     Kept,
 }
 
-/// A restore that is being unpacked.
+/// A restore in progress.
 pub struct Restore<'a> {
     list: &'a Paths,
     state: PathBuf,
@@ -82,13 +82,13 @@ pub struct Restore<'a> {
     stages: Vec<Stage>,
     holders: Vec<Holder>,
     unpacker: Unpacker,
-    /// The entry that was located last, and where it really is.
+    /// The last located entry, and its real path.
     last: Option<(Vec<u8>, Vec<u8>)>,
     n_kept: usize,
 }
 
 impl<'a> Restore<'a> {
-    /// Begins: what the last restore kept for UNDO goes.
+    /// Starts a restore: removes the data that the last one kept for UNDO.
     pub fn new(list: &'a Paths, appliance: &Appliance) -> Result<Restore<'a>, Failure> {
         let state = state(appliance);
         remove(&state.join("restore.undo"))?;
@@ -98,7 +98,7 @@ impl<'a> Restore<'a> {
         Ok(Restore { list, state, mounts, stages: Vec::new(), holders: Vec::new(), unpacker, last: None, n_kept: 0 })
     }
 
-    /// Unpacks a member that was judged.
+    /// Unpacks a checked member.
     pub fn take<R: std::io::Read>(
         &mut self,
         member: &Member,
@@ -154,7 +154,7 @@ impl<'a> Restore<'a> {
         }
     }
 
-    /// Brings all of it to the disk, and swaps it.
+    /// Flushes everything to disk, and swaps it in.
     pub fn swap(mut self) -> Result<(), Failure> {
         self.unpacker.finish()?;
         if self.holders.is_empty() {
@@ -186,7 +186,7 @@ impl<'a> Restore<'a> {
         flush(&self.state)
     }
 
-    /// Whether a mount is in what will be renamed.
+    /// Whether a mount is below a path that will be renamed.
     fn concerns(&self, mount: &[u8]) -> bool {
         self.holders.iter().any(|holder| {
             let root: &[u8] = if holder.row.path == b"/" { b"" } else { &holder.row.path };
@@ -196,7 +196,7 @@ impl<'a> Restore<'a> {
         })
     }
 
-    /// Where a path goes; makes its holder, if it is the first there.
+    /// The destination of a path; creates its holder if needed.
     fn locate(&mut self, path: &[u8], entry: usize, is_link: bool) -> Result<Spot, Failure> {
         let (entry, rest) = path.split_at(entry);
         let real = match &self.last {
@@ -220,7 +220,7 @@ impl<'a> Restore<'a> {
             let holder = self.holder(&parent, false, &parent)?;
             return Ok(Spot::In(holder, way));
         }
-        // From the entry down, as long as there is something mounted below.
+        // From the entry downward, as long as something is mounted below.
         let mut inner: Option<usize> = None;
         let ends = (real.len()..=goal.len()).filter(|end| *end == goal.len() || goal[*end] == b'/');
         for end in ends.collect::<Vec<_>>() {
@@ -237,7 +237,7 @@ impl<'a> Restore<'a> {
         }
         let Some(end) = inner else { return Ok(Spot::Kept) };
         let here = goal[..end].to_vec();
-        // The stage is in the mount in which the holder is.
+        // The stage is in the same mount as the holder.
         let mount =
             self.mounts.iter().filter(|mount| **mount == here || below(mount, &here)).max_by_key(|mount| mount.len());
         let place = match mount {
@@ -252,7 +252,7 @@ impl<'a> Restore<'a> {
         Ok(Spot::In(holder, components(&goal[end..]).map(<[u8]>::to_vec).collect()))
     }
 
-    /// Where an entry of the list really is. What is missing on the way to it is made.
+    /// The real path of an entry. Creates missing directories above it.
     fn find(&self, entry: &[u8]) -> Result<Vec<u8>, Failure> {
         let lost = |lost: Lost, path: &[u8]| {
             Failure::log("E1002", "A path of the backup list cannot be reached", &format!("{}: {lost}", shown(path)))
@@ -274,7 +274,7 @@ impl<'a> Restore<'a> {
                 Err(Lost::Missing) => {
                     let walk_here = walk.clone().arrive().map_err(|error| lost(error, entry))?;
                     let made = tree::create_directory(walk_here.file(), name)?;
-                    // Those that the data belongs to must get through it.
+                    // The owners of the data must be able to enter it.
                     rustix::fs::fchmod(&made, rustix::fs::Mode::from_raw_mode(0o755))?;
                     walk = walk.go(name).map_err(|error| lost(error, entry))?;
                 }
@@ -336,7 +336,7 @@ impl<'a> Restore<'a> {
         let parent = open(place)?;
         let mut name = STAGE.to_vec();
         let mut number = 1;
-        // Somebody may have taken the name, on purpose or not.
+        // Another file may have the name, on purpose or not.
         while tree::exists(&parent, &name)? {
             number += 1;
             name = [STAGE, format!(".{number}").as_bytes()].concat();
@@ -344,7 +344,7 @@ impl<'a> Restore<'a> {
                 return Err(Failure::log("E1002", "The place for the restore is taken", &shown(place)));
             }
         }
-        // Written down first, so that it is removed even if we do not get any further.
+        // Record it first, so that it is removed even if the next step fails.
         let known = self.state.join("restore.stages");
         let mut text = appliance::read(&known).unwrap_or_default();
         let path = if place == b"/" { [b"/", &name[..]].concat() } else { [place, b"/", &name].concat() };
@@ -366,7 +366,7 @@ impl<'a> Restore<'a> {
 const MISSING: &str = "a hard link leads to what is not in the archive";
 
 impl Holder {
-    /// Writes down a name that comes.
+    /// Records a new name.
     fn note(&mut self, name: &[u8]) -> Result<(), Failure> {
         if let Some(list) = &mut self.list {
             list.write_all(name)?;
@@ -375,7 +375,7 @@ impl Holder {
         Ok(())
     }
 
-    /// What is goes to `old`, what is to come is put there.
+    /// Moves current files to `old`, and new files into their place.
     fn swap(&self, rows: &[Row]) -> Result<(), Failure> {
         if self.row.is_whole {
             self.each_own(rows, &mut |name| {
@@ -395,7 +395,7 @@ impl Holder {
         self.look_like(self.dress.clone())
     }
 
-    /// Everything as it was, however far `swap` had come.
+    /// Undoes `swap`, however far it got.
     fn unswap(&self) -> Result<(), Failure> {
         self.each_listed(&mut |name| {
             if !tree::exists(&self.new, name)? {
@@ -413,7 +413,7 @@ impl Holder {
         Ok(rustix::fs::syncfs(&self.directory)?)
     }
 
-    /// What was comes back. What somebody has made in its place meanwhile is not from before.
+    /// Moves the previous files back. Files that somebody created in their place meanwhile are not among them.
     fn put_back(&self, name: &[u8]) -> Result<(), Errno> {
         match tree::shift(&self.old, name, &self.directory) {
             Err(Errno::EXIST | Errno::NOTEMPTY) => {
@@ -446,7 +446,7 @@ impl Holder {
         }
     }
 
-    /// What is in the holder and may be moved: not what is mounted there, other holders, or a stage.
+    /// The movable entries of a holder: not mount points, other holders, or stages.
     fn each_own(&self, rows: &[Row], each: &mut dyn FnMut(&[u8]) -> Result<(), Errno>) -> Result<(), Failure> {
         let mount = tree::look(&self.directory, b"")?.mount;
         each_name(&self.directory, &mut |name| {
@@ -478,13 +478,14 @@ fn each_name(directory: &OwnedFd, each: &mut dyn FnMut(&[u8]) -> Result<(), Errn
     }
 }
 
-/// After a restore or an undo that was cut off: the data of before, and nothing of ours but what UNDO needs.
+/// After an interrupted restore or undo: restores the previous data, and removes everything of ours except what UNDO
+/// needs.
 pub fn recover(appliance: &Appliance) -> Result<(), Failure> {
     let state = state(appliance);
     let journal = state.join("restore.journal");
     if journal.exists() {
         say("The last restore was interrupted: the data of before returns");
-        // As long as the journal is there the stages have the data of before, and are not ours to remove.
+        // While the journal exists, the stages contain the previous data and must not be removed.
         unswap(&appliance::read(&journal)?).map_err(|failure| failure.with("The data of before cannot return now"))?;
         remove(&journal)?;
         flush(&state)?;
@@ -492,7 +493,7 @@ pub fn recover(appliance: &Appliance) -> Result<(), Failure> {
     if state.join("restore.undo").exists() { Ok(()) } else { drop_stages(appliance) }
 }
 
-/// Takes the last restore back.
+/// Undoes the last restore.
 pub fn undo(appliance: &Appliance) -> Result<(), Failure> {
     let state = state(appliance);
     let (journal, undo) = (state.join("restore.journal"), state.join("restore.undo"));
@@ -500,7 +501,7 @@ pub fn undo(appliance: &Appliance) -> Result<(), Failure> {
         return Err(Failure::new("E1003", "There is no restore to undo"));
     }
     rows(&appliance::read(&undo)?)?;
-    // From here on it is an interrupted restore, and ends as one does.
+    // From here on, it is an interrupted restore and ends like one.
     std::fs::rename(&undo, &journal)?;
     flush(&state)?;
     unswap(&appliance::read(&journal)?).map_err(|failure| failure.with("The data of before cannot be put back now"))?;
@@ -511,7 +512,7 @@ pub fn undo(appliance: &Appliance) -> Result<(), Failure> {
 
 fn unswap(table: &[u8]) -> Result<(), Failure> {
     let rows = rows(table)?;
-    // What lies in another holder is put right before that.
+    // Restore inner holders first.
     for row in rows.iter().rev() {
         if let Some(old) = &row.of_2_0_0 {
             unswap_of_2_0_0(row, old)?;
@@ -520,7 +521,7 @@ fn unswap(table: &[u8]) -> Result<(), Failure> {
         let gone = |what: &str| Failure::log("E1002", UNABLE, &format!("{}: {what}", shown(&row.path)));
         let directory = open(&row.path)?;
         let stage = open(&row.stage)?;
-        // Others may own the directories on the way, and put something else there.
+        // Others may own the directories above, and replace them.
         if tree::look(&directory, b"")?.inode != row.inode || !is_ours(&stage, Some(row.stage_inode))? {
             return Err(gone("it is not the directory that it was"));
         }
@@ -532,7 +533,7 @@ fn unswap(table: &[u8]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A line of 2.0.0's table: `new/N` and `old/N` of the stage are one name each.
+/// A line in 2.0.0's table: `new/N` and `old/N` of the stage are one name each.
 fn unswap_of_2_0_0(row: &Row, name: &[u8]) -> Result<(), Failure> {
     let directory = open(&row.path)?;
     let stage = open(&row.stage)?;
@@ -545,7 +546,7 @@ fn unswap_of_2_0_0(row: &Row, name: &[u8]) -> Result<(), Failure> {
     }
     let (new, old) = (tree::directory(&stage, b"new")?, tree::directory(&stage, b"old")?);
     let number = row.number.to_string().into_bytes();
-    // "whole" stands for what the archive had, the other for what only was there.
+    // "whole" means that the archive had the name; otherwise it only existed before.
     if row.is_whole && !tree::exists(&new, &number)? && tree::exists(&directory, name)? {
         rustix::fs::renameat(&directory, name, &new, number.as_slice())?;
     }
@@ -555,14 +556,14 @@ fn unswap_of_2_0_0(row: &Row, name: &[u8]) -> Result<(), Failure> {
     Ok(rustix::fs::syncfs(&directory)?)
 }
 
-/// Whether a stage is one that we have made: nobody else makes a directory of root's that only root can enter.
+/// Whether a stage is ours: nobody else creates a directory that root owns and only root can enter.
 fn is_ours(stage: &OwnedFd, inode: Option<u64>) -> Result<bool, Failure> {
     let seen = tree::look(stage, b"")?;
     let is_it = inode.is_none_or(|inode| inode == seen.inode);
     Ok(is_it && seen.uid == rustix::process::geteuid().as_raw() && seen.mode == 0o700)
 }
 
-/// Removes all stages. What is mounted in one stays, and the stage with it.
+/// Removes all stages. If something is mounted in one, it stays with its stage.
 fn drop_stages(appliance: &Appliance) -> Result<(), Failure> {
     let known = state(appliance).join("restore.stages");
     let text = match std::fs::read(&known) {
@@ -584,13 +585,13 @@ fn drop_stages(appliance: &Appliance) -> Result<(), Failure> {
     if kept.is_empty() { remove(&known) } else { Ok(appliance::replace(&known, &kept, 0o600)?) }
 }
 
-/// Inodes of the stages that are there: they lie beside the data, and are not data.
+/// Inodes of the existing stages, which are next to the data but not part of it.
 pub fn stage_inodes(appliance: &Appliance) -> BTreeSet<u64> {
     let text = std::fs::read(state(appliance).join("restore.stages")).unwrap_or_default();
     stage_paths(&text).filter_map(|path| Some(tree::look(open(path).ok()?, b"").ok()?.inode)).collect()
 }
 
-/// The stages that are written down. 2.0.0 had a line for each.
+/// The recorded stages. 2.0.0 had a line for each.
 fn stage_paths(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     let end = if text.contains(&0) { 0 } else { b'\n' };
     text.split(move |byte| *byte == end).filter(|path| split(path).1.starts_with(STAGE))
@@ -647,7 +648,7 @@ fn rows(text: &[u8]) -> Result<Vec<Row>, Failure> {
     rows.collect::<Option<Vec<Row>>>().ok_or_else(wrong)
 }
 
-/// Opens a directory by a path that we have found before: with no link in it that is not root's.
+/// Opens a directory by a recorded path, without following links that root did not make.
 fn open(path: &[u8]) -> Result<OwnedFd, Failure> {
     let walk = Walk::new().and_then(|walk| walk.go(path)).and_then(Walk::arrive);
     let walk = walk.map_err(|lost| Failure::log("E1002", UNABLE, &format!("{}: {lost}", shown(path))))?;
@@ -675,7 +676,7 @@ fn flush(directory: &std::path::Path) -> Result<(), Failure> {
     Ok(File::open(directory)?.sync_all()?)
 }
 
-/// Bytes that each filesystem must have free for what is unpacked there.
+/// Bytes that each filesystem needs to unpack the archive.
 pub struct Room {
     mounts: Vec<(Vec<u8>, u64)>,
     last: Option<(Vec<u8>, Vec<u8>)>,
@@ -704,15 +705,15 @@ impl Room {
         }
         let real = self.last.as_ref().map(|(_, real)| [real, rest].concat()).unwrap_or_default();
         let holds = |mount: &[u8]| mount == b"/" || mount == real || real.starts_with(&[mount, b"/"].concat());
-        // The last of two mounts at one place is the one that is seen.
+        // Of two mounts at one place, the last one is visible.
         let mount = self.mounts.iter_mut().filter(|(mount, _)| holds(mount)).max_by_key(|(mount, _)| mount.len());
         if let Some((_, bytes)) = mount {
-            // A block more for the file itself; a hard link takes none.
+            // Another block for the file itself; a hard link needs none.
             *bytes += if member.kind == Kind::HardLink { 0 } else { member.data().next_multiple_of(4096) + 4096 };
         }
     }
 
-    /// Whether there is as much everywhere.
+    /// Whether every filesystem has enough.
     pub fn check(&self) -> Result<(), Failure> {
         for (mount, bytes) in self.mounts.iter().filter(|(_, bytes)| *bytes > 0) {
             super::need_room(super::path(mount), *bytes, "E1000")?;
@@ -721,7 +722,7 @@ impl Room {
     }
 }
 
-/// Judges an archive, and restores it if `restore` is there.
+/// Checks an archive, and unpacks it if `restore` is present.
 pub fn pass(
     archive: File,
     judge: Judge<'_>,

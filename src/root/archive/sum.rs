@@ -1,11 +1,11 @@
-//! XXH64, the checksum by which a backup knows that it is whole. It finds damage, at the speed of memory; against somebody
-//! who changes an archive on purpose no sum that lies inside of it helps, and the judge does not rely on it.
+//! XXH64, the checksum of a backup. It detects damage at the speed of memory. It does not protect against deliberate
+//! changes, as no sum inside an archive could, and the checks of members do not rely on it.
 
 const PRIMES: [u64; 5] =
     [0x9E37_79B1_85EB_CA87, 0xC2B2_AE3D_27D4_EB4F, 0x1656_67B1_9E37_79F9, 0x85EB_CA77_C2B2_AE63, 0x27D4_EB2F_1656_67C5];
 const STRIPE: usize = 32;
 
-/// A sum of bytes that come in pieces.
+/// A sum over bytes in chunks.
 #[derive(Clone)]
 pub struct Sum {
     lanes: [u64; 4],
@@ -15,7 +15,7 @@ pub struct Sum {
 }
 
 impl Sum {
-    /// The sum of nothing yet.
+    /// The sum of no bytes.
     pub fn new() -> Sum {
         Sum {
             lanes: [PRIMES[0].wrapping_add(PRIMES[1]), PRIMES[1], 0, 0u64.wrapping_sub(PRIMES[0])],
@@ -25,7 +25,7 @@ impl Sum {
         }
     }
 
-    /// Takes further bytes.
+    /// Adds bytes.
     pub fn update(&mut self, mut bytes: &[u8]) {
         self.total = self.total.wrapping_add(bytes.len() as u64);
         if self.n_rest > 0 {
@@ -103,7 +103,7 @@ fn round(lane: u64, word: u64) -> u64 {
 mod tests {
     use super::*;
 
-    /// The values are those of the algorithm's own command line, xxhsum -H64.
+    /// The values are from the algorithm's own command line, xxhsum -H64.
     #[test]
     fn the_sum_is_that_of_the_algorithm_however_the_bytes_come() {
         for (bytes, expected) in [

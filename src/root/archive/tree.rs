@@ -1,5 +1,5 @@
-//! A tree of files by descriptor: each name is one component below an open directory, and no link is followed. Whoever may
-//! rename what lies on the way changes nothing for us. The only place of the archives that creates, moves and removes.
+//! A tree of files by descriptor: each name is one component below an open directory, and no link is followed. Renames
+//! by others on the way have no effect. The only file for archives that creates, moves and removes files.
 
 use super::member::{Fault, Kind, Member, Pairs};
 use rustix::fs::{
@@ -9,17 +9,17 @@ use rustix::io::Errno;
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// Bytes of names that are held of a directory at once. A larger one is read again for the next of them.
+/// Maximum bytes of a directory's names in memory. A larger one is read again for the next names.
 const NAMES: usize = 2 << 20;
 
-/// Attributes that belong to the machine and not to the data: labels of its policy, signatures of its files, its overlays.
+/// Attributes that belong to the machine, not to the data: security labels, file signatures, overlay state.
 const NOT_DATA: [&[u8]; 5] =
     [b"security.selinux", b"security.ima", b"security.evm", b"trusted.overlay.", b"system.nfs4_acl"];
 
 const ACL: &str = "system.posix_acl_access";
 const DEFAULT_ACL: &str = "system.posix_acl_default";
 
-/// What is at a name.
+/// A directory entry.
 #[derive(Clone, Copy)]
 pub struct Seen {
     pub kind: Kind,
@@ -28,17 +28,17 @@ pub struct Seen {
     pub uid: u32,
     pub gid: u32,
     pub size: u64,
-    /// Bytes that it takes on the disk.
+    /// Bytes that it uses on disk.
     pub on_disk: u64,
     pub n_links: u32,
     pub inode: u64,
     pub device: (u32, u32),
-    /// Of the mount that it belongs to: differs where something is mounted, also if that is of the same filesystem.
+    /// Its mount: differs at a mount point, even for the same filesystem.
     pub mount: u64,
     pub modified: (i64, u32),
 }
 
-/// Looks at a name in a directory; at the descriptor itself if the name is empty.
+/// Examines a name in a directory; the descriptor itself if the name is empty.
 pub fn look(directory: impl AsFd, name: &[u8]) -> Result<Seen, Errno> {
     let mask = StatxFlags::BASIC_STATS | StatxFlags::MNT_ID;
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH | AtFlags::NO_AUTOMOUNT;
@@ -67,7 +67,7 @@ pub fn look(directory: impl AsFd, name: &[u8]) -> Result<Seen, Errno> {
     })
 }
 
-/// A kernel before 5.8 does not tell the mount, but the filesystem.
+/// A kernel before 5.8 reports the filesystem instead of the mount.
 fn mount(stat: &Statx) -> u64 {
     if stat.stx_mask & StatxFlags::MNT_ID.bits() != 0 {
         return stat.stx_mnt_id;
@@ -75,7 +75,7 @@ fn mount(stat: &Statx) -> u64 {
     u64::from(stat.stx_dev_major) << 32 | u64::from(stat.stx_dev_minor)
 }
 
-/// Whether there is anything at a name.
+/// Whether a name exists.
 pub fn exists(directory: impl AsFd, name: &[u8]) -> Result<bool, Errno> {
     match look(directory, name) {
         Ok(_) => Ok(true),
@@ -90,34 +90,34 @@ pub fn directory(parent: impl AsFd, name: &[u8]) -> Result<OwnedFd, Errno> {
     rustix::fs::openat(parent, name, flags, Mode::empty())
 }
 
-/// Opens a file to read it. What is there may have changed since it was looked at, so nothing is waited for.
+/// Opens a file for reading, without blocking, because it may have been replaced since it was examined.
 pub fn file(parent: impl AsFd, name: &[u8]) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     rustix::fs::openat(parent, name, flags, Mode::empty())
 }
 
-/// Creates a file that is not there yet.
+/// Creates a new file.
 pub fn create(parent: impl AsFd, name: &[u8]) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(parent, name, flags, Mode::RUSR | Mode::WUSR)
 }
 
-/// Creates a directory that is not there yet, for root alone until its attributes are set, and opens it.
+/// Creates a new directory, accessible only to root until its attributes are set, and opens it.
 pub fn create_directory(parent: impl AsFd, name: &[u8]) -> Result<OwnedFd, Errno> {
     rustix::fs::mkdirat(&parent, name, Mode::RWXU)?;
     directory(parent, name)
 }
 
-/// Takes from a directory what it has inherited, so that nothing in it inherits it.
+/// Removes inherited default ACLs from a directory, so that files in it do not inherit them.
 pub fn inherit_nothing(directory: impl AsFd) {
     for name in [ACL, DEFAULT_ACL] {
-        // Most have none, and most filesystems that know none say so.
+        // Most directories have none, and most filesystems without support report that.
         let _ = rustix::fs::fremovexattr(&directory, name);
     }
 }
 
-/// The names of a directory after `last`, in the order of their bytes: as many as are held at once, none at the end.
-/// However large the directory is, and whatever is created and removed meanwhile, no name comes twice.
+/// The names of a directory after `last`, in byte order: as many as fit in memory, none at the end. No name occurs
+/// twice, however large the directory is, and whatever is created and removed meanwhile.
 pub fn names(directory: impl AsFd, last: Option<&[u8]>) -> Result<Vec<Vec<u8>>, Errno> {
     let mut names = BTreeSet::new();
     let mut n_bytes = 0;
@@ -145,7 +145,7 @@ pub fn names(directory: impl AsFd, last: Option<&[u8]>) -> Result<Vec<Vec<u8>>, 
     Ok(names.into_iter().collect())
 }
 
-/// The extended attributes of an open file or directory, those that belong to the data.
+/// The extended attributes of an open file or directory that belong to the data.
 pub fn attributes(file: impl AsFd) -> Result<Pairs, Errno> {
     let mut list = [0; 4096];
     let n = match rustix::fs::flistxattr(&file, &mut list) {
@@ -162,7 +162,7 @@ pub fn attributes(file: impl AsFd) -> Result<Pairs, Errno> {
 fn take_attributes(file: impl AsFd, list: &[u8]) -> Result<Pairs, Errno> {
     let mut attributes = Vec::new();
     for name in list.split(|byte| *byte == 0) {
-        // A PAX record cannot say a name with an equals sign.
+        // A PAX record cannot contain a name with an equals sign.
         if name.is_empty() || name.contains(&b'=') || NOT_DATA.iter().any(|prefix| name.starts_with(prefix)) {
             continue;
         }
@@ -173,18 +173,18 @@ fn take_attributes(file: impl AsFd, list: &[u8]) -> Result<Pairs, Errno> {
                 value.shrink_to_fit();
                 attributes.push((name.to_vec(), value));
             }
-            // It has gone meanwhile.
+            // It was removed meanwhile.
             Err(Errno::NODATA) => {}
             Err(error) => return Err(error),
         }
     }
-    // The kernel gives them in no order.
+    // The kernel returns them in no order.
     attributes.sort_unstable();
     Ok(attributes)
 }
 
-/// Gives an open file or directory the owner, mode, attributes and time of a member. The names of the attributes that this
-/// filesystem does not take.
+/// Sets owner, mode, attributes and time of an open file or directory from a member. Returns the names of attributes
+/// that this filesystem refuses.
 pub fn dress(file: impl AsFd, member: &Member) -> Result<Vec<Vec<u8>>, Errno> {
     own(rustix::fs::fchown(&file, Some(uid(member.uid)), Some(gid(member.gid))))?;
     rustix::fs::fchmod(&file, Mode::from_raw_mode(member.mode))?;
@@ -210,7 +210,7 @@ pub fn dress_link(parent: impl AsFd, name: &[u8], member: &Member) -> Result<(),
     rustix::fs::utimensat(&parent, name, &times(member.seconds, member.nanoseconds), flags)
 }
 
-/// Removes the attributes that a directory has, before it gets others.
+/// Removes a directory's attributes before it gets others.
 pub fn undress(directory: impl AsFd) -> Result<(), Errno> {
     for (name, _) in attributes(&directory)? {
         match rustix::fs::fremovexattr(&directory, name.as_slice()) {
@@ -221,7 +221,7 @@ pub fn undress(directory: impl AsFd) -> Result<(), Errno> {
     Ok(())
 }
 
-/// What an open directory looks like, as a member without a name.
+/// The attributes of an open directory, as a member without a name.
 pub fn portrait(directory: impl AsFd) -> Result<Member, Errno> {
     let seen = look(&directory, b"")?;
     Ok(Member {
@@ -239,7 +239,7 @@ pub fn portrait(directory: impl AsFd) -> Result<Member, Errno> {
     })
 }
 
-/// Only root gives files away: whoever else runs us, as a test may, keeps them.
+/// Only root can change owners; other users, as in tests, keep theirs.
 fn own(result: Result<(), Errno>) -> Result<(), Errno> {
     match result {
         Err(Errno::PERM) if rustix::process::geteuid().as_raw() != 0 => Ok(()),
@@ -255,7 +255,7 @@ fn gid(id: u32) -> Gid {
     Gid::from_raw(id)
 }
 
-/// Times with this time of change; the time of access is not ours to tell.
+/// Times with this modification time; the access time is unchanged.
 pub fn times(seconds: i64, nanoseconds: u32) -> Timestamps {
     Timestamps {
         last_access: Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT },
@@ -263,7 +263,8 @@ pub fn times(seconds: i64, nanoseconds: u32) -> Timestamps {
     }
 }
 
-/// Where the data of an open file lies. A file with more pieces than an archive may say has fewer, with zeros in them.
+/// Where the data of an open file is. If it has more pieces than an archive allows, pieces are merged, with zeros
+/// between.
 pub fn pieces(file: impl AsFd, size: u64, on_disk: u64) -> Result<Vec<(u64, u64)>, Errno> {
     if size == 0 {
         return Ok(Vec::new());
@@ -277,7 +278,7 @@ pub fn pieces(file: impl AsFd, size: u64, on_disk: u64) -> Result<Vec<(u64, u64)
         let start = match rustix::fs::seek(&file, rustix::fs::SeekFrom::Data(at)) {
             Ok(start) if start < size => start,
             Ok(_) | Err(Errno::NXIO) => break,
-            // This filesystem does not tell.
+            // This filesystem does not report holes.
             Err(Errno::INVAL | Errno::OPNOTSUPP) => return Ok(vec![(0, size)]),
             Err(error) => return Err(error),
         };
@@ -297,17 +298,16 @@ pub fn pieces(file: impl AsFd, size: u64, on_disk: u64) -> Result<Vec<(u64, u64)
     Ok(pieces)
 }
 
-/// Moves a name from one directory into another, where nothing may be of that name. Never over a filesystem's border: the
-/// kernel refuses that.
+/// Moves a name to another directory, where it must not exist. Never across filesystems: the kernel refuses that.
 pub fn shift(from: impl AsFd, name: &[u8], to: impl AsFd) -> Result<(), Errno> {
     match rustix::fs::renameat_with(&from, name, &to, name, RenameFlags::NOREPLACE) {
-        // A filesystem that cannot see to it: nobody but us is in a stage, and what is in force was moved out before.
+        // A filesystem without this check: nobody else is in a stage, and current files were moved out before.
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => rustix::fs::renameat(&from, name, &to, name),
         result => result,
     }
 }
 
-/// Removes a name and all that is below it, but nothing that is mounted there. Whether all is gone.
+/// Removes a name and everything below it, except mounts. Returns whether everything is gone.
 pub fn sweep(parent: BorrowedFd<'_>, name: &[u8]) -> Result<bool, Errno> {
     match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => return Ok(true),
@@ -343,12 +343,12 @@ pub fn sweep(parent: BorrowedFd<'_>, name: &[u8]) -> Result<bool, Errno> {
     }
 }
 
-/// As many descriptors as the kernel lets us have: a tree takes one for each level.
+/// Raises the limit of descriptors: a tree uses one per level.
 pub fn allow_deep_trees() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
-    // With fewer, a tree has to be less deep, and says so.
+    // With fewer descriptors, a deep tree is an error.
     let _ = setrlimit(Resource::Nofile, limit);
 }
 
@@ -377,7 +377,7 @@ pub fn mount_points() -> Result<Vec<Vec<u8>>, Fault> {
         .collect())
 }
 
-/// A descriptor of a directory that can be read, of one that was only found.
+/// A readable descriptor of a directory from an `O_PATH` one.
 pub fn reopen(found: impl AsFd) -> Result<OwnedFd, Errno> {
     directory(found, b".")
 }

@@ -1,5 +1,5 @@
-//! Members -> files below directories that are open: the stages of a restore, or the directory of a package. What has been
-//! opened on the way to the last member stays open for the next, so that a member costs no more than its own file.
+//! Writes members as files below open directories: the stages of a restore, or the directory of a package. Directories
+//! opened for one member stay open for the next, so that a member costs no more than its own file.
 
 use super::member::{Fault, Kind, Member, shown};
 use super::read::Reader;
@@ -15,30 +15,30 @@ use std::os::unix::fs::FileExt;
 
 const BUFFER: usize = 1 << 17;
 
-/// The way from a base directory to where the last member was put.
+/// The path from a base directory to the last member.
 pub struct Unpacker {
-    /// Which base it begins at.
+    /// The index of its base.
     base: usize,
     way: Vec<Step>,
     buffer: Vec<u8>,
-    /// Names of attributes that a filesystem did not take; each is said once.
+    /// Names of attributes that a filesystem refused; each is reported once.
     refused: BTreeSet<Vec<u8>>,
 }
 
 struct Step {
     name: Vec<u8>,
     directory: OwnedFd,
-    /// What it shall look like when nothing more is put into it.
+    /// The attributes to set when nothing more is added to it.
     dress: Option<Member>,
 }
 
 impl Unpacker {
-    /// Nothing is open yet.
+    /// With nothing open.
     pub fn new() -> Unpacker {
         Unpacker { base: 0, way: Vec::new(), buffer: vec![0; BUFFER], refused: BTreeSet::new() }
     }
 
-    /// Unpacks a member at `path` below a base. Whether its first component is new there.
+    /// Unpacks a member at `path` below a base. Returns whether its first component is new there.
     pub fn put<R: Read>(
         &mut self,
         (base, number): (BorrowedFd<'_>, usize),
@@ -53,7 +53,7 @@ impl Unpacker {
             let (directory, created) = match tree::directory(parent, name) {
                 Ok(directory) => (directory, false),
                 Err(Errno::NOENT) => (tree::create_directory(parent, name)?, true),
-                // What stood there before it is replaced.
+                // Replaces an existing file.
                 Err(Errno::NOTDIR | Errno::LOOP) => {
                     tree::sweep(parent, name)?;
                     (tree::create_directory(parent, name)?, false)
@@ -81,7 +81,7 @@ impl Unpacker {
         Ok(is_new || (above.is_empty() && !was_there))
     }
 
-    /// Gives the file at `from` another name. Whether the first component of that is new.
+    /// Gives the file at `from` another name. Returns whether the first component of that is new.
     pub fn link(
         &mut self,
         from: (BorrowedFd<'_>, &[Vec<u8>]),
@@ -106,7 +106,7 @@ impl Unpacker {
         let was_there = Self::make_room(parent, name)?;
         match rustix::fs::linkat(&source, from_name.as_slice(), parent, name.as_slice(), AtFlags::empty()) {
             Ok(()) => {}
-            // The two paths are on different disks now, or the file has as many names as it can have.
+            // The two paths are on different filesystems now, or the file has the maximum number of names.
             Err(Errno::XDEV | Errno::MLINK) if seen.kind == Kind::File => {
                 let original = tree::file(&source, from_name)?;
                 let mut member = tree::portrait(&original)?;
@@ -131,7 +131,7 @@ impl Unpacker {
         Ok(is_new || (above.is_empty() && !was_there))
     }
 
-    /// Gives the directories that are open what they shall look like, and closes them.
+    /// Sets the attributes of the open directories, and closes them.
     pub fn finish(&mut self) -> Result<(), Fault> {
         self.leave(0)
     }
@@ -156,8 +156,8 @@ impl Unpacker {
         }
     }
 
-    /// Opens the directories of a path, and makes those that the archive did not speak of. Whether the first is new, and how
-    /// many were open already.
+    /// Opens the directories of a path, and creates those that are not in the archive. Returns whether the first is
+    /// new, and how many were open already.
     fn enter(&mut self, (base, number): (BorrowedFd<'_>, usize), path: &[Vec<u8>]) -> Result<(bool, usize), Fault> {
         if self.base != number {
             self.leave(0)?;
@@ -170,7 +170,7 @@ impl Unpacker {
             let parent = self.way.last().map_or(base, |step| step.directory.as_fd());
             let (directory, dress) = match tree::directory(parent, name) {
                 Ok(directory) => {
-                    // It was closed before: what is put into it now must not be seen in its time.
+                    // It was closed before: adding files must not change its time.
                     let dress = tree::portrait(&directory)?;
                     (directory, dress)
                 }
@@ -190,7 +190,7 @@ impl Unpacker {
         Ok((is_new, common))
     }
 
-    /// A member that stands again replaces what stood before. Whether there was something.
+    /// A member that occurs again replaces the first. Returns whether there was one.
     fn make_room(parent: BorrowedFd<'_>, name: &[u8]) -> Result<bool, Fault> {
         if !tree::exists(parent, name)? {
             return Ok(false);

@@ -1,4 +1,4 @@
-//! Members -> bytes of a tar archive (POSIX.1-2001, as every tar reads it), summed up as they are written.
+//! Writes members as a tar archive (POSIX.1-2001, which every tar reads), with a running sum.
 
 use super::member::{BLOCK, Fault, Kind, Member};
 use super::read::MARK;
@@ -7,16 +7,16 @@ use sha2::{Digest, Sha256};
 use std::io::Write;
 use tar::{EntryType, Header};
 
-/// Bytes that are handed to the kernel at once.
+/// Bytes per write.
 const BUFFER: usize = 1 << 17;
 
-/// Largest number that each field of a header holds as every program reads it.
+/// Largest number in each header field that every program can read.
 const MAX_ID: u32 = 0o777_7777;
 const MAX_SIZE: u64 = 0o777_7777_7777;
 
 const ZEROS: [u8; 4096] = [0; 4096];
 
-/// The archive's last member: by it a backup knows that it is whole.
+/// The archive's last member, which shows that the backup is complete.
 pub const MANIFEST: &[u8] = b".jidoteki-manifest";
 
 /// An archive that is being written.
@@ -29,7 +29,7 @@ pub struct Writer<W> {
 }
 
 impl<W: Write> Writer<W> {
-    /// Begins an archive with our mark.
+    /// Starts an archive with our mark.
     pub fn new(out: W) -> Result<Writer<W>, Fault> {
         let buffer = Vec::with_capacity(BUFFER);
         let mut writer = Writer { out, buffer, sum: Sum::new(), whole: Sha256::new(), position: 0 };
@@ -37,7 +37,7 @@ impl<W: Write> Writer<W> {
         Ok(writer)
     }
 
-    /// The head of a member. Its data follows by `data`, all pieces one behind the other, and then `end`.
+    /// Writes the head of a member. Pass its data to `data`, all pieces in order, then call `end`.
     pub fn member(&mut self, member: &Member) -> Result<(), Fault> {
         let mut records = Vec::new();
         let mut header = Header::new_ustar();
@@ -92,7 +92,7 @@ impl<W: Write> Writer<W> {
         self.data(&map)
     }
 
-    /// Data of the member at hand.
+    /// Data of the current member.
     pub fn data(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         self.position += bytes.len() as u64;
         if self.buffer.len() + bytes.len() > BUFFER {
@@ -108,7 +108,7 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
-    /// So many zeros, in place of data that is not there any more.
+    /// This many zeros, instead of data that is gone.
     pub fn zeros(&mut self, mut n: u64) -> Result<(), Fault> {
         while n > 0 {
             let piece = usize::try_from(n).unwrap_or(usize::MAX).min(ZEROS.len());
@@ -118,12 +118,12 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
-    /// Ends the member at hand.
+    /// Ends the current member.
     pub fn end(&mut self) -> Result<(), Fault> {
         self.zeros(self.position.next_multiple_of(BLOCK) - self.position)
     }
 
-    /// Adds the manifest and the end of the archive; the size, and the SHA-256 of all of it.
+    /// Adds the manifest and the end of the archive. Returns the size and SHA-256 of the archive.
     pub fn finish(mut self) -> Result<(W, u64, [u8; 32]), Fault> {
         self.flush()?;
         let manifest = manifest(self.sum.value(), self.position);
@@ -168,12 +168,12 @@ impl<W: Write> Writer<W> {
     }
 }
 
-/// What the manifest says of the archive before it.
+/// The manifest of the archive before it.
 pub fn manifest(sum: u64, bytes: u64) -> String {
     format!("jidoteki-admin-api backup 2\nbytes {bytes}\nxxh64 {sum:016x}\n")
 }
 
-/// A text into its field, and what is longer into a record.
+/// Writes a text to its field, or to a record if it is longer.
 fn put(field: &mut [u8], text: &[u8], key: &[u8], records: &mut Vec<u8>) {
     let n = text.len().min(field.len());
     field[..n].copy_from_slice(&text[..n]);
@@ -183,7 +183,7 @@ fn put(field: &mut [u8], text: &[u8], key: &[u8], records: &mut Vec<u8>) {
 }
 
 fn record(key: &[u8], value: &[u8]) -> Vec<u8> {
-    // The length counts its own digits.
+    // The length includes its own digits.
     let rest = key.len() + value.len() + 3;
     let mut length = rest + 1;
     while length.to_string().len() + rest != length {
