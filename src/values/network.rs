@@ -1,4 +1,4 @@
-//! Network settings that are valid once they exist, and the files that jobs read them from (behaviour, section 7).
+//! Network settings, valid by construction, and the files in which jobs read them (behaviour, section 7).
 
 use crate::values::json::{self, Object};
 use crate::values::rule::{ADDRESS, ALPHANUMERIC, InvalidOption, Rule};
@@ -15,12 +15,12 @@ const DNS1: Rule = Rule::new("dns1", [ADDRESS, ""], 3, 45);
 const DNS2: Rule = Rule::new("dns2", [ADDRESS, ""], 3, 45);
 const NTPSERVER: Rule = Rule::new("ntpserver", [ALPHANUMERIC, ".-:"], 3, 255);
 
-/// Characters of a name that the kernel takes for the machine's own.
+/// Maximum characters of a host name that the kernel accepts.
 const MAX_HOSTNAME: usize = 64;
-/// Characters of any name of a machine.
+/// Maximum characters of any host name.
 const MAX_NAME: usize = 253;
 
-/// How the appliance gets its address. Half of a static set is neither.
+/// How the appliance gets its address. Half of a static address cannot be expressed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NetworkSettings {
     /// From a DHCP server.
@@ -29,10 +29,10 @@ pub enum NetworkSettings {
         interface: String,
         /// The appliance's own name.
         hostname: String,
-        /// Where it takes the time from; empty for its default.
+        /// The time server; empty for the default.
         ntpserver: String,
     },
-    /// As the administrator says.
+    /// A static address.
     Static {
         /// The interface to configure.
         interface: String,
@@ -40,31 +40,30 @@ pub enum NetworkSettings {
         hostname: String,
         /// The appliance's own address.
         address: Address,
-        /// How many bits of it are the network's.
+        /// Its prefix length in bits.
         prefix: u8,
-        /// The same as it was written: a dotted mask, or the length of the prefix with or without `/`.
+        /// The netmask as the client wrote it: a dotted mask, or the prefix length with or without `/`.
         netmask: String,
-        /// The way out, which may lie outside the network.
+        /// The default gateway, which can be outside the network.
         gateway: Address,
         /// Up to two name servers.
         dns: Vec<Address>,
-        /// Where it takes the time from; empty for its default.
+        /// The time server; empty for the default.
         ntpserver: String,
     },
 }
 
-/// An address, with the spelling of the client: `network.conf` keeps that for who has always read it so, and whatever is
-/// compared is the value.
+/// An address with the client's spelling: `network.conf` contains the spelling, comparisons use the value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
-    /// The value.
+    /// The address.
     pub value: IpAddr,
-    /// How the client wrote it.
+    /// The client's spelling.
     pub text: String,
 }
 
 impl Address {
-    /// Reads an address, and judges whether a machine that others reach can have it. `Loopback::Allowed` is for servers: a
+    /// Parses an address, and checks that a reachable machine can have it. `Loopback::Allowed` is for servers: a
     /// resolver or a tunnel on the machine itself.
     pub fn parse(name: &str, text: String, loopback: Loopback) -> Result<Address, InvalidOption> {
         let Ok(value) = text.parse::<IpAddr>() else {
@@ -85,21 +84,22 @@ impl Address {
     }
 }
 
-/// Whether an address may be one of the machine's own, which only it reaches.
+/// Whether loopback addresses are accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Loopback {
-    /// It may.
+    /// Yes.
     Allowed,
-    /// It may not.
+    /// No.
     Refused,
 }
 
-/// Whether a packet can be sent to one machine there.
+/// Whether it is the address of one machine to which packets can be sent.
 fn is_host(address: IpAddr) -> bool {
     match address {
-        // 0.0.0.0/8, and 224.0.0.0/4 and 240.0.0.0/4 with the broadcast address.
+        // 0.0.0.0/8, and 224.0.0.0/4 and 240.0.0.0/4, which includes the broadcast address.
         IpAddr::V4(address) => !matches!(address.octets()[0], 0 | 224..),
-        // Unspecified and the oldest embedding of IPv4 (::/96 but ::1). A mapped one (::ffff:0:0/96) always was accepted.
+        // Unspecified, and the oldest IPv4 embedding (::/96 except ::1). Mapped addresses (::ffff:0:0/96) were always
+        // accepted.
         IpAddr::V6(address) => {
             let high = address.to_bits() >> 32;
             !address.is_multicast() && (address.is_loopback() || high != 0)
@@ -114,7 +114,7 @@ fn width(address: IpAddr) -> u32 {
     }
 }
 
-/// The bits of an address behind the network's, and how many they are.
+/// The host bits of an address, and their number.
 fn host_bits(address: IpAddr, prefix: u8) -> (u128, u32) {
     let bits = match address {
         IpAddr::V4(address) => u128::from(address.to_bits()),
@@ -124,14 +124,13 @@ fn host_bits(address: IpAddr, prefix: u8) -> (u128, u32) {
     (bits & 1_u128.checked_shl(n_bits).map_or(u128::MAX, |above| above - 1), n_bits)
 }
 
-/// Whether it is the address of the network itself, or the one by which IPv4 reaches all in it. A network of one or two
-/// addresses has neither.
+/// Whether it is the network's own or, for IPv4, its broadcast address. A network of one or two addresses has neither.
 fn is_of_all(address: IpAddr, prefix: u8) -> bool {
     let (bits, n_bits) = host_bits(address, prefix);
     n_bits > 1 && (bits == 0 || (address.is_ipv4() && bits == (1 << n_bits) - 1))
 }
 
-/// Whether both are in one network of that length.
+/// Whether both are in one network of this prefix length.
 fn is_same_network(one: IpAddr, other: IpAddr, prefix: u8) -> bool {
     let network = |address: IpAddr| match address {
         IpAddr::V4(address) => u128::from(address.to_bits()).checked_shr(32 - u32::from(prefix.min(32))),
@@ -140,8 +139,8 @@ fn is_same_network(one: IpAddr, other: IpAddr, prefix: u8) -> bool {
     one.is_ipv4() == other.is_ipv4() && network(one) == network(other)
 }
 
-/// A name of a machine by RFC 1123, without a dot at its end, of at most `max` characters. A name that ends in a number would
-/// be taken for an address.
+/// A host name by RFC 1123, without a trailing dot, of at most `max` characters. A name that ends in a number would be
+/// parsed as an address.
 fn host_name(name: &str, text: &str, max: usize) -> Result<String, InvalidOption> {
     let host = text.strip_suffix('.').unwrap_or(text);
     let is_label = |label: &str| {
@@ -160,7 +159,7 @@ fn host_name(name: &str, text: &str, max: usize) -> Result<String, InvalidOption
     ))
 }
 
-/// A server that has a name or an address.
+/// A server: a name or an address.
 fn server(name: &str, text: &str) -> Result<String, InvalidOption> {
     if text.parse::<IpAddr>().is_ok() {
         return Address::parse(name, text.to_owned(), Loopback::Allowed).map(|address| address.text);
@@ -168,7 +167,7 @@ fn server(name: &str, text: &str) -> Result<String, InvalidOption> {
     host_name(name, text, MAX_NAME)
 }
 
-/// Everything optional, as it comes from the client; lives only inside `parse`.
+/// The client's fields, all optional; exists only inside `parse`.
 struct Wire {
     interface: String,
     hostname: String,
@@ -180,10 +179,9 @@ struct Wire {
     ntpserver: Option<String>,
 }
 
-/// The files of a change of settings. The web side makes them for the job, and root's side makes its own from the JSON
-/// among them.
+/// The files of a settings change. The web side makes them for the job, and root makes its own from the JSON in them.
 pub struct SettingsFiles {
-    /// The network that they speak of.
+    /// The parsed network settings.
     pub network: NetworkSettings,
     /// `network.json`.
     pub network_json: String,
@@ -192,7 +190,7 @@ pub struct SettingsFiles {
 }
 
 impl SettingsFiles {
-    /// Judges the two JSON texts; what is not there is an empty object.
+    /// Parses the two JSON texts; a missing one is an empty object.
     pub fn new(network: Option<&str>, app: Option<&str>) -> Result<SettingsFiles, InvalidOption> {
         let not_an_object = |name| InvalidOption::worded(name, format!("Invalid settings: {name} must be an object"));
         let object = Object::parse(network.unwrap_or("{}")).map_err(|_| not_an_object("network"))?;
@@ -211,8 +209,8 @@ impl SettingsFiles {
 }
 
 impl NetworkSettings {
-    /// Reads the client's `network` object. The fields are checked in the order of the document, and the first fault is
-    /// the one reported.
+    /// Parses the client's `network` object. Fields are checked in the order of the document, and the first error is
+    /// reported.
     pub fn parse(network: &Object) -> Result<NetworkSettings, InvalidOption> {
         let wire = Wire {
             interface: required(network, &INTERFACE)?,
@@ -274,14 +272,14 @@ impl NetworkSettings {
         }
     }
 
-    /// Where it takes the time from; empty for its default.
+    /// The time server; empty for the default.
     pub fn ntpserver(&self) -> &str {
         match self {
             NetworkSettings::Dhcp { ntpserver, .. } | NetworkSettings::Static { ntpserver, .. } => ntpserver,
         }
     }
 
-    /// Whether the way out is not in the appliance's own network, so that it must be told to be on the same wire.
+    /// Whether the gateway is outside the appliance's network, so that it needs an on-link route.
     pub fn is_gateway_outside(&self) -> bool {
         match self {
             NetworkSettings::Dhcp { .. } => false,
@@ -291,7 +289,7 @@ impl NetworkSettings {
         }
     }
 
-    /// The job's word for these settings.
+    /// The job's argument for these settings.
     pub fn mode(&self) -> &'static str {
         match self {
             NetworkSettings::Dhcp { .. } => "dhcp",
@@ -334,7 +332,7 @@ impl NetworkSettings {
             text.push(',');
             text.push_str(&json::quote(name));
             text.push(':');
-            // A dot at the end of a name is dropped there too.
+            // A trailing dot of a name is removed there too.
             match name {
                 "hostname" => text.push_str(&json::quote(hostname)),
                 "ntpserver" if !ntpserver.is_empty() => text.push_str(&json::quote(ntpserver)),
@@ -346,7 +344,7 @@ impl NetworkSettings {
     }
 }
 
-/// The text of a member. An empty string and `null` in an optional field count as absent, because dashboards send them.
+/// The text of a member. An empty string or `null` in an optional field counts as absent, because dashboards send them.
 fn optional(network: &Object, rule: &Rule) -> Result<Option<String>, InvalidOption> {
     match text(network, rule)? {
         Some(value) if !value.is_empty() => rule.check(&value).map(|()| Some(value)),
@@ -369,7 +367,7 @@ fn text(network: &Object, rule: &Rule) -> Result<Option<String>, InvalidOption> 
     }
 }
 
-/// The machine's own address, the length of its network's prefix, and the way out.
+/// The machine's own address, its prefix length, and the gateway.
 fn own(address: &str, netmask: &str, gateway: &str) -> Result<(Address, u8, Address), InvalidOption> {
     let address = Address::parse("ip_address", address.to_owned(), Loopback::Refused)?;
     let prefix = prefix(netmask, address.value)?;
@@ -386,7 +384,7 @@ fn own(address: &str, netmask: &str, gateway: &str) -> Result<(Address, u8, Addr
     if gateway.value == address.value {
         return Err(InvalidOption::new("gateway", "another address than ip_address"));
     }
-    // The address of an IPv6 network itself is that of its routers.
+    // The network address of an IPv6 network belongs to its routers.
     let is_inside = is_same_network(gateway.value, address.value, prefix);
     if is_inside && gateway.value.is_ipv4() && is_of_all(gateway.value, prefix) {
         return Err(InvalidOption::new("gateway", "an address of one machine, not the network's own or its broadcast"));
@@ -394,7 +392,7 @@ fn own(address: &str, netmask: &str, gateway: &str) -> Result<(Address, u8, Addr
     Ok((address, prefix, gateway))
 }
 
-/// The length of the prefix, of a mask of the address's own family, or of that length with or without `/`.
+/// The prefix length from a mask of the address's family, or from a number with or without `/`.
 fn prefix(netmask: &str, address: IpAddr) -> Result<u8, InvalidOption> {
     let length = netmask.strip_prefix('/').unwrap_or(netmask);
     let is_digits = !length.is_empty() && length.bytes().all(|byte| byte.is_ascii_digit());
@@ -496,7 +494,7 @@ mod tests {
         assert_eq!(parse(r#","dns1":{"a":1}"#), Err("Invalid option: dns1. Allowed: a string".to_owned()));
     }
 
-    /// The field at fault of a static set with these, or `None`.
+    /// The name of the field with an error in this static address, or `None`.
     fn fault(address: &str, netmask: &str, gateway: &str) -> Option<String> {
         let members = format!(r#","ip_address":"{address}","netmask":"{netmask}","gateway":"{gateway}""#);
         let text = format!(r#"{{"interface":"eth0","hostname":"test.host"{members}}}"#);

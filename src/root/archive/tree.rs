@@ -108,7 +108,7 @@ pub fn create_directory(parent: impl AsFd, name: &[u8]) -> Result<OwnedFd, Errno
     directory(parent, name)
 }
 
-/// Removes inherited default ACLs from a directory, so that files in it do not inherit them.
+/// Removes inherited ACLs from a directory, so that files in it do not inherit them.
 pub fn inherit_nothing(directory: impl AsFd) {
     for name in [ACL, DEFAULT_ACL] {
         // Most directories have none, and most filesystems without support report that.

@@ -1,7 +1,7 @@
-//! The judge of certificates: whether clients would accept one, and if not, why. Nowhere else is a certificate judged.
+//! Checks certificates: whether clients would accept one, and if not, why. The only place that does.
 //!
-//! The structure is read by our own types; `openssl` does what needs cryptography, and only its exit status and its numbers
-//! are believed. Jobs call this as root, on files that only root can reach.
+//! Our own types parse the structure. `openssl` does the cryptography; only its exit status and its error numbers are
+//! used. Jobs call this as root, on files that only root can reach.
 
 pub mod x509;
 pub mod pem;
@@ -24,36 +24,36 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
-/// Certificates that may be sent for one chain, with what does not belong to it: a file of all roots is a mistake.
+/// Maximum certificates in a request, including unrelated ones: a file of all roots is a mistake.
 const MAX_CERTIFICATES: usize = 64;
-/// Bits that a key of RSA must have.
+/// Minimum bits of an RSA key.
 const MIN_RSA: usize = 2048;
-/// Days before its end from which a certificate is warned of.
+/// Days before expiration from which a warning is given.
 pub const SOON: i64 = 30;
 
-/// The bits of the key usage that matter.
+/// The relevant bits of the key usage.
 const DIGITAL_SIGNATURE: u16 = 1 << 15;
 const CERT_SIGN: u16 = 1 << 10;
 
-/// What can be said against a pair: one sentence for the client.
+/// Why a pair is refused: one sentence for the client.
 type Refusal = String;
 
-/// A pair that is good.
+/// An accepted pair.
 pub struct Verdict {
     /// The private key, as openssl writes it.
     pub key: String,
-    /// The certificate and those that issued it, in order, as PEM.
+    /// The certificate and its issuers, in order, as PEM.
     pub chain: String,
-    /// What an administrator should know all the same.
+    /// Warnings for the administrator.
     pub warnings: Vec<String>,
 }
 
-/// A directory that only we can reach, for what openssl is to look at.
+/// A directory that only this program can reach, for openssl's input files.
 pub struct Bench<'a>(pub &'a Path);
 
 impl Bench<'_> {
-    /// Runs openssl there: whether it succeeded, what it printed and what it complained of. Its configuration is none of
-    /// this machine's, so that nobody's settings change what is true.
+    /// Runs openssl there. Returns whether it succeeded, its output and its messages. Ignores this machine's openssl
+    /// configuration, which could change the results.
     fn openssl<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Result<(bool, Vec<u8>, String), Refusal> {
         let output = Command::new("openssl")
             .args(arguments)
@@ -68,7 +68,7 @@ impl Bench<'_> {
     fn put(&self, name: &str, content: impl AsRef<[u8]>) -> Result<(), Refusal> {
         let path = self.0.join(name);
         let written = (|| {
-            // Whatever lies there is ours: the directory is.
+            // Whatever is there is ours: the directory is.
             match fs::remove_file(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 Ok(()) | Err(_) => {}
@@ -82,7 +82,7 @@ impl Bench<'_> {
     fn is_signed_by(&self, certificate: &Certificate, issuer: &Certificate) -> Result<bool, Refusal> {
         let digest = match certificate.algorithm {
             Algorithm::Digest(digest) | Algorithm::Pss(digest) => digest,
-            // It is refused for that; whose signature it would be, the names have to tell.
+            // The signature algorithm is refused later; until then, compare the names.
             Algorithm::Refused(_) => return Ok(true),
         };
         self.put("signed", &certificate.signed)?;
@@ -97,7 +97,7 @@ impl Bench<'_> {
         Ok(self.openssl(&arguments)?.0)
     }
 
-    /// Asks openssl about the whole chain: the number of its error and the place in the chain, if there is one.
+    /// Verifies the whole chain with openssl. Returns its error number and the position in the chain, if there is one.
     fn fault_of(&self, chain: &[&Certificate], options: &[&str]) -> Result<Option<(u32, usize)>, Refusal> {
         let (leaf, issuers) = chain.split_first().expect("a chain has its first certificate");
         let anchor = issuers.last().unwrap_or(leaf);
@@ -116,14 +116,14 @@ impl Bench<'_> {
         Ok(if is_good { None } else { Some(numbers(&said).unwrap_or((1, 0))) })
     }
 
-    /// Whether this system's own store knows who issued it. Time is another matter.
+    /// Whether the system's own store contains the issuer, ignoring the dates.
     fn is_known_here(&self, certificate: &Certificate) -> Result<bool, Refusal> {
         self.put("leaf.pem", certificate.pem())?;
         Ok(self.openssl(&["verify", "-no_check_time", "-partial_chain", "leaf.pem"])?.0)
     }
 }
 
-/// The numbers out of `error 20 at 0 depth lookup: ...`; what follows is for people.
+/// The numbers in `error 20 at 0 depth lookup: ...`; the rest is for people.
 fn numbers(said: &str) -> Option<(u32, usize)> {
     said.lines().find_map(|line| {
         let (number, rest) = line.strip_prefix("error ")?.split_once(" at ")?;
@@ -131,7 +131,7 @@ fn numbers(said: &str) -> Option<(u32, usize)> {
     })
 }
 
-/// Judges what a client sent as a certificate, its key and its issuers. `own` are the names of this machine.
+/// Checks a certificate, its key and its issuers from a client. `own` are the names of this machine.
 pub fn judge(
     bench: &Bench<'_>,
     public: &[u8],
@@ -142,11 +142,11 @@ pub fn judge(
 ) -> Result<Verdict, Refusal> {
     let (key, key_der) = private_key(bench, private)?;
     let mut sent = certificates("The certificate", public)?;
-    // An empty field of a form is no field.
+    // An empty form field counts as absent.
     if !ca.trim_ascii().is_empty() {
         sent.extend(certificates("The CA certificate", ca)?);
     }
-    // Many send the whole chain in one file and the same again as ca: twice the same is once.
+    // Many clients send the whole chain in one file and again as ca: ignore duplicates.
     let mut all: Vec<Certificate> = Vec::new();
     for certificate in sent {
         if !all.iter().any(|known| known.der == certificate.der) {
@@ -156,7 +156,7 @@ pub fn judge(
     if all.len() > MAX_CERTIFICATES {
         return Err(format!("More than {MAX_CERTIFICATES} certificates: send only those that issued this one"));
     }
-    // Of several for the same key, such as the one before a renewal, one that is valid now.
+    // Of several certificates for one key, as during a renewal, prefer one that is valid now.
     let fitting = |certificate: &&Certificate| certificate.key_der == key_der;
     let leaf = all.iter().filter(fitting).find(|leaf| dates(leaf, "", now).is_ok()).or(all.iter().find(fitting));
     let Some(leaf) = leaf else {
@@ -174,7 +174,7 @@ pub fn judge(
     Ok(Verdict { key, chain, warnings })
 }
 
-/// The private key as openssl writes it, and its public half as certificates have it.
+/// The private key as openssl writes it, and its public half as in certificates.
 fn private_key(bench: &Bench<'_>, bytes: &[u8]) -> Result<(String, Vec<u8>), Refusal> {
     const DAMAGED: &str = "The private key is damaged";
     let blocks = pem::blocks(bytes).ok_or(DAMAGED)?;
@@ -208,7 +208,7 @@ fn private_key(bench: &Bench<'_>, bytes: &[u8]) -> Result<(String, Vec<u8>), Ref
     Ok((String::from_utf8(key).map_err(|_| DAMAGED)?, public))
 }
 
-/// The certificates of a file, at least one.
+/// The certificates in a file, at least one.
 fn certificates(what: &str, bytes: &[u8]) -> Result<Vec<Certificate>, Refusal> {
     let damaged = || format!("{what} is damaged");
     let blocks = pem::blocks(bytes).ok_or_else(damaged)?;
@@ -265,7 +265,7 @@ fn dates(certificate: &Certificate, whose: &str, now: i64) -> Result<(), Refusal
     Ok(())
 }
 
-/// What can be wrong with the certificate of the appliance whoever issued it.
+/// Checks the appliance's certificate, whoever issued it.
 fn leaf_alone(leaf: &Certificate, now: i64) -> Result<(), Refusal> {
     const WHOSE: &str = "The certificate";
     key_kind(leaf.key, WHOSE)?;
@@ -287,7 +287,7 @@ fn extensions(certificate: &Certificate, whose: &str) -> Result<(), Refusal> {
         return Err(format!("{whose} has a critical extension that clients do not know: {id}"));
     }
     match certificate.algorithm {
-        // Nobody checks how a root signed itself.
+        // Nobody verifies a root's signature of itself.
         Algorithm::Refused(algorithm) if !certificate.is_self_issued() => {
             Err(format!("{whose} is signed with {algorithm}, which browsers refuse"))
         }
@@ -295,14 +295,14 @@ fn extensions(certificate: &Certificate, whose: &str) -> Result<(), Refusal> {
     }
 }
 
-/// What can be wrong with an authority that stands above `n_below` others.
+/// Checks an authority that is above `n_below` others.
 fn authority(issuer: &Certificate, n_below: usize, now: i64) -> Result<(), Refusal> {
     let whose = format!("The CA certificate {}", issuer.title());
     key_kind(issuer.key, &whose)?;
     dates(issuer, &whose, now)?;
     let may_issue = match issuer.authority {
         Some(authority) => authority.is_authority,
-        // Roots of the old kind say nothing of it.
+        // Old roots do not have this extension.
         None => issuer.is_self_issued() && (issuer.version < 3 || issuer.key_usage != u16::MAX),
     };
     if !may_issue {
@@ -324,16 +324,16 @@ fn authority(issuer: &Certificate, n_below: usize, now: i64) -> Result<(), Refus
     extensions(issuer, &whose)
 }
 
-/// A way from the certificate towards a root, as far as it was sent.
+/// A path from the certificate toward a root, through the certificates that were sent.
 struct Way<'a> {
     certificates: Vec<&'a Certificate>,
-    /// The first thing that is wrong with it, seen from the certificate.
+    /// The first error in it, starting at the certificate.
     fault: Option<Refusal>,
 }
 
 impl<'a> Way<'a> {
     fn new(certificates: Vec<&'a Certificate>, now: i64) -> Way<'a> {
-        // Those that issued themselves do not count, as when a CA gets a new key.
+        // Self-issued certificates do not count, as when a CA gets a new key.
         let n_below = |at: usize| certificates[1..at].iter().filter(|below| !below.is_self_issued()).count();
         let fault = (1..certificates.len()).find_map(|at| authority(certificates[at], n_below(at), now).err());
         Way { certificates, fault }
@@ -343,8 +343,8 @@ impl<'a> Way<'a> {
         self.certificates.last().is_some_and(|last| last.is_self_issued())
     }
 
-    /// Where it leads over a root that was once signed by an older one, and both have ended: the way to that root. Clients
-    /// have it by now, and what was sent is only old.
+    /// If the path continues above a root that an older root once signed, and both of those have expired: the path to
+    /// that root. Clients have it, so the rest is only outdated.
     fn without_old_end(&self, now: i64) -> Option<Way<'a>> {
         let has_ended = |certificate: &&Certificate| dates(certificate, "", now).is_err();
         let at = self.certificates.iter().position(&has_ended)?;
@@ -355,7 +355,7 @@ impl<'a> Way<'a> {
     }
 }
 
-/// Puts the certificates into the order in which a client follows them, and leaves out what does not belong.
+/// Puts the certificates into the order in which a client follows them, and drops unrelated ones.
 fn chain<'a>(
     bench: &Bench<'_>,
     leaf: &'a Certificate,
@@ -365,7 +365,7 @@ fn chain<'a>(
     let mut ways = Vec::new();
     follow(bench, &mut vec![leaf], all, &mut ways)?;
     let mut ways: Vec<Way<'_>> = ways.into_iter().map(|certificates| Way::new(certificates, now)).collect();
-    // A complete one before one that ends early, and the shorter of two.
+    // Prefer a complete path, then a shorter one.
     ways.sort_by_key(|way| (way.fault.is_some(), !way.is_complete(), way.certificates.len()));
     let best = ways.swap_remove(0);
     if let Some(fault) = &best.fault {
@@ -378,7 +378,7 @@ fn chain<'a>(
     let is_used = |other: &Certificate| best.certificates.iter().any(|certificate| certificate.der == other.der);
     let has_other_root = all.iter().any(|other| other.is_self_issued() && !is_used(other));
     if best.certificates.len() > 1 && !has_other_root {
-        // A chain may leave out its root, which clients have.
+        // A chain can omit its root, which clients have.
         return Ok(best.certificates);
     }
     if all.iter().any(|other| !is_used(other) && last.issuer == other.subject) {
@@ -394,7 +394,7 @@ fn chain<'a>(
     Err(format!("The chain is incomplete: the certificate that issued {} is missing", last.title()))
 }
 
-/// Finds every way on from the last certificate of `way`.
+/// Finds every continuation of `way` after its last certificate.
 fn follow<'a>(
     bench: &Bench<'_>,
     way: &mut Vec<&'a Certificate>,
@@ -422,7 +422,8 @@ fn follow<'a>(
     Ok(())
 }
 
-/// Lets openssl see the chain as a client does, for what only it knows: constraints of names, and all that we have forgotten.
+/// Verifies the chain with openssl as a client does, for checks that only openssl has: name constraints, and anything
+/// missed here.
 fn whole_chain(bench: &Bench<'_>, chain: &[&Certificate]) -> Result<(), Refusal> {
     let Some((number, depth)) = bench.fault_of(chain, &[])? else { return Ok(()) };
     let whose = |depth: usize| chain.get(depth).map_or_else(String::new, |certificate| certificate.title());
@@ -472,7 +473,7 @@ fn warnings(
     for other in all.iter().filter(|other| !chain.iter().any(|certificate| certificate.der == other.der)) {
         warnings.push(format!("Left out, because it is not part of the chain: {}", other.title()));
     }
-    // What some clients refuse and browsers do not: anyExtendedKeyUsage alone, and formal faults of a CA of one's own.
+    // Some clients refuse these, browsers do not: anyExtendedKeyUsage alone, and formal errors in a private CA.
     for (options, who) in [
         (&["-purpose", "sslserver"][..], "clients that use OpenSSL, such as curl,"),
         (&["-x509_strict"], "strict clients, such as Python 3.13,"),
@@ -484,7 +485,7 @@ fn warnings(
     Ok(warnings)
 }
 
-/// The names of a certificate; its common name where it has no others, as old clients take it.
+/// The names of a certificate; if there are none, its common name, as old clients use it.
 pub fn names(certificate: &Certificate) -> Vec<AltName> {
     let names: Vec<AltName> = certificate.server_names().cloned().collect();
     match certificate.subject.common_name() {
@@ -495,8 +496,8 @@ pub fn names(certificate: &Certificate) -> Vec<AltName> {
     }
 }
 
-/// Whether a name of a certificate is one of this machine's. What people call it is decided in a DNS that we may not see,
-/// so a host without a domain is also the first label of a longer name.
+/// Whether a name in a certificate is one of this machine's. DNS, which may not be reachable here, decides the real
+/// name, so a host name without a domain also matches the first label of a longer name.
 pub fn is_named(name: &AltName, own: &AltName) -> bool {
     match (name, own) {
         (AltName::Ip(name), AltName::Ip(own)) => name == own,
@@ -512,7 +513,7 @@ pub fn is_named(name: &AltName, own: &AltName) -> bool {
     }
 }
 
-/// The names that this machine goes by, as far as it can know: its host name, that of its settings, its addresses.
+/// The known names of this machine: its host name, the one in its settings, its addresses.
 pub fn own_names(appliance: &Appliance) -> Vec<AltName> {
     let mut names = vec![AltName::Dns("localhost".to_owned())];
     if let Ok(host) = fs::read_to_string("/proc/sys/kernel/hostname") {
@@ -544,7 +545,7 @@ fn addresses() -> Vec<IpAddr> {
     found
 }
 
-/// What is in force, as the member `certificate` of `GET /certs`; `None` where nothing can be read.
+/// The certificate in use, as the member `certificate` of `GET /certs`; `None` if it cannot be read.
 pub fn in_force(appliance: &Appliance, now: i64) -> Option<String> {
     let file = appliance::read(&appliance.certificate_file()).ok()?;
     let certificate = first(&file)?;
@@ -570,8 +571,8 @@ pub fn in_force(appliance: &Appliance, now: i64) -> Option<String> {
     Some(json)
 }
 
-/// Whether the web server gave the certificate of this fingerprint to a client, as `certs tend` saw it; `None` where
-/// nobody has looked for some minutes.
+/// Whether the web server served the certificate with this fingerprint, as `certs tend` last saw; `None` if that was
+/// more than a few minutes ago.
 pub fn served(appliance: &Appliance, fingerprint: &str) -> Option<bool> {
     const FRESH: Duration = Duration::from_secs(300);
     let path = appliance.etc_file("served_certificate.txt");
@@ -580,7 +581,7 @@ pub fn served(appliance: &Appliance, fingerprint: &str) -> Option<bool> {
     (age < FRESH).then(|| text == fingerprint)
 }
 
-/// That a certificate ends soon, or has ended.
+/// A warning that a certificate expires soon, or has expired.
 pub fn soon(whose: &str, certificate: &Certificate, now: i64) -> String {
     match certificate.days_left(now) {
         days @ ..0 => format!("{whose} expired {} days ago", -days),
@@ -590,7 +591,7 @@ pub fn soon(whose: &str, certificate: &Certificate, now: i64) -> String {
     }
 }
 
-/// The certificates of a file; `None` if one of them is damaged.
+/// The certificates in a file; `None` if one of them is damaged.
 pub fn all(bytes: &[u8]) -> Option<Vec<Certificate>> {
     pem::blocks(bytes)?
         .iter()
@@ -599,7 +600,7 @@ pub fn all(bytes: &[u8]) -> Option<Vec<Certificate>> {
         .collect()
 }
 
-/// The first certificate of a file.
+/// The first certificate in a file.
 pub fn first(bytes: &[u8]) -> Option<Certificate> {
     all(bytes)?.into_iter().next()
 }
@@ -609,7 +610,7 @@ pub fn now() -> i64 {
     i64::try_from(clock::now()).unwrap_or(i64::MAX)
 }
 
-/// `certificate WHAT ...`: what jobs and units ask about certificates.
+/// `certificate WHAT ...`: queries of jobs and units about certificates.
 pub fn command(arguments: Arguments<'_>, appliance: &Appliance) -> Result<ExitCode, String> {
     let what = arguments.next().unwrap_or_default();
     let path = arguments.next().map(PathBuf::from);
@@ -628,7 +629,7 @@ pub fn command(arguments: Arguments<'_>, appliance: &Appliance) -> Result<ExitCo
             let names: Vec<String> = fixed_names(appliance).iter().filter_map(openssl_name).collect();
             print(&names.join(","))
         }
-        // A status of its own for "no", which no failure has: it makes a new certificate.
+        // A separate status for "no", so that a failure does not make a new certificate.
         (Some("is-fit"), Some(file)) => {
             let certificate = first(&read(&file)?).ok_or("no certificate")?;
             Ok(if is_fit(&certificate, appliance) { ExitCode::SUCCESS } else { ExitCode::from(3) })
@@ -640,8 +641,8 @@ pub fn command(arguments: Arguments<'_>, appliance: &Appliance) -> Result<ExitCo
     }
 }
 
-/// Judges `appliance.pem`, `appliance.key` and `ca.pem` of a directory of a job. Writes `key.pem` and `chain.pem` and prints
-/// warnings; or prints why not, and fails.
+/// Checks `appliance.pem`, `appliance.key` and `ca.pem` in a directory of a job. Writes `key.pem` and `chain.pem` and
+/// prints warnings; or prints the reason and fails.
 fn judge_files(directory: &Path, appliance: &Appliance) -> Result<ExitCode, String> {
     let ca = match read(&directory.join("ca.pem")) {
         Ok(ca) => ca,
@@ -666,14 +667,14 @@ fn judge_files(directory: &Path, appliance: &Appliance) -> Result<ExitCode, Stri
     }
 }
 
-/// What a request for a certificate asks for.
+/// The contents of a certificate request.
 pub struct Wanted {
     is_rsa: bool,
     names: Vec<AltName>,
 }
 
 impl Wanted {
-    /// Reads the kind of the key and the names, which commas or white space part.
+    /// Parses the kind of key, and the names, which commas or white space separate.
     pub fn parse(key: &str, names: &str) -> Result<Wanted, InvalidOption> {
         const ALLOWED: &str = "1 to 50 host names or addresses";
         let is_rsa = match key.trim() {
@@ -690,14 +691,14 @@ impl Wanted {
         }
     }
 
-    /// It as text for the job, which reads it back with `parse`.
+    /// As text for the job, which reads it back with `parse`.
     pub fn to_text(&self) -> String {
         let names: Vec<String> = self.names.iter().map(ToString::to_string).collect();
         format!("{}\n{}\n", if self.is_rsa { "rsa" } else { "ec" }, names.join(","))
     }
 }
 
-/// A host name (RFC 1123), perhaps with a wildcard as its first label, or an address.
+/// A host name (RFC 1123), optionally with a wildcard as its first label, or an address.
 fn alt_name(text: &str) -> Option<AltName> {
     if let Ok(address) = text.parse() {
         return Some(AltName::Ip(address));
@@ -710,7 +711,7 @@ fn alt_name(text: &str) -> Option<AltName> {
             && !label.ends_with('-')
     };
     let rest = name.strip_prefix("*.").unwrap_or(&name);
-    // A last label of digits only is part of an address that is none.
+    // A name whose last label has only digits is an incomplete address.
     let is_name = name.len() <= 253
         && rest.split('.').all(is_label)
         && !rest.rsplit('.').next().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
@@ -725,13 +726,13 @@ fn openssl_name(name: &AltName) -> Option<String> {
     }
 }
 
-/// Makes a key and a request for it, `request.key` and `request.pem`, of what `request.txt` in that directory asks for.
+/// Creates a key and a request for it, `request.key` and `request.pem`, from `request.txt` in that directory.
 fn make_request(directory: &Path) -> Result<ExitCode, String> {
     let bench = Bench(directory);
     let text = String::from_utf8(read(&directory.join("request.txt"))?).map_err(|error| error.to_string())?;
     let (key, names) = text.split_once('\n').unwrap_or_default();
     let wanted = Wanted::parse(key, names).map_err(|error| error.to_string())?;
-    // The common name has room for 64 characters; clients look at the others, so it may as well be missing.
+    // The common name is limited to 64 characters. Clients check the other names, so it can be missing.
     let common = wanted.names.iter().map(ToString::to_string).find(|name| name.len() <= 64);
     let names: Vec<String> = wanted.names.iter().filter_map(openssl_name).collect();
     let subject = common.map_or_else(String::new, |name| format!("CN={name}\n"));
@@ -768,7 +769,7 @@ fn make_request(directory: &Path) -> Result<ExitCode, String> {
     Err(format!("openssl: {}{}", made.2, asked.2))
 }
 
-/// The certificate that a server gives to a client right now.
+/// The certificate that a server presents now.
 fn served_at(address: &Path) -> Option<Certificate> {
     let output = Command::new("openssl")
         .args(["s_client", "-connect"])
@@ -780,8 +781,8 @@ fn served_at(address: &Path) -> Option<Certificate> {
     first(&output.stdout)
 }
 
-/// The names that a certificate of our own has, and must have to be kept: those by which this machine can be reached for
-/// longer than a day or so. A temporary address (RFC 8981) is none of them.
+/// The names in our own certificate, which it must have to be kept: those by which this machine can be reached for more
+/// than a day or so. Temporary addresses (RFC 8981) are excluded.
 fn fixed_names(appliance: &Appliance) -> Vec<AltName> {
     let mut names = own_names(appliance);
     names.push(AltName::Ip(IpAddr::from([127, 0, 0, 1])));
@@ -802,7 +803,7 @@ fn fixed_names(appliance: &Appliance) -> Vec<AltName> {
     fixed
 }
 
-/// The addresses that the kernel changes by itself, or does not use yet or any more. Each line of its table is an address,
+/// Addresses that the kernel changes by itself, or does not use yet or any more. A line of its table has an address,
 /// the interface's number, the prefix, the scope and the flags in hexadecimal.
 fn temporary_addresses() -> Vec<Ipv6Addr> {
     const TEMPORARY_DEPRECATED_TENTATIVE: u32 = 0x01 | 0x20 | 0x40;
@@ -818,7 +819,7 @@ fn temporary_addresses() -> Vec<Ipv6Addr> {
         .collect()
 }
 
-/// Whether a certificate that we made may stay: it is valid, for a while, and names this machine.
+/// Whether to keep a certificate that we made: it is valid long enough, and names this machine.
 fn is_fit(certificate: &Certificate, appliance: &Appliance) -> bool {
     let names = names(certificate);
     dates(certificate, "", now()).is_ok()

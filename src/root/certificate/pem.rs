@@ -1,5 +1,5 @@
-//! PEM as people send it: joined, indented, with other line ends, behind notes. What cannot be meant is named, with the
-//! command that makes it PEM. Nowhere else is a file of a client's taken for a certificate or a key.
+//! PEM as people send it: joined, indented, with other line endings, after notes. For other formats, names the command
+//! that converts them. The only file that reads certificates and keys from clients.
 
 use crate::root::certificate::x509::{Certificate, Values};
 use base64ct::{Base64, Encoding};
@@ -8,11 +8,11 @@ use std::borrow::Cow;
 
 /// One block between BEGIN and END.
 pub struct Block {
-    /// What stands behind BEGIN.
+    /// The label after BEGIN.
     pub label: String,
     /// Its content.
     pub der: Vec<u8>,
-    /// Whether a passphrase is needed to read it.
+    /// Whether it is encrypted with a passphrase.
     pub is_encrypted: bool,
 }
 
@@ -22,13 +22,13 @@ impl Block {
         matches!(self.label.as_str(), "CERTIFICATE" | "X509 CERTIFICATE" | "TRUSTED CERTIFICATE")
     }
 
-    /// Whether it is a private key that openssl reads.
+    /// Whether it is a private key that openssl can read.
     pub fn is_key(&self) -> bool {
         self.label.ends_with("PRIVATE KEY") && self.label != "OPENSSH PRIVATE KEY"
     }
 }
 
-/// The blocks of a file; `None` if one of them is damaged.
+/// The blocks in a file; `None` if one of them is damaged.
 pub fn blocks(bytes: &[u8]) -> Option<Vec<Block>> {
     const DASHES: &str = "-----";
     let text = text(bytes);
@@ -44,21 +44,21 @@ pub fn blocks(bytes: &[u8]) -> Option<Vec<Block>> {
         let mut is_encrypted = label == "ENCRYPTED PRIVATE KEY";
         let mut base64 = String::with_capacity(body.len());
         for line in body.split(['\r', '\n']) {
-            // A header, as the old encrypted keys have them; Base64 has no colon.
+            // A header, as in old encrypted keys; Base64 has no colon.
             if line.contains(':') {
                 is_encrypted |= line.contains("ENCRYPTED");
                 continue;
             }
             base64.extend(line.split_whitespace());
         }
-        // What is encrypted is not looked at, and the old way of it has bytes that are no DER.
+        // Encrypted content is not checked, and in the old format it is not DER.
         let der = Base64::decode_vec(&base64).ok()?;
         blocks.push(Block { label: label.to_owned(), der, is_encrypted });
     }
     Some(blocks)
 }
 
-/// A file as text: without byte order marks, also where it is UTF-16, and with line ends where it has them as two characters.
+/// A file as text: without byte order marks, decoded from UTF-16, and with literal \n sequences as newlines.
 fn text(bytes: &[u8]) -> Cow<'_, str> {
     let units = |bytes: &[u8], join: fn([u8; 2]) -> u16| -> String {
         char::decode_utf16(bytes.chunks_exact(2).map(|pair| join([pair[0], pair[1]])))
@@ -73,7 +73,7 @@ fn text(bytes: &[u8]) -> Cow<'_, str> {
     if text.contains("\\n") { Cow::Owned(text.replace("\\r", "").replace("\\n", "\n")) } else { text }
 }
 
-/// What a file is that is no PEM of a certificate or a key, and how to make one of it.
+/// The format of a file that is not a PEM certificate or key, and how to convert it.
 pub fn kind(bytes: &[u8]) -> Option<&'static str> {
     if let Some(Some(block)) = blocks(bytes).map(|blocks| blocks.into_iter().next()) {
         return match block.label.as_str() {
@@ -151,7 +151,7 @@ mod tests {
             ("UTF-16", utf16([0xff, 0xfe], u16::to_le_bytes)),
             ("UTF-16, big", utf16([0xfe, 0xff], u16::to_be_bytes)),
         ] {
-            // Twice, so that what follows without a line end is seen as well.
+            // Twice, to find a match that follows without a newline.
             for times in [1, 2] {
                 let found = blocks(&bytes.repeat(if name.starts_with("UTF") { 1 } else { times })).expect(name);
                 assert!(!found.is_empty(), "{name}");

@@ -1,6 +1,7 @@
-//! A certificate taken apart (RFC 5280). Nothing else reads X.509; nothing here judges it.
+//! Parses a certificate (RFC 5280). The only file that reads X.509; it checks nothing.
 //!
-//! Tolerant where clients are: a serial number or an extension that nobody looks at may be anything.
+//! It tolerates what clients tolerate: unused fields, such as the serial number, and unused extensions can have any
+//! content.
 
 use crate::values::clock;
 use base64ct::{Base64, Encoding};
@@ -12,57 +13,57 @@ use std::net::IpAddr;
 
 const SECONDS_A_DAY: i64 = 86400;
 
-/// What a client looks at in a certificate.
+/// The parts of a certificate that clients use.
 pub struct Certificate {
-    /// All of it, as it was encoded.
+    /// The complete DER encoding.
     pub der: Vec<u8>,
-    /// The part of it that is signed.
+    /// The part that is signed.
     pub signed: Vec<u8>,
     /// The signature over that part.
     pub signature: Vec<u8>,
-    /// How it was signed.
+    /// The signature algorithm.
     pub algorithm: Algorithm,
     /// 1 or 3.
     pub version: u8,
-    /// Whom it is for.
+    /// The subject.
     pub subject: Name,
-    /// Who issued it.
+    /// The issuer.
     pub issuer: Name,
-    /// The first and the last second in which it is valid, since 1970.
+    /// The first and the last second of its validity, since 1970.
     pub validity: (i64, i64),
-    /// The public key as it was encoded (`SubjectPublicKeyInfo`).
+    /// The encoded public key (`SubjectPublicKeyInfo`).
     pub key_der: Vec<u8>,
-    /// What kind of key that is.
+    /// The kind of that key.
     pub key: Key,
-    /// Its alternative names; empty if it has no such extension.
+    /// The alternative names; empty without that extension.
     pub names: Vec<AltName>,
-    /// What it says of being an authority.
+    /// The extension basicConstraints, if present.
     pub authority: Option<Authority>,
-    /// The bits of its key usage, the first the highest; all of them if it does not say.
+    /// The key usage, first bit highest; all bits without that extension.
     pub key_usage: u16,
-    /// Whether it may be used for a TLS server.
+    /// Whether it is allowed for TLS servers.
     pub is_for_servers: bool,
     /// Whether it constrains the names below it.
     pub has_name_constraints: bool,
-    /// The identifier of its key, and of the key that signed it.
+    /// The identifiers of its key and of the issuer's key.
     pub key_ids: (Option<Vec<u8>>, Option<Vec<u8>>),
-    /// A critical extension that no client knows.
+    /// An unknown critical extension.
     pub unknown_critical: Option<String>,
 }
 
 /// The extension basicConstraints.
 #[derive(Clone, Copy)]
 pub struct Authority {
-    /// Whether it is one.
+    /// Whether it is a CA.
     pub is_authority: bool,
-    /// Authorities that may stand between it and the certificate of a server.
+    /// Maximum number of CAs between it and a server certificate.
     pub path_length: Option<usize>,
 }
 
-/// A name as it is encoded, and as a person reads it.
+/// A distinguished name, encoded and for people.
 #[derive(Clone)]
 pub struct Name {
-    /// Its attributes in order: type and text, with the differences gone that mean nothing.
+    /// Its attributes in order: type and text, normalized for comparison.
     attributes: Vec<(Vec<u8>, String)>,
     text: String,
 }
@@ -74,7 +75,7 @@ impl PartialEq for Name {
 }
 
 impl Name {
-    /// Whether nothing is in it.
+    /// Whether it has no attributes.
     pub fn is_empty(&self) -> bool {
         self.attributes.is_empty()
     }
@@ -94,11 +95,11 @@ impl fmt::Display for Name {
 /// An alternative name of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AltName {
-    /// A host, perhaps with a wildcard as its first label.
+    /// A host, optionally with a wildcard as its first label.
     Dns(String),
-    /// An address.
+    /// An IP address.
     Ip(IpAddr),
-    /// A mail address and the like, which names no server.
+    /// A mail address or another type that names no server.
     Other,
 }
 
@@ -112,48 +113,48 @@ impl fmt::Display for AltName {
     }
 }
 
-/// What kind of key a certificate is for.
+/// The kind of a public key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Key {
-    /// RSA of so many bits.
+    /// RSA with this many bits.
     Rsa(usize),
-    /// A curve that every browser knows.
+    /// A curve that every browser supports.
     Curve(&'static str),
-    /// P-521, which some browsers know.
+    /// P-521, which some browsers support.
     P521,
-    /// A curve that is described by its parameters instead of its name.
+    /// A curve given by explicit parameters instead of its name.
     Explicit,
-    /// Anything else, by a name for people.
+    /// Any other kind, by a name for people.
     Other(&'static str),
 }
 
-/// How a certificate was signed.
+/// The algorithm of a signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Algorithm {
-    /// A digest that `openssl dgst` knows by this name, and a signature over it.
+    /// A digest, by its name in `openssl dgst`, and a plain signature over it.
     Digest(&'static str),
-    /// The same with RSASSA-PSS.
+    /// A digest with RSASSA-PSS.
     Pss(&'static str),
-    /// One that browsers refuse, by a name for people.
+    /// An algorithm that browsers refuse, by a name for people.
     Refused(&'static str),
 }
 
-/// The values inside a constructed one.
+/// The values inside a constructed value.
 pub struct Values<'a>(SliceReader<'a>);
 
 impl<'a> Values<'a> {
     /// The values in this content.
     pub fn of(content: &'a [u8]) -> Option<Values<'a>> {
-        // A reader cannot be empty; what holds nothing has no next value.
+        // A reader cannot be empty; an empty value has no next value.
         Some(Values(SliceReader::new(content).ok()?))
     }
 
-    /// The values inside the one that comes next.
+    /// The values inside the next value.
     pub fn enter(&mut self, tag: Tag) -> Option<Values<'a>> {
         Values::of(self.next(tag)?)
     }
 
-    /// The content of the next value, which must be of that kind.
+    /// The content of the next value, which must have this tag.
     pub fn next(&mut self, tag: Tag) -> Option<&'a [u8]> {
         if self.0.peek_tag().ok()? != tag {
             return None;
@@ -161,7 +162,7 @@ impl<'a> Values<'a> {
         Some(self.any()?.1)
     }
 
-    /// The next value, whatever it is.
+    /// The next value, of any kind.
     pub fn any(&mut self) -> Option<(Tag, &'a [u8])> {
         if self.0.is_finished() {
             return None;
@@ -170,20 +171,20 @@ impl<'a> Values<'a> {
         Some((der::Tagged::tag(&value), value.value()))
     }
 
-    /// The next value as it is encoded.
+    /// The next value, encoded.
     fn whole(&mut self) -> Option<&'a [u8]> {
         self.0.tlv_bytes().ok()
     }
 }
 
-/// A tag of a context, such as `[0]`.
+/// A context-specific tag, such as `[0]`.
 fn context(number: u8, constructed: bool) -> Tag {
     Tag::ContextSpecific { constructed, number: der::TagNumber::new(number) }
 }
 
 const COMMON_NAME: [u8; 3] = [0x55, 4, 3];
 
-/// The attributes that people know by letters.
+/// The attributes with well-known abbreviations.
 const ATTRIBUTES: [(&[u8], &str); 8] = [
     (&COMMON_NAME, "CN"),
     (&[0x55, 4, 10], "O"),
@@ -195,11 +196,11 @@ const ATTRIBUTES: [(&[u8], &str); 8] = [
     (&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 1], "emailAddress"),
 ];
 
-/// The extensions that may be critical, because every client knows them: the last number of 2.5.29.N.
+/// Extensions that can be critical because every client supports them: the last number of 2.5.29.N.
 const KNOWN_CRITICAL: [u8; 10] = [15, 17, 19, 30, 31, 32, 33, 36, 37, 54];
 
 impl Certificate {
-    /// Takes the bytes of a certificate apart. What follows it, as in a "trusted certificate" of openssl, is left out.
+    /// Parses the bytes of a certificate. Ignores data after it, as in openssl's "trusted certificate".
     pub fn parse(bytes: &[u8]) -> Option<Certificate> {
         let whole = Values::of(bytes)?.whole()?;
         let mut outer = Values::of(whole)?.enter(Tag::Sequence)?;
@@ -254,7 +255,7 @@ impl Certificate {
         Some(certificate)
     }
 
-    /// Reads one extension: its type.
+    /// Reads one extension, and returns its type.
     fn extension<'a>(&mut self, mut extension: Values<'a>) -> Option<&'a [u8]> {
         let id = extension.next(Tag::ObjectIdentifier)?;
         let is_critical = extension.next(Tag::Boolean).is_some_and(|value| value != [0]);
@@ -277,7 +278,7 @@ impl Certificate {
                 let mut constraints = Values::of(content)?;
                 let is_authority = constraints.next(Tag::Boolean).is_some_and(|value| value != [0]);
                 let path_length = match constraints.next(Tag::Integer) {
-                    // One that is negative or enormous bounds nothing that could be sent here.
+                    // A negative or enormous limit does not restrict anything.
                     Some([length @ 0..=0x7f]) => Some(usize::from(*length)),
                     Some(_) | None => None,
                 };
@@ -306,18 +307,18 @@ impl Certificate {
         Some(id)
     }
 
-    /// Whether it says that it issued itself.
+    /// Whether its issuer is its subject.
     pub fn is_self_issued(&self) -> bool {
         self.subject == self.issuer
     }
 
-    /// Whether the names and the identifiers allow that `issuer` issued it. The signature decides.
+    /// Whether names and identifiers allow that `issuer` issued it. The signature decides.
     pub fn names_issuer(&self, issuer: &Certificate) -> bool {
         let ids = (&self.key_ids.1, &issuer.key_ids.0);
         self.issuer == issuer.subject && (ids.0.is_none() || ids.1.is_none() || ids.0 == ids.1)
     }
 
-    /// The SHA-256 of all of it, in the form of openssl and browsers.
+    /// The SHA-256 of the encoding, formatted as by openssl and browsers.
     pub fn fingerprint(&self) -> String {
         let mut text = String::new();
         for byte in Sha256::digest(&self.der) {
@@ -327,12 +328,12 @@ impl Certificate {
         text
     }
 
-    /// The names that a client compares with the one that it has asked for.
+    /// The names that a client compares with the requested one.
     pub fn server_names(&self) -> impl Iterator<Item = &AltName> {
         self.names.iter().filter(|name| **name != AltName::Other)
     }
 
-    /// What it is called in a message: its subject, or its first name where it has none.
+    /// Its name in messages: its subject, or its first alternative name.
     pub fn title(&self) -> String {
         match self.names.first() {
             Some(name) if self.subject.is_empty() => name.to_string(),
@@ -340,12 +341,12 @@ impl Certificate {
         }
     }
 
-    /// It as PEM.
+    /// As PEM.
     pub fn pem(&self) -> String {
         pem("CERTIFICATE", &self.der)
     }
 
-    /// Whole days until it ends; negative once it has ended.
+    /// Whole days until it expires; negative once it has expired.
     pub fn days_left(&self, now: i64) -> i64 {
         (self.validity.1 - now).div_euclid(SECONDS_A_DAY)
     }
@@ -362,12 +363,12 @@ pub fn pem(label: &str, bytes: &[u8]) -> String {
     out + "-----END " + label + "-----\n"
 }
 
-/// A time as the API writes it. What lies before 1970 is 1970.
+/// A time as the API writes it. Times before 1970 become 1970.
 pub fn iso(time: i64) -> String {
     clock::utc(u64::try_from(time).unwrap_or(0))
 }
 
-/// What kind of key an encoded one is.
+/// The kind of an encoded public key.
 pub fn key(bytes: &[u8]) -> Option<Key> {
     const RSA: [u8; 9] = [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1];
     const EC: [u8; 7] = [0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1];
@@ -461,7 +462,7 @@ fn name(content: &[u8]) -> Option<Name> {
     Some(Name { attributes, text })
 }
 
-/// The text of a string of any of ASN.1's kinds.
+/// The text of any ASN.1 string type.
 fn string((tag, value): (Tag, &[u8])) -> String {
     match tag {
         Tag::BmpString => {
@@ -512,7 +513,7 @@ fn time((tag, value): (Tag, &[u8])) -> Option<i64> {
     if !(1..=12).contains(&month) || !(1..=31).contains(&day) || hour > 23 || minute > 59 || second > 60 {
         return None;
     }
-    // Days since 1970, of years that begin in March, as in audit.rs.
+    // Days since 1970, with years that start in March, as in clock.rs.
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let days =
         year * 365 + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + (153 * month + 2) / 5 + day
