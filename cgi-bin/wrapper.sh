@@ -24,8 +24,8 @@ case "$request" in
 version | changelog)
 	exec cat "${bin%/*}/etc/$request.txt"
 	;;
-token | update | certs | "certs confirm" | "certs csr" | "certs forget" | license | storage | "storage undo" | logs | debug | services | reboot) ;;
-"settings static" | "settings dhcp" | "settings confirm") ;;
+token | update | certs | "certs confirm" | "certs undo" | "certs csr" | "certs forget" | license | storage | "storage undo" | logs | debug | services | reboot) ;;
+"settings static" | "settings dhcp" | "settings confirm" | "settings undo") ;;
 "backup START" | "backup STOP" | "backup RESTORE" | "backup UNDO") ;;
 "tokens add" | "tokens remove") ;;
 "monitor 1h" | "monitor 1d" | "monitor 1w" | "monitor 1m" | "monitor 1y") ;;

@@ -540,6 +540,25 @@ pub const CASES: &[Case] = &[
         &["settings confirm"],
     ),
     given(
+        &[("etc/pending_settings.txt", Some("boot_id=x\nuntil=SOON\n"))],
+        post(
+            "settings are taken back",
+            "/api/v1/admin/settings/revert?token=yourtoken",
+            Body::None,
+            202,
+            r#"{"Status":"202 Accepted","Location":"/api/v1/admin/settings"}"#,
+            &["settings undo"],
+        ),
+    ),
+    post(
+        "settings are taken back where none wait",
+        "/api/v1/admin/settings/revert?token=yourtoken",
+        Body::None,
+        400,
+        r#"{"Status":"400 Bad Request","Error-Message":"Unable to revert the settings: No change of settings is waiting for confirmation"}"#,
+        &[],
+    ),
+    given(
         &[("etc/status_settings.txt", Some("failed\n")), ("log/update_settings.log", Some("[1][SYSTEM] no\n"))],
         get(
             "the settings in force, and how the last change went",
@@ -625,6 +644,25 @@ pub const CASES: &[Case] = &[
         200,
         DONE,
         &["certs confirm"],
+    ),
+    given(
+        &[("etc/pending_certs.txt", Some("boot_id=x\nuntil=SOON\n"))],
+        post(
+            "a certificate is taken back",
+            "/api/v1/admin/certs/revert?token=yourtoken",
+            Body::None,
+            202,
+            r#"{"Status":"202 Accepted","Location":"/api/v1/admin/certs"}"#,
+            &["certs undo"],
+        ),
+    ),
+    post(
+        "a certificate is taken back where none waits",
+        "/api/v1/admin/certs/revert?token=yourtoken",
+        Body::None,
+        400,
+        r#"{"Status":"400 Bad Request","Error-Message":"Unable to revert the certificates: No change of certificates is waiting for confirmation"}"#,
+        &[],
     ),
     given(
         &[("etc/certs_request.pem", Some("request\n"))],

@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Does not know about locks, like the ancestor's scripts. A job waits while a file `hold` exists, and fails if `fail`
 /// exists.
@@ -19,12 +20,18 @@ while [ -e "$A/hold" ]; do sleep 0.05; done
 if [ -e "$A/fail" ]; then cat "$A/fail"; echo "/root/secret" >&2; exit 1; fi
 case $SSH_ORIGINAL_COMMAND in
 token) mv -f "$U/api.token" "$E/api.token" ;;
-settings) [ "$1" = confirm ] || mv -f "$U/app.json" "$U/network.json" "$E/" ;;
+settings)
+    case $1 in
+    confirm) ;;
+    undo) rm -f "$E/pending_settings.txt" ;;
+    *) mv -f "$U/app.json" "$U/network.json" "$E/" ;;
+    esac ;;
 storage) [ "${1-}" = undo ] || mv -f "$U/storage.json" "$E/" ;;
 certs)
     case ${1-} in
     '') cat "$U/appliance.pem" "$U/appliance.key" >"$A/record/pair" 2>/dev/null; cp "$A/result" "$E/status_certs.txt" 2>/dev/null ;;
     csr) mv -f "$U/request.txt" "$E/certs_request.pem" ;;
+    undo) rm -f "$E/pending_certs.txt" ;;
     forget) rm -f "$E/certs_request.pem" ;;
     esac ;;
 license) mv -f "$U/license.asc" "$E/" ;;
@@ -117,8 +124,10 @@ impl Fixture {
         if name.starts_with("usr/") { self.root.join(name) } else { self.admin().join(name) }
     }
 
+    /// Writes a file. `SOON` in it stands for the time of the clock in a minute, in seconds.
     pub fn write(&self, name: &str, content: &str) {
-        fs::write(self.path(name), content).unwrap();
+        let soon = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() + 60;
+        fs::write(self.path(name), content.replace("SOON", &soon.to_string())).unwrap();
         mode(&self.path(name), 0o666);
     }
 

@@ -474,6 +474,33 @@ fn a_stranger_at_setup_waits_and_keeps_nobody_waiting() {
 }
 
 #[test]
+fn a_change_that_waits_is_taken_back_at_once_by_a_job_that_can_be_followed() {
+    let fixture = Fixture::new();
+    for name in ["settings", "certs"] {
+        let path = format!("/api/v1/admin/{name}/revert?token=yourtoken");
+        let pending = format!("etc/pending_{name}.txt");
+        let n_calls = fixture.read("record/calls").lines().count();
+        // Neither one that is being taken back nor one that cannot be read is any to start a job for.
+        fixture.write(&pending, "boot_id=x\ndeadline=0\nuntil=0\n");
+        assert_eq!(post(&fixture, &path, &[]).status, 400);
+        fixture.write(&pending, "boot_id=x\ndeadline=5\nuntil=SOON\n");
+        fixture.write("hold", "");
+        let answer = post(&fixture, &path, &[]);
+        let location = format!(r#""Location":"/api/v1/admin/{name}","Job":""#);
+        assert!(answer.status == 202 && answer.text().contains(&location), "{}", answer.text());
+        wait_until("the job runs", || fixture.read("record/calls").lines().count() == n_calls + 1);
+        let told = get(&fixture, &format!("/api/v1/admin/{name}?token=yourtoken")).text();
+        assert!(told.contains(r#","pending":{"seconds-left":"#), "{told}");
+        assert!(post(&fixture, &path, &[]).text().contains("E1004"), "one at a time");
+        fixture.remove("hold");
+        wait_until("it is back", || !fixture.path(&pending).exists());
+        let told = get(&fixture, &format!("/api/v1/admin/{name}?token=yourtoken")).text();
+        assert!(!told.contains("pending"), "{told}");
+        assert_eq!(fixture.read("record/calls").lines().last(), Some(&*format!("{name} undo")));
+    }
+}
+
+#[test]
 fn settings_that_wait_to_be_confirmed_show_it_and_let_no_others_in() {
     let fixture = Fixture::new();
     const SETTINGS: &str = r#"{"network":{"interface":"eth0","hostname":"test.host"}}"#;

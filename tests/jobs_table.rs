@@ -106,6 +106,8 @@ fn what_ends_or_keeps_a_change_gets_through_beside_everything() {
     for (method, path, fields) in [
         ("POST", "/settings/confirm", &[][..]),
         ("POST", "/certs/confirm", &[]),
+        ("POST", "/settings/revert", &[]),
+        ("POST", "/certs/revert", &[]),
         ("POST", "/backup", &[("action", "STOP")]),
         ("POST", "/setup", &[("newtoken", "yourtoken")]),
         ("POST", "/reboot", &[("force", "yes")]),
@@ -115,6 +117,9 @@ fn what_ends_or_keeps_a_change_gets_through_beside_everything() {
     ] {
         fixture.reset();
         fixture.write("hold", "");
+        for change in ["settings", "certs"] {
+            fixture.write(&format!("etc/pending_{change}.txt"), "boot_id=another\nuntil=SOON\n");
+        }
         assert_eq!(send(&fixture, "POST", "/update", &[("update", "package")]).status, 202);
         wait_until("the update runs", || n_calls(&fixture) == 1);
         thread::scope(|scope| {

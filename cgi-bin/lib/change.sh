@@ -101,6 +101,12 @@ is_pending() {
 	[ "$(uptime_seconds)" -lt "$deadline" ]
 }
 
+# end_confirmation NAME: the time is over now. Whoever is cut off from here on has the change taken back by the minute, and
+# nobody can confirm half of it.
+end_confirmation() {
+	printf 'boot_id=%s\ndeadline=0\nuntil=0\n' "$(boot_id)" | put_file "$ADMIN/etc/pending_$1.txt"
+}
+
 # is_open NAME: is there anything that must be settled or taken back?
 is_open() {
 	[ -d "$STATE/$1.undo" ] || [ -f "$ADMIN/etc/pending_$1.txt" ]

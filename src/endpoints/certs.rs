@@ -46,6 +46,11 @@ pub fn confirm(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     Ok(Response::done())
 }
 
+/// `POST /certs/revert`: the certificate of before returns now.
+pub fn revert(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
+    super::revert(call, Job::Certs, PENDING, "No change of certificates is waiting for confirmation")
+}
+
 /// `GET /certs`
 pub fn get(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     let appliance = call.appliance;

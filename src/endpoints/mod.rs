@@ -26,6 +26,7 @@ use crate::http::error::Error;
 use crate::http::request::Request;
 use crate::http::response::{Response, Wait};
 use crate::jobs::Job;
+use crate::jobs::job::JobError;
 use crate::jobs::record::Idempotency;
 use crate::jobs::status::{self, JobStatus, Phase};
 use crate::root::collect;
@@ -149,6 +150,20 @@ fn check_nothing_pending(call: &Call<'_, '_>, file: &str, confirm: &str) -> Resu
         Ok(Some(seconds)) => Err(Error::Bad(format!(
             "A change waits to be confirmed: POST {confirm}, or wait {seconds} seconds until it is undone"
         ))),
+        Err(error) => Err(Error::Disk("Cannot tell whether a change waits to be confirmed", error)),
+    }
+}
+
+/// Takes back a change that waits to be confirmed. Where none waits it is refused as its confirmation would be, with these
+/// words. It stays pending until the state of before is in force.
+fn revert(call: &Call<'_, '_>, job: Job, file: &str, nothing_waits: &str) -> Result<Response, Error> {
+    let turn = Turn::take(call, job, "undo")?;
+    match status::pending(call.appliance, file) {
+        Ok(Some(_)) => turn.start(call, "undo"),
+        Ok(None) => {
+            let failure = job.row().order("undo").map_or("", |order| order.failure);
+            Err(Error::Job(failure, JobError::Failed(job, Some(nothing_waits.to_owned()))))
+        }
         Err(error) => Err(Error::Disk("Cannot tell whether a change waits to be confirmed", error)),
     }
 }

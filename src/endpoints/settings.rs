@@ -52,6 +52,11 @@ pub fn confirm(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     Ok(Response::done())
 }
 
+/// `POST /settings/revert`: the settings of before return now.
+pub fn revert(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
+    super::revert(call, Job::Settings, PENDING, "No change of settings is waiting for confirmation")
+}
+
 /// `GET /settings`
 pub fn get(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     let read = |name| status::read_json(&call.appliance.etc_file(name)).ok_or_else(|| TOLD.nothing_yet(call));

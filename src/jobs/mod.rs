@@ -155,6 +155,11 @@ const fn free(order: Order) -> Order {
     Order { beside: Beside::Free, trace: Trace::Record, ..order }
 }
 
+/// Takes back a change that waits to be confirmed. The client leaves: its connection may go with the change.
+const fn reverts(action: Action, failure: &'static str) -> Order {
+    Order { beside: Beside::Free, ..leaves("undo", &[], action, failure) }
+}
+
 const fn reads(argument: &'static str, failure: &'static str) -> Order {
     let (client, trace, beside) = (Client::Waits, Trace::None, Beside::Free);
     Order { argument, client, trace, beside, inputs: &[], action: None, target: "", failure }
@@ -225,6 +230,7 @@ pub const JOBS: &[Row] = &[
             leaves("static", SETTINGS, Action::SettingsPost, "Unable to change the settings"),
             leaves("dhcp", SETTINGS, Action::SettingsPost, "Unable to change the settings"),
             free(waits("confirm", &[], Action::SettingsPost, "Unable to confirm the settings")),
+            reverts(Action::SettingsPost, "Unable to revert the settings"),
         ],
     },
     Row {
@@ -240,6 +246,7 @@ pub const JOBS: &[Row] = &[
         orders: &[
             leaves("", CERTS, Action::CertsPost, "Unable to change the certificates"),
             free(waits("confirm", &[], Action::CertsPost, "Unable to confirm the certificates")),
+            reverts(Action::CertsPost, "Unable to revert the certificates"),
             free(waits("csr", &["request.txt"], Action::CertsPost, "Unable to make a certificate request")),
             free(waits("forget", &[], Action::CertsPost, "Unable to remove the certificate request")),
         ],

@@ -130,7 +130,7 @@ fn seconds_left(text: &str) -> Option<u64> {
     let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
     let seconds = |key: &str| value(key)?.parse::<u64>().ok();
     let left = match clock::boot() {
-        Some((boot_id, now)) if value("boot_id")? == boot_id => seconds("deadline")?.checked_sub(now)?,
+        Some((boot_id, now)) if value("boot_id") == Some(boot_id.as_str()) => seconds("deadline")?.checked_sub(now)?,
         _ => seconds("until")?.checked_sub(clock::now()).filter(|left| *left <= MAX_CONFIRM)?,
     };
     (left > 0).then_some(left)

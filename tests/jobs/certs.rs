@@ -509,6 +509,25 @@ fn a_change_is_confirmed_or_taken_back() {
 }
 
 #[test]
+fn a_certificate_is_taken_back_at_once() {
+    under_each_shell(|appliance| {
+        with_old_pair(appliance);
+        appliance.hook("admin/bin/web-server.sh", WEB_SERVER);
+        appliance.refuse("certs undo", "No change of certificates is waiting for confirmation");
+        upload(appliance, "leaf.pem", "leaf.key", "middle.pem");
+        appliance.upload("certs.confirm", "3600\n");
+        appliance.succeed("certs");
+        check_in_force(appliance, &["leaf.pem", "middle.pem"]);
+        appliance.succeed("certs undo");
+        assert_eq!(fs::read_link(appliance.path("etc/tls/current")).unwrap(), Path::new("pair.0"));
+        assert_eq!(appliance.files("etc/tls").len(), 4, "the other pair is gone, with its key");
+        assert_eq!(appliance.read("admin/etc/status_certs.txt"), "success\n");
+        assert!(!appliance.exists("admin/etc/pending_certs.txt") && !appliance.exists("admin/lib/certs.undo"));
+        appliance.refuse("certs confirm", "No change of certificates is waiting for confirmation");
+    });
+}
+
+#[test]
 fn an_unconfirmed_certificate_is_taken_back_in_time() {
     let appliance = Appliance::new(Shell::Busybox);
     with_old_pair(&appliance);

@@ -140,6 +140,17 @@ fn cases() -> Vec<Case> {
             keeps: &[],
         },
         Case {
+            job: "settings undo",
+            before: |appliance| {
+                settings::old_settings(appliance);
+                settings::put_on_trial(appliance);
+            },
+            upload: settings::put_on_trial,
+            in_force: |appliance| format!("{:?}", settings::in_force(appliance)),
+            recovers: Recovers::WithTheNextMinute,
+            keeps: &[],
+        },
+        Case {
             job: "storage",
             before: |appliance| {
                 storage::old_settings(appliance);
@@ -192,6 +203,18 @@ fn cases() -> Vec<Case> {
                 assert!(status != "success\n" || pair.contains("new"), "{status}{pair}{}", appliance.describe());
                 pair
             },
+            recovers: Recovers::WithTheNextMinute,
+            keeps: &[],
+        },
+        Case {
+            job: "certs undo",
+            before: |appliance| {
+                sh(&appliance.path("etc"), "mkdir -p tls/pair.0; ln -s pair.0 tls/current");
+                make_pair(&appliance.path("etc/tls/pair.0"), "old");
+                put_pair_on_trial(appliance);
+            },
+            upload: put_pair_on_trial,
+            in_force: pair_in_force,
             recovers: Recovers::WithTheNextMinute,
             keeps: &[],
         },
@@ -313,6 +336,15 @@ fn settings_and_status(appliance: &Appliance) -> String {
         Some("failed\n") if is_new => format!("{files:?}, and the status is \"failed\""),
         Some("success\n") if !is_new => format!("{files:?}, and the status is \"success\""),
         _ => format!("{files:?}"),
+    }
+}
+
+/// A new pair that waits to be confirmed, where none waits yet.
+fn put_pair_on_trial(appliance: &Appliance) {
+    if !appliance.exists("admin/etc/pending_certs.txt") {
+        make_pair(&appliance.path("admin/home/sftp/uploads"), "new");
+        appliance.upload("certs.confirm", "3600\n");
+        appliance.succeed("certs");
     }
 }
 

@@ -147,6 +147,42 @@ fn a_confirmed_change_stays() {
 }
 
 #[test]
+fn a_change_is_taken_back_at_once_and_is_pending_until_the_network_is_told() {
+    under_each_shell(|appliance| {
+        let before = old_settings(appliance);
+        appliance.refuse("settings undo", "No change of settings is waiting for confirmation");
+        change_with_confirmation(appliance, "3600");
+        let look = "cat \"$JIDO_ADMIN_PATH/etc/pending_settings.txt\" \"$JIDO_ADMIN_PATH/etc/status_settings.txt\"";
+        appliance.hook("admin/bin/network.sh", &format!("{NETWORK}; {look} >\"$JIDO_ETC_PATH/seen\""));
+        appliance.succeed("settings undo");
+        assert_eq!(appliance.read("etc/seen"), format!("boot_id={}\ndeadline=0\nuntil=0\nrunning\n", boot_id()));
+        assert_eq!(in_force(appliance), before);
+        assert_eq!(appliance.read("etc/told"), "dhcp 4\nstatic 2\n");
+        assert_eq!(appliance.read("admin/etc/status_settings.txt"), "success\n");
+        assert!(!appliance.exists("admin/etc/status_error_settings.txt"));
+        check_nothing_open(appliance);
+        appliance.refuse("settings undo", "No change of settings is waiting for confirmation");
+        appliance.refuse("settings confirm", "No change of settings is waiting for confirmation");
+    });
+}
+
+#[test]
+fn a_change_that_cannot_be_taken_back_at_once_is_by_the_next_minute() {
+    under_each_shell(|appliance| {
+        let before = old_settings(appliance);
+        change_with_confirmation(appliance, "3600");
+        appliance.hook("admin/bin/network.sh", "exit 1");
+        appliance.refuse("settings undo", "The previous settings cannot be put back now");
+        assert!(appliance.exists("admin/etc/pending_settings.txt"), "nobody may take the values for those in force");
+        appliance.refuse("settings confirm", "No change of settings is waiting for confirmation");
+        appliance.hook("admin/bin/network.sh", NETWORK);
+        appliance.recover();
+        assert_eq!(in_force(appliance), before);
+        check_nothing_open(appliance);
+    });
+}
+
+#[test]
 fn a_change_that_nobody_confirms_is_taken_back_in_time() {
     let appliance = Appliance::new(Shell::Dash);
     let before = old_settings(&appliance);
