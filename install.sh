@@ -707,6 +707,8 @@ make_directories() {
 	# The program writes here; files that jobs publish belong to the group of nginx's workers.
 	directory 2710 "$API_UID:$WEB_GID" "$ADMIN/home/sftp/uploads"
 	directory 700 0:0 "$ADMIN/lib"
+	# The progress of jobs: scripts of vendors write it, the program reads it.
+	directory 2750 "0:$API_GID" "$ADMIN/progress"
 	# The program's state between requests: nonces, refusals, the head of the audit log.
 	directory 700 "$API_UID:$API_GID" "$ADMIN/state"
 	directory 755 0:0 "$LIB"

@@ -96,7 +96,7 @@ impl Fixture {
         for folder in ["admin", "usr"] {
             drop(fs::remove_dir_all(self.root.join(folder)));
         }
-        for folder in ["", "bin", "etc", "audit", "log", "record", "state", "home/sftp/uploads"] {
+        for folder in ["", "bin", "etc", "audit", "log", "progress", "record", "state", "home/sftp/uploads"] {
             let path = self.admin().join(folder);
             fs::create_dir_all(&path).unwrap();
             mode(&path, 0o777);

@@ -6,7 +6,7 @@ use crate::form;
 use crate::http::{command, kill, send_with};
 use serde_json::Value;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 const PACKAGE: &[(&str, &str)] = &[("update", "package")];
 
@@ -156,6 +156,106 @@ fn a_client_that_waits_is_answered_when_something_changes_and_a_fifth_at_once() 
         let target = format!("/api/v1/admin/jobs/{id}?wait={wait}&token=yourtoken");
         assert_eq!(send_with(command(&fixture, "GET", &target), None).0.status, 400, "{wait}");
     }
+}
+
+/// Waits until a job of the update runs whose own script does, as our script tells it.
+fn updating(fixture: &Fixture) -> String {
+    fixture.reset();
+    fixture.write("hold", "");
+    for name in ["etc/status_update.json", "log/update.log"] {
+        age(fixture, name, 60);
+    }
+    let id = start(fixture, "/update", PACKAGE);
+    wait_until("it runs", || n_calls(fixture) == 1);
+    let told = get(fixture, &format!("/jobs/{id}"));
+    assert_eq!((&told["percentage"], &told["step"]), (&Value::Null, &Value::Null), "that is of the job before");
+    fixture.write("etc/status_update.json", r#"{"status":"running","percentage":70}"#);
+    fixture.write("log/update.log", "[1][SYSTEM] Starting update to 1.0.1\n");
+    id
+}
+
+#[test]
+fn what_a_script_says_of_its_progress_is_told_and_nonsense_is_not() {
+    let fixture = Fixture::new();
+    let id = updating(&fixture);
+    for (said, percentage, step) in [
+        (None, 70, "Starting update to 1.0.1"),
+        (Some("50 Copying files\n"), 80, "Copying files"),
+        (Some("1 a\n100 Done\n"), 90, "Done"),
+        (Some("25"), 75, "Starting update to 1.0.1"),
+        (Some("half of it"), 70, "Starting update to 1.0.1"),
+        (Some("4294967396 x"), 70, "Starting update to 1.0.1"),
+    ] {
+        if let Some(said) = said {
+            fixture.write("progress/update", said);
+        }
+        for path in [format!("/jobs/{id}"), "/update".to_owned()] {
+            let told = get(&fixture, &path);
+            assert_eq!((&told["percentage"], &told["step"]), (&percentage.into(), &step.into()), "{path}: {said:?}");
+            assert!(told["heartbeat"].is_string() && told["silent-since"].is_null(), "{told}");
+        }
+    }
+    // One of before this job says nothing of it.
+    fixture.write("progress/update", "50 Copying files\n");
+    age(&fixture, "progress/update", 60);
+    assert_eq!(get(&fixture, "/update")["percentage"], 70);
+    // No more than the status is told of a job that does not run.
+    fixture.write("progress/update", "50 Copying files\n");
+    fixture.remove("hold");
+    wait_until("it has ended", || status(&fixture, &id) != "running");
+    let told = get(&fixture, "/update");
+    assert_eq!((&told["percentage"], &told["step"], &told["heartbeat"]), (&70.into(), &Value::Null, &Value::Null));
+}
+
+#[test]
+fn a_backup_tells_how_many_of_its_bytes_are_done() {
+    let fixture = Fixture::new();
+    fixture.write("hold", "");
+    start(&fixture, "/backup", &[("action", "START")]);
+    wait_until("it runs", || n_calls(&fixture) == 1);
+    fixture.write("home/sftp/uploads/backup.json", r#"{"status":"running"}"#);
+    fixture.write("progress/backup", "1073741824/4294967296 Packing\n");
+    let told = get(&fixture, "/backup");
+    assert_eq!(
+        (&told["status"], &told["percentage"], &told["step"]),
+        (&"running".into(), &25.into(), &"Packing".into())
+    );
+    assert_eq!(get(&fixture, "/jobs")["jobs"][0]["percentage"], 25);
+    fixture.remove("hold");
+}
+
+#[test]
+fn a_job_that_says_nothing_for_ten_minutes_is_called_silent() {
+    let fixture = Fixture::new();
+    let id = updating(&fixture);
+    for (seconds, is_silent) in [(590, false), (610, true)] {
+        let record = fixture.read("state/job.update");
+        let started = record.split("\"started\":").nth(1).unwrap().split(|c: char| !c.is_ascii_digit()).next().unwrap();
+        let earlier = seconds_ago(seconds + 5).duration_since(UNIX_EPOCH).unwrap().as_nanos().to_string();
+        fixture.write("state/job.update", &record.replace(started, &earlier));
+        for name in ["home/sftp/uploads/.update.lock", "etc/status_update.json", "log/update.log"] {
+            age(&fixture, name, seconds);
+        }
+        for path in [format!("/jobs/{id}"), "/update".to_owned()] {
+            let told = get(&fixture, &path);
+            let since = if is_silent { &told["heartbeat"] } else { &Value::Null };
+            assert!(told["heartbeat"].is_string() && &told["silent-since"] == since, "{path}: {told}");
+        }
+    }
+    // Any word of its script is a sign of life.
+    fixture.write("progress/update", "x");
+    assert_eq!(get(&fixture, "/update")["silent-since"], Value::Null);
+    fixture.remove("hold");
+}
+
+fn seconds_ago(seconds: u64) -> SystemTime {
+    SystemTime::now() - Duration::from_secs(seconds)
+}
+
+/// Makes a file as old as this.
+fn age(fixture: &Fixture, name: &str, seconds: u64) {
+    let file = std::fs::File::options().append(true).open(fixture.path(name)).unwrap();
+    file.set_modified(seconds_ago(seconds)).unwrap();
 }
 
 #[test]

@@ -29,6 +29,7 @@ UPLOADS=$ADMIN/home/sftp/uploads
 STATE=$ADMIN/lib
 WORK=
 CHILD=
+export JIDO_PROGRESS=/dev/null
 FAILED_CODE=
 FAILED_TEXT=
 
@@ -98,7 +99,7 @@ finish() {
 		# The executable may be gone already; its end of the pipe must not be the end of us.
 		(printf 'Reason: %s\n' "$FAILED_TEXT" >&8) 2>/dev/null
 	fi
-	[ -z "$WORK" ] || rm -rf "$WORK" "$STATE/${WORK##*/}.owner"
+	[ -z "$WORK" ] || rm -rf "$WORK" "$STATE/${WORK##*/}.owner" "$ADMIN/progress/${WORK##*/}"
 	case "$status $JOB" in
 	'0 token' | '0 tokens' | '0 update' | '0 settings' | '0 certs' | '0 license' | '0 storage' | '0 backup')
 		save_system || say "The system could not be saved: the change is lost with the next boot"
@@ -142,6 +143,14 @@ make_work() {
 	mkdir -m 0700 "$STATE/work/$1"
 	exec 6>&-
 	WORK=$STATE/work/$1
+	start_progress "$1"
+}
+
+# start_progress NAME: from here on what we run can write how far it is into a file that the executable reads. Where the file
+# cannot be made nobody is told, and nothing fails.
+start_progress() {
+	JIDO_PROGRESS=$ADMIN/progress/$1
+	(: >"$JIDO_PROGRESS") 2>/dev/null || JIDO_PROGRESS=/dev/null
 }
 
 # sweep_work: what jobs left that are gone. A certificate's key or half of an update must not lie there

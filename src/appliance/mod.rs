@@ -120,6 +120,11 @@ impl Appliance {
         self.admin.join("state").join(name)
     }
 
+    /// What the job of this word says of how far it is, in a folder that only root can write to.
+    pub fn progress_file(&self, word: &str) -> PathBuf {
+        self.admin.join("progress").join(word)
+    }
+
     /// A file of the audit log that vouches for itself, in `audit` below the admin path. It is not in `log`, which a
     /// request that is refused leaves as it is.
     pub fn audit_file(&self, name: &str) -> PathBuf {

@@ -1,7 +1,7 @@
 //! `/backup`: makes a backup, tells how it goes, hands it out, deletes and restores it.
 
 use super::turn::Turn;
-use super::{Call, download, log_file, missing};
+use super::{Call, download, joined, life, log_file, missing};
 use crate::audit::Action;
 use crate::caller::auth::Admin;
 use crate::http::error::Error;
@@ -42,12 +42,19 @@ fn says_running(call: &Call<'_, '_>) -> bool {
 pub fn get(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     let path = call.appliance.uploads().join("backup.json");
     match status::phase_of_file(call.appliance, Job::Backup, &path, || says_running(call)) {
+        Phase::AsSaid if says_running(call) => Ok(running(call)),
         Phase::AsSaid => status::read_json(&path).map(Response::json).ok_or(Error::NotFound),
         Phase::Starting => Ok(Response::json("{\"status\":\"running\"}")),
         Phase::Interrupted => Ok(Response::json(
             "{\"status\":\"failed\",\"error-message\":\"The backup was interrupted: it ended without a result\"}",
         )),
     }
+}
+
+fn running(call: &Call<'_, '_>) -> Response {
+    let (percentage, mut members) = life(call, Job::Backup);
+    members.extend(percentage.map(|percentage| ("percentage", percentage.to_string())));
+    Response::json(format!("{{\"status\":\"running\"{}}}", joined(members)))
 }
 
 /// `GET /backup/download`

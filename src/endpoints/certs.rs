@@ -1,7 +1,10 @@
 //! `/certs`: the certificate that browsers see.
 
 use super::turn::Turn;
-use super::{Call, check_nothing_pending, confirm_seconds, hand_over_confirm, missing, pending_member, text_file};
+use super::{
+    Call, check_nothing_pending, confirm_seconds, hand_over_confirm, joined, life_by_status, missing, pending_member,
+    text_file,
+};
 use crate::caller::auth::Admin;
 use crate::http::error::Error;
 use crate::http::response::Response;
@@ -68,6 +71,7 @@ pub fn get(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     if let Some(message) = message {
         body.extend([",\"error-message\":", &quote(&message)]);
     }
+    body.push_str(&joined(life_by_status(call, Job::Certs, &job).1));
     body.push_str(&pending_member(call, PENDING));
     if let Some(certificate) = certificate::in_force(appliance, certificate::now()) {
         body.extend([",\"certificate\":", &certificate]);

@@ -24,8 +24,10 @@ const STEP: Duration = Duration::from_millis(250);
 
 /// `GET /jobs`: those that run, then the last hundred.
 pub fn list(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
-    let entries: Vec<String> =
-        history::list(call.appliance).iter().map(|entry| entry.to_json(call.appliance)).collect();
+    let entries: Vec<String> = history::list(call.appliance)
+        .iter()
+        .map(|entry| entry.to_json(call.appliance, |text| call.told(text)))
+        .collect();
     Ok(Response::json(format!("{{\"jobs\":[{}]}}", entries.join(","))))
 }
 
@@ -50,7 +52,7 @@ pub fn get(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
             entry = find()?;
         }
     }
-    Ok(Response::json(entry.to_json(call.appliance)))
+    Ok(Response::json(entry.to_json(call.appliance, |text| call.told(text))))
 }
 
 /// One of the places for those who wait; free again when it is dropped, also by a kill.

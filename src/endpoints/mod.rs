@@ -26,7 +26,8 @@ use crate::http::error::Error;
 use crate::http::request::Request;
 use crate::http::response::{Response, Wait};
 use crate::jobs::Job;
-use crate::jobs::job::JobError;
+use crate::jobs::history::Life;
+use crate::jobs::job::{self, JobError};
 use crate::jobs::record::Idempotency;
 use crate::jobs::status::{self, JobStatus, Phase};
 use crate::root::collect;
@@ -200,6 +201,7 @@ impl Told {
             Phase::Interrupted => Some("The change was interrupted: it ended without a result".to_owned()),
         };
         members.extend(message.map(|message| ("error-message", json::quote(&call.told(message)))));
+        members.extend(life_by_status(call, self.job, &status).1);
         members
     }
 
@@ -210,6 +212,21 @@ impl Told {
     /// The answer where there is nothing to tell but how the first change went.
     fn nothing_yet(&self, call: &Call<'_, '_>) -> Error {
         Error::NotYet(self.members(call))
+    }
+}
+
+/// The signs of life of a job that runs: its percentage, where it says so, and further members of the answer.
+fn life(call: &Call<'_, '_>, job: Job) -> (Option<u8>, Vec<(&'static str, String)>) {
+    let began = job::running_since(call.appliance, job);
+    let life = began.map(|began| Life::of(call.appliance, job.row(), began));
+    life.map_or((None, Vec::new()), |life| (life.percentage, life.members(&|text| call.told(text))))
+}
+
+/// The same where its status says that it runs; none of a job that was just started, and has not said anything.
+fn life_by_status(call: &Call<'_, '_>, job: Job, status: &JobStatus) -> (Option<u8>, Vec<(&'static str, String)>) {
+    match status {
+        JobStatus { phase: Phase::AsSaid, word: Some(word), .. } if word == "running" => life(call, job),
+        _ => (None, Vec::new()),
     }
 }
 

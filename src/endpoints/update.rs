@@ -43,8 +43,9 @@ pub fn get(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     let mut body = format!("{{\"status\":{}", status::or_null(job.word.as_deref()));
     let mut member = |name: &str, value: &str| body.extend([",", &quote(name), ":", value]);
     let (percentage, others): (Vec<_>, Vec<_>) = job.members.iter().partition(|(name, _)| name == "percentage");
+    let (share, signs) = super::life_by_status(call, Job::Update, &job);
     for (name, value) in percentage {
-        member(name, value);
+        member(name, share.map(|share| share.to_string()).as_ref().unwrap_or(value));
     }
     member("log", &status::or_null(call.log_tail(LOG).as_deref()));
     for (name, value) in [("error-message", message), ("error-code", code)] {
@@ -56,6 +57,9 @@ pub fn get(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     let known = ["log", "error-message", "error-code"];
     for (name, value) in others.into_iter().filter(|(name, _)| !known.contains(&name.as_str())) {
         member(name, value);
+    }
+    for (name, value) in signs {
+        member(name, &value);
     }
     body.push('}');
     Ok(Response::json(body))

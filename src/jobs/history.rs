@@ -3,6 +3,7 @@
 
 use crate::appliance::{self, Appliance};
 use crate::jobs::job;
+use crate::jobs::progress::Progress;
 use crate::jobs::record::{self, Ending, Record};
 use crate::jobs::status;
 use crate::jobs::{JOBS, Job, Row, Trace};
@@ -18,6 +19,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub const MAX_PAST: usize = 100;
 /// Where they are, in the state of the executable: JSON, a line each, the oldest first.
 const FILE: &str = "jobs";
+/// A job that has said nothing for so long is called silent.
+const SILENCE: Duration = Duration::from_secs(600);
 
 /// How a job stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,8 +62,8 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// The entry as JSON; of a job that runs, with what it says of its progress.
-    pub fn to_json(&self, appliance: &Appliance) -> String {
+    /// The entry as JSON; of a job that runs, with its signs of life, texts of scripts as this caller may see them.
+    pub fn to_json(&self, appliance: &Appliance, told: impl Fn(String) -> String) -> String {
         let mut text = format!("{{\"id\":{},\"job\":{}", quote(&self.record.id), quote(&self.job));
         let mut member = |name: &str, value: Option<&str>| {
             if let Some(value) = value {
@@ -73,43 +76,82 @@ impl Entry {
         member("started", Some(&time(Duration::from_nanos(self.record.started))));
         let ending = self.ending.as_ref();
         member("ended", ending.map(|ending| time(Duration::from_secs(ending.ended))).as_deref());
-        member("error-message", ending.and_then(|ending| ending.reason.as_deref()));
+        member("error-message", ending.and_then(|ending| ending.reason.clone()).map(&told).as_deref());
         member("error-code", ending.and_then(|ending| ending.code.as_deref()));
-        if self.stage == Stage::Running
-            && let Some(row) = JOBS.iter().find(|row| row.word == self.job)
-        {
-            member("step", step(appliance, row).as_deref());
-            let life = [Some(appliance.log_file(row.files.log)), row.json_file(appliance), row.word_file(appliance)];
-            let heartbeat = life.into_iter().flatten().filter_map(|path| modified(&path)).max();
-            let heartbeat =
-                heartbeat.filter(|time| *time >= self.record.started_at()).unwrap_or(self.record.started_at());
-            member("heartbeat", Some(&time(heartbeat.duration_since(UNIX_EPOCH).unwrap_or_default())));
-            if let Some(percentage) = percentage(appliance, row) {
-                let _ = write!(text, ",\"percentage\":{percentage}");
-            }
+        let life = self.life(appliance);
+        for (name, value) in life.iter().flat_map(|life| life.members(&told)) {
+            let _ = write!(text, ",\"{name}\":{value}");
+        }
+        if let Some(percentage) = life.and_then(|life| life.percentage) {
+            let _ = write!(text, ",\"percentage\":{percentage}");
         }
         text.push('}');
         text
     }
-}
 
-impl Entry {
     /// What a client that waits wants to see change.
     pub fn progress(&self, appliance: &Appliance) -> (Stage, Option<u8>, Option<String>) {
-        let Some(row) = JOBS.iter().find(|row| row.word == self.job) else { return (self.stage, None, None) };
-        (self.stage, percentage(appliance, row), step(appliance, row))
+        let life = self.life(appliance);
+        (self.stage, life.as_ref().and_then(|life| life.percentage), life.and_then(|life| life.step))
+    }
+
+    fn life(&self, appliance: &Appliance) -> Option<Life> {
+        let row = JOBS.iter().find(|row| row.word == self.job).filter(|_| self.stage == Stage::Running)?;
+        Some(Life::of(appliance, row, self.record.started_at()))
+    }
+}
+
+/// The signs of life of a job that runs.
+pub struct Life {
+    /// How far it is, 0 to 100, where it says so.
+    pub percentage: Option<u8>,
+    /// What it is doing: by its own word, or else the last line of its log.
+    step: Option<String>,
+    heartbeat: SystemTime,
+}
+
+impl Life {
+    /// Those of a job that began at this time.
+    pub fn of(appliance: &Appliance, row: &Row, began: SystemTime) -> Life {
+        let progress = Progress::read(appliance, row, began);
+        let is_of_it = |path: &Path| modified(path).is_some_and(|at| at + Duration::from_millis(10) >= began);
+        let said = row.json_file(appliance).filter(|path| is_of_it(path)).and_then(|path| percentage(&path));
+        let percentage = progress.as_ref().map_or(said, |progress| progress.of_job(row.job, said));
+        let words = progress.map(|progress| progress.words).filter(|words| !words.is_empty());
+        let signs = [
+            Some(appliance.log_file(row.files.log)),
+            row.json_file(appliance),
+            row.word_file(appliance),
+            Some(appliance.progress_file(row.word)),
+        ];
+        let heartbeat = signs.into_iter().flatten().filter_map(|path| modified(&path)).max();
+        let heartbeat = heartbeat.filter(|time| *time >= began).unwrap_or(began);
+        let log = appliance.log_file(row.files.log);
+        Life { percentage, step: words.or_else(|| is_of_it(&log).then(|| step(&log)).flatten()), heartbeat }
+    }
+
+    /// The members of an answer that tell of it, each with its value as JSON; the step as this caller may see it.
+    pub fn members(&self, told: &dyn Fn(String) -> String) -> Vec<(&'static str, String)> {
+        let heartbeat = quote(&time(self.heartbeat.duration_since(UNIX_EPOCH).unwrap_or_default()));
+        let mut members: Vec<_> = self.step.iter().map(|step| ("step", quote(&told(step.clone())))).collect();
+        members.push(("heartbeat", heartbeat.clone()));
+        // A clock that was set back tells nothing.
+        if self.heartbeat.elapsed().is_ok_and(|silence| silence >= SILENCE) {
+            members.push(("silent-since", heartbeat));
+        }
+        members
     }
 }
 
 /// How far a job is, 0 to 100, where it says so.
-fn percentage(appliance: &Appliance, row: &Row) -> Option<u8> {
-    let object = status::read_object(&row.json_file(appliance)?)?;
+fn percentage(path: &Path) -> Option<u8> {
+    let object = status::read_object(path)?;
     object.get("percentage")?.get().parse().ok().filter(|share| *share <= 100)
 }
 
 /// The last line of a job's log.
-fn step(appliance: &Appliance, row: &Row) -> Option<String> {
-    status::tail(&appliance.log_file(row.files.log))?.lines().last().map(step_of)
+fn step(log: &Path) -> Option<String> {
+    status::tail(log)?.lines().last().map(step_of)
 }
 
 /// The text of a line of a log, without its time and its word.

@@ -4,6 +4,7 @@
 pub mod record;
 pub mod job;
 pub mod gate;
+pub mod progress;
 pub mod status;
 pub mod history;
 

@@ -72,8 +72,17 @@ impl Appliance {
         let root = folder.join(format!("jidoteki-jobs-{}-{number}", std::process::id()));
         let appliance = Appliance { root, shell };
         let _ = fs::remove_dir_all(&appliance.root);
-        for directory in ["admin/etc", "admin/log", "admin/home/sftp/uploads", "etc", "data", "fakes", "answers", "tmp"]
-        {
+        for directory in [
+            "admin/etc",
+            "admin/log",
+            "admin/progress",
+            "admin/home/sftp/uploads",
+            "etc",
+            "data",
+            "fakes",
+            "answers",
+            "tmp",
+        ] {
             fs::create_dir_all(appliance.root.join(directory)).unwrap();
         }
         fs::create_dir(appliance.root.join("admin/lib")).unwrap();

@@ -65,6 +65,22 @@ fn settings_are_put_in_force_and_the_image_is_told() {
 }
 
 #[test]
+fn a_script_of_the_image_can_say_how_far_it_is() {
+    under_each_shell(|appliance| {
+        let script =
+            "echo '50 Waiting for an address' >\"$JIDO_PROGRESS\"; cp \"$JIDO_PROGRESS\" \"$JIDO_ETC_PATH/seen\"";
+        appliance.hook(
+            "admin/bin/network.sh",
+            &format!("{script}; [ \"$JIDO_PROGRESS\" = \"$JIDO_ADMIN_PATH/progress/settings\" ]"),
+        );
+        upload(appliance, DHCP_JSON);
+        appliance.succeed("settings dhcp");
+        assert_eq!(appliance.read("etc/seen"), "50 Waiting for an address\n");
+        assert_eq!(appliance.files("admin/progress"), [""; 0]);
+    });
+}
+
+#[test]
 fn settings_that_cannot_be_applied_are_taken_back_and_the_network_too() {
     under_each_shell(|appliance| {
         let before = old_settings(appliance);

@@ -420,16 +420,43 @@ fn the_script_gets_the_documented_environment_and_nothing_else() {
         assert_eq!(
             appliance.read("etc/given"),
             format!(
-                "HOME=/root\nJIDO_ADMIN_PATH={}\nJIDO_ETC_PATH={}\nJIDO_PACKAGE_PATH={}\nJIDO_REASON=apply\n\
+                "HOME=/root\nJIDO_ADMIN_PATH={}\nJIDO_ETC_PATH={}\nJIDO_PACKAGE_PATH={}\nJIDO_PROGRESS={}\nJIDO_REASON=apply\n\
                  JIDO_VERSION_AFTER=1.0.1\nJIDO_VERSION_BEFORE=1.0.0\nLC_ALL=C\nPATH={}\nPWD={}\n{}\n",
                 appliance.path("admin").display(),
                 appliance.path("etc").display(),
                 package.display(),
+                appliance.path("admin/progress/update").display(),
                 appliance.search_path(),
                 package.display(),
                 package.display(),
             )
         );
+    });
+}
+
+#[test]
+fn scripts_say_how_far_they_are_where_the_executable_reads_it() {
+    under_each_shell(|appliance| {
+        appliance.write("admin/etc/version.txt", "1.0.0\n");
+        let look = "cat \"$JIDO_ADMIN_PATH/progress/update\"; stat -c %a \"$JIDO_ADMIN_PATH/progress/update\"";
+        let package = || {
+            Package::new("1.0.1").with(
+                "rollback.sh",
+                "#!/bin/sh\ncat \"$JIDO_PROGRESS\" >\"$JIDO_ETC_PATH/rolled\"; echo 5 Back >\"$JIDO_PROGRESS\"\n",
+            )
+        };
+        let script =
+            format!("#!/bin/sh\necho '40 Copying files' >\"$JIDO_PROGRESS\"; ({look}) >\"$JIDO_ETC_PATH/seen\"");
+        package().with("update.sh", &format!("{script}; exit 1\n")).upload(appliance);
+        appliance.refuse("update", "Error running update");
+        assert_eq!(appliance.read("etc/seen"), "40 Copying files\n640\n");
+        assert_eq!(appliance.read("etc/rolled"), "", "what the script said is no progress of the rollback");
+        assert_eq!(appliance.files("admin/progress"), [""; 0]);
+        // Where it cannot be written it is said to nobody.
+        fs::remove_dir(appliance.path("admin/progress")).unwrap();
+        package().with("update.sh", "#!/bin/sh\necho 40 >\"$JIDO_PROGRESS\"\n").upload(appliance);
+        appliance.succeed("update");
+        assert!(!appliance.exists("admin/progress"));
     });
 }
 
