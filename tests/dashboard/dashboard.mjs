@@ -394,12 +394,13 @@ async function through(server, port) {
 			await one.end();
 		});
 
-		for (const [colorScheme, width] of [['light', 1280], ['dark', 1280], ['light', 390], ['dark', 390], ['light', 320], ['dark', 800]]) {
-			await each(`every page is accessible and fits, ${colorScheme}, ${width} px`, async () => {
+		for (const [colorScheme, width, language] of [['light', 1280, 'en'], ['dark', 1280, 'de'], ['light', 390, 'de'], ['dark', 390, 'en'], ['light', 320, 'de'], ['dark', 800, 'en']]) {
+			await each(`every page is accessible and fits, ${colorScheme}, ${width} px, ${language}`, async () => {
+				const text = name => texts(language).get(name).slice(name.length + 1).split(' | ')[0];
 				world.write('admin/log/update.log', '[1432140922][SYSTEM] Updating system. Please wait..\n[1432140925][SYSTEM] Updating system successful\n');
 				world.write('admin/etc/status_update.json', '{"status":"success","percentage":100,"version-before":"0.9.0","version-after":"1.0.0"}');
 				world.write('admin/home/sftp/uploads/backup.json', '{"status":"success","filesize":"128.0K","sha256":"6e31a817eb93270848e3c0b3c1d0c2bfa077fbb318f58a2bcbdec8f69f0dd420"}');
-				const one = await visitor(world, {token: null, colorScheme, viewport: {width, height: 800}});
+				const one = await visitor(world, {token: null, colorScheme, viewport: {width, height: 800}, locale: language === 'en' ? 'en-GB' : 'de-DE'});
 				// An hour as it may be, so that there are plots to look at.
 				const wave = (mean, swing, period) => Array.from({length: 61}, (_, i) => mean + swing * Math.sin(i / period) * Math.sin(i * i));
 				await one.page.route('**/health/history?*', route => route.fulfill({json: {range: '1h', step: 60, start: 1790000000, series: {cpu: wave(30, 25, 9), memory: wave(60, 3, 20), disk: wave(15, 0, 1), network_in: wave(9e5, 8e5, 5), network_out: wave(2e5, 1e5, 7)}}}));
@@ -407,24 +408,26 @@ async function through(server, port) {
 				const job = (job, status, hours, more) => ({id: '8a1c6f0b2d3e4f50', job, key: 'admin', status, started: new Date(Date.now() - hours * 3.6e6).toISOString(), ended: new Date(Date.now() - hours * 3.6e6 + 42_000).toISOString(), ...more});
 				await one.page.route('**/api/v1/admin/jobs?*', route => route.fulfill({json: {jobs: [job('backup', 'failed', 2, {argument: 'START', 'error-message': 'Not enough free space: 131072 KiB needed, 4096 KiB free', 'error-code': 'E1002'}), job('update', 'success', 30), job('settings', 'success', 50, {argument: 'static', key: 'ops'})]}}));
 				const look = async page => {
-					if (page === 'home') await one.see('Backup failed');
+					if (page === 'home') await one.see(text('aFailed').replace('{what}', 'Backup'));
 					await one.page.evaluate(() => new Promise(resolve => setTimeout(resolve, 250)));
-					await picture(one.page, `${page}-${colorScheme}-${width}`, {fullPage: true});
+					await picture(one.page, `${page}-${colorScheme}-${width}-${language}`, {fullPage: true});
 					assert.deepEqual(await axe(one.context, one.page), [], page);
 					assert.ok(await one.page.evaluate(() => document.documentElement.scrollWidth) <= width, `${page} is too wide`);
 				};
 				await one.page.goto(`${world.url}/`);
 				await look('login');
-				await one.page.getByText("I don't have a token").click();
-				await one.press('Set the first token');
+				await one.page.getByText(text('noToken')).click();
+				await one.press(text('isNew'));
 				await look('new');
-				await one.logIn();
-				await one.page.getByRole('heading', {level: 1, name: 'Overview'}).waitFor();
+				await one.page.goto(`${world.url}/`);
+				await one.page.getByLabel('Token', {exact: true}).fill(TOKEN);
+				await one.press(text('logIn'));
+				await one.page.getByRole('heading', {level: 1, name: text('home')}).waitFor();
 				for (const page of await one.pages()) {
 					await one.go(page);
 					await look(page);
 				}
-				await one.press('Restart');
+				await one.press(text('restart'));
 				await look('question');
 				await one.end();
 			});
@@ -1021,17 +1024,50 @@ async function through(server, port) {
 			await one.see('No other change is possible until this one is confirmed or rolled back.');
 			await until(() => world.exists('admin/etc/pending_settings.txt'), 'a trial is pending');
 			world.write('admin/etc/pending_settings.txt', world.read('admin/etc/pending_settings.txt').replace(/deadline=\d+/, 'deadline=1'), 0o640);
-			await one.see('Network: not confirmed in time; restoring the previous settings');
+			await one.see('Network: restoring the previous settings');
 			await one.see('Restoring the previous settings…');
 			assert.equal(await one.page.getByText('192.0.2.254').count(), 0);
 			assert.deepEqual(await axe(one.context, one.page), []);
 			await one.go('home');
-			await one.see('Network: not confirmed in time; restoring the previous settings');
+			await one.see('Network: restoring the previous settings');
 			assert.equal(await one.page.locator('.notice.good').count(), 0);
 			world.recover();
 			await one.see('Network: not confirmed in time; previous settings restored');
 			await one.go('network');
 			assert.equal(await one.page.getByLabel('Gateway').inputValue(), '192.0.2.1');
+			await one.end();
+		});
+
+		await each('a change that waits to be confirmed is reverted at once, and every tab says so', async () => {
+			const one = await visitor(world, {at: 'network'});
+			await one.page.getByLabel('Gateway').fill('192.0.2.254');
+			await one.press('Review changes');
+			await one.page.getByRole('dialog').getByRole('button', {name: 'Apply'}).click();
+			await one.see('Network: confirm your change');
+			const other = await one.context.newPage();
+			await other.goto(`${world.url}/#/license`);
+			await other.getByText('Network: confirm your change').waitFor();
+			await one.see('The new settings work');
+			await one.press('Revert now');
+			await one.see('Network: previous settings restored');
+			assert.equal(JSON.parse(world.read('admin/etc/network.json')).gateway, '192.0.2.1');
+			assert.equal(await one.page.getByText('Network: change confirmed').count(), 0);
+			await one.go('jobs');
+			await one.card('Finished').getByText('Rollback of network settings').waitFor();
+			await other.goto(`${world.url}/#/home`);
+			await other.getByText('Network: previous settings restored').waitFor();
+			const [cert, key] = world.certificate('DNS:localhost');
+			await one.go('certs');
+			await one.file('Certificate').setInputFiles(cert);
+			await one.file('Private key').setInputFiles(key);
+			await one.press('Review changes');
+			await one.page.getByRole('dialog').getByRole('button', {name: 'Apply'}).click();
+			await until(() => world.exists('reload'), 'the web server is asked to reload');
+			await world.command('restart');
+			await one.see('Certificates: confirm your change');
+			await one.press('Revert now');
+			await one.see('Certificates: previous settings restored');
+			await world.command('restart');
 			await one.end();
 		});
 
@@ -1049,7 +1085,7 @@ async function through(server, port) {
 			assert.equal(await one.page.getByText('Installed', {exact: true}).count(), 0);
 			await until(() => world.exists('admin/etc/pending_certs.txt'), 'a trial is pending');
 			world.write('admin/etc/pending_certs.txt', world.read('admin/etc/pending_certs.txt').replace(/deadline=\d+/, 'deadline=1'), 0o640);
-			await one.see('Certificates: not confirmed in time; restoring the previous settings');
+			await one.see('Certificates: restoring the previous settings');
 			assert.equal(await one.page.getByText('Installed', {exact: true}).count(), 0);
 			world.recover();
 			await world.command('restart');

@@ -166,12 +166,25 @@ export function onTrial(kind, answer) {
 			await api.post(`/${kind}/confirm`, {});
 			told('good', 'trialKept');
 			trial.focus();
-		}, 'primary')))));
+		}, 'primary'), button('revertNow', async () => {
+			await api.post(`/${kind}/revert`, {});
+			ends[kind] = 0;
+			fill(trial, notice('info', 'trialReverting', what));
+			trial.focus();
+		})))));
 	} else if (left === 0) {
 		// It is being taken back, also where this page has not seen it begin.
-		if (was !== 0) fill(trial, notice('warn', 'trialReverting', what));
+		if (was !== 0) fill(trial, notice('info', 'trialReverting', what));
 		ends[kind] = 0;
-	} else if (was !== undefined) told(...answer?.status === 'failed' || was === 0 ? ['warn', 'trialReverted'] : ['good', 'trialKept']);
+	} else if (was !== undefined) {
+		delete ends[kind];
+		if (answer?.status === 'failed') told('warn', 'trialReverted');
+		// Somebody has decided, perhaps elsewhere: which way, its job knows.
+		else api.get('/jobs').catch(() => ({})).then(({jobs = []}) => {
+			const isUndone = jobs.find(one => one.job === kind && ['confirm', 'undo'].includes(one.argument))?.argument === 'undo';
+			told('good', isUndone || was === 0 ? 'trialUndone' : 'trialKept');
+		});
+	}
 }
 
 setInterval(() => {

@@ -151,7 +151,7 @@ cpuDetail {num} Prozessoren, Last {load}
 usedOf {used} von {total}
 services Dienste
 servicesUp Alle Dienste laufen.
-servicesDown {down} laufen nicht
+servicesDown {down} nicht aktiv
 servicesNone Es sind keine Dienste eingetragen.
 up läuft
 down läuft nicht
@@ -223,11 +223,15 @@ stored Die Einstellungen sind gespeichert | Auf dieser Maschine wendet sie noch 
 gone Unter dieser Adresse keine Antwort mehr | Machen Sie unter der neuen Adresse weiter, und bestätigen Sie dort.
 reverting Die bisherigen Einstellungen werden wiederhergestellt…
 trialBegun {what}: Bestätigen Sie Ihre Änderung
-trialReverting {what}: nicht rechtzeitig bestätigt; die bisherigen Einstellungen werden wiederhergestellt
+trialReverting {what}: Die bisherigen Einstellungen werden wiederhergestellt
 trialKept {what}: Änderung bestätigt
+trialUndone {what}: Die bisherigen Einstellungen gelten wieder
 trialReverted {what}: nicht rechtzeitig bestätigt; die bisherigen Einstellungen gelten wieder
 pendingNote Eine weitere Änderung ist erst möglich, wenn diese bestätigt oder zurückgesetzt ist.
 keep Behalten
+revertNow Jetzt zurücksetzen
+job_settings_undo Zurücksetzen der Netzwerkeinstellungen
+job_certs_undo Zurücksetzen der Zertifikate
 certNow Gültiges Zertifikat
 newCerts Zertifikat installieren | PEM-Dateien
 public Zertifikat

@@ -223,11 +223,15 @@ stored The settings are stored | Nothing on this machine applies them yet: its i
 gone No response at this address any more | Continue at the new address and confirm there.
 reverting Restoring the previous settings…
 trialBegun {what}: confirm your change
-trialReverting {what}: not confirmed in time; restoring the previous settings
+trialReverting {what}: restoring the previous settings
 trialKept {what}: change confirmed
+trialUndone {what}: previous settings restored
 trialReverted {what}: not confirmed in time; previous settings restored
 pendingNote No other change is possible until this one is confirmed or rolled back.
 keep Keep it
+revertNow Revert now
+job_settings_undo Rollback of network settings
+job_certs_undo Rollback of certificates
 certNow Certificate in force
 newCerts Install a certificate | PEM files
 public Certificate
