@@ -13,6 +13,9 @@ const NETMASK: Rule = Rule::new("netmask", [ADDRESS, "/"], 2, 45);
 const GATEWAY: Rule = Rule::new("gateway", [ADDRESS, ""], 3, 45);
 const DNS1: Rule = Rule::new("dns1", [ADDRESS, ""], 3, 45);
 const DNS2: Rule = Rule::new("dns2", [ADDRESS, ""], 3, 45);
+const IP6_ADDRESS: Rule = Rule::new("ip6_address", [ADDRESS, ""], 3, 45);
+const IP6_PREFIX: Rule = Rule::new("ip6_prefix", [ALPHANUMERIC, "/"], 1, 4);
+const IP6_GATEWAY: Rule = Rule::new("ip6_gateway", [ADDRESS, ""], 3, 45);
 const NTPSERVER: Rule = Rule::new("ntpserver", [ALPHANUMERIC, ".-:"], 3, 255);
 
 /// Maximum characters of a host name that the kernel accepts.
@@ -31,6 +34,8 @@ pub enum NetworkSettings {
         hostname: String,
         /// The time server; empty for the default.
         ntpserver: String,
+        /// An IPv6 address in addition.
+        six: Option<Six>,
     },
     /// A static address.
     Static {
@@ -50,7 +55,34 @@ pub enum NetworkSettings {
         dns: Vec<Address>,
         /// The time server; empty for the default.
         ntpserver: String,
+        /// An IPv6 address in addition to an IPv4 one.
+        six: Option<Six>,
     },
+}
+
+/// An IPv6 address in addition to IPv4.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Six {
+    /// The address.
+    pub address: Address,
+    /// Its prefix length.
+    pub prefix: u8,
+    /// The gateway; without one, router announcements decide.
+    pub gateway: Option<Address>,
+}
+
+impl Six {
+    /// Whether the gateway is outside the network, so the system must be told that it is on the link. A link-local address
+    /// always is.
+    pub fn is_gateway_outside(&self) -> bool {
+        self.gateway.as_ref().is_some_and(|gateway| {
+            !is_same_network(self.address.value, gateway.value, self.prefix) && !is_of_the_link(gateway.value)
+        })
+    }
+}
+
+fn is_of_the_link(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
 }
 
 /// An address with the client's spelling: `network.conf` contains the spelling, comparisons use the value.
@@ -177,6 +209,9 @@ struct Wire {
     dns1: Option<String>,
     dns2: Option<String>,
     ntpserver: Option<String>,
+    ip6_address: Option<String>,
+    ip6_prefix: Option<String>,
+    ip6_gateway: Option<String>,
 }
 
 /// The files of a settings change. The web side makes them for the job, and root makes its own from the JSON in them.
@@ -221,11 +256,16 @@ impl NetworkSettings {
             dns1: optional(network, &DNS1)?,
             dns2: optional(network, &DNS2)?,
             ntpserver: optional(network, &NTPSERVER)?,
+            ip6_address: optional(network, &IP6_ADDRESS)?,
+            ip6_prefix: optional(network, &IP6_PREFIX)?,
+            ip6_gateway: optional(network, &IP6_GATEWAY)?,
         };
         let hostname = host_name("hostname", &wire.hostname, MAX_HOSTNAME)?;
         let given = (wire.ip_address, wire.netmask, wire.gateway);
         let own = match &given {
-            (Some(address), Some(netmask), Some(gateway)) => Some(own(address, netmask, gateway)?),
+            (Some(address), Some(netmask), Some(gateway)) => {
+                Some(own(["ip_address", "netmask", "gateway"], address, netmask, Some(gateway))?)
+            }
             (None, _, _) | (_, None, _) | (_, _, None) => None,
         };
         let mut dns = Vec::new();
@@ -235,13 +275,25 @@ impl NetworkSettings {
             }
         }
         let ntpserver = wire.ntpserver.map_or(Ok(String::new()), |text| server("ntpserver", &text))?;
+        let six = six(wire.ip6_address, wire.ip6_prefix, wire.ip6_gateway)?;
+        if six.is_some() && own.as_ref().is_some_and(|(address, ..)| address.value.is_ipv6()) {
+            return Err(InvalidOption::new("ip6_address", "none beside an ip_address that is IPv6"));
+        }
         network.check_numbers()?;
         let interface = wire.interface;
         match (given, own) {
-            ((None, None, None), _) => Ok(NetworkSettings::Dhcp { interface, hostname, ntpserver }),
-            ((_, Some(netmask), _), Some((address, prefix, gateway))) => {
-                Ok(NetworkSettings::Static { interface, hostname, address, prefix, netmask, gateway, dns, ntpserver })
-            }
+            ((None, None, None), _) => Ok(NetworkSettings::Dhcp { interface, hostname, ntpserver, six }),
+            ((_, Some(netmask), _), Some((address, prefix, Some(gateway)))) => Ok(NetworkSettings::Static {
+                interface,
+                hostname,
+                address,
+                prefix,
+                netmask,
+                gateway,
+                dns,
+                ntpserver,
+                six,
+            }),
             ((ip_address, netmask, _), _) => {
                 let missing = if ip_address.is_none() {
                     "ip_address"
@@ -289,6 +341,13 @@ impl NetworkSettings {
         }
     }
 
+    /// The IPv6 address in addition to IPv4, if any.
+    pub fn six(&self) -> Option<&Six> {
+        match self {
+            NetworkSettings::Dhcp { six, .. } | NetworkSettings::Static { six, .. } => six.as_ref(),
+        }
+    }
+
     /// The job's argument for these settings.
     pub fn mode(&self) -> &'static str {
         match self {
@@ -302,7 +361,7 @@ impl NetworkSettings {
         let mut conf = ShellConf::default();
         conf.bare("mode", self.mode());
         match self {
-            NetworkSettings::Dhcp { interface, hostname, ntpserver } => {
+            NetworkSettings::Dhcp { interface, hostname, ntpserver, .. } => {
                 conf.bare("interface", interface);
                 conf.quoted("hostname", hostname);
                 conf.quoted("ntpserver", ntpserver);
@@ -320,6 +379,11 @@ impl NetworkSettings {
                 conf.quoted("hostname", hostname);
                 conf.quoted("ntpserver", ntpserver);
             }
+        }
+        if let Some(six) = self.six() {
+            conf.bare("ip6", &six.address.text);
+            conf.bare("ip6_prefix", &six.prefix.to_string());
+            conf.bare("ip6_router", six.gateway.as_ref().map_or("", |gateway| &gateway.text));
         }
         conf.into_string()
     }
@@ -368,32 +432,55 @@ fn text(network: &Object, rule: &Rule) -> Result<Option<String>, InvalidOption> 
 }
 
 /// The machine's own address, its prefix length, and the gateway.
-fn own(address: &str, netmask: &str, gateway: &str) -> Result<(Address, u8, Address), InvalidOption> {
-    let address = Address::parse("ip_address", address.to_owned(), Loopback::Refused)?;
-    let prefix = prefix(netmask, address.value)?;
+fn own(
+    names: [&str; 3],
+    address: &str,
+    netmask: &str,
+    gateway: Option<&str>,
+) -> Result<(Address, u8, Option<Address>), InvalidOption> {
+    const ONE: &str = "an address of one machine, not the network's own or its broadcast";
+    let [address_name, netmask_name, gateway_name] = names;
+    let address = Address::parse(address_name, address.to_owned(), Loopback::Refused)?;
+    let prefix = prefix(netmask_name, netmask, address.value)?;
     if is_of_all(address.value, prefix) {
-        return Err(InvalidOption::new(
-            "ip_address",
-            "an address of one machine, not the network's own or its broadcast",
-        ));
+        return Err(InvalidOption::new(address_name, ONE));
     }
-    let gateway = Address::parse("gateway", gateway.to_owned(), Loopback::Refused)?;
+    let Some(gateway) = gateway else { return Ok((address, prefix, None)) };
+    let gateway = Address::parse(gateway_name, gateway.to_owned(), Loopback::Refused)?;
+    let fault = |allowed: &str| Err(InvalidOption::new(gateway_name, allowed));
     if gateway.family() != address.family() {
-        return Err(InvalidOption::new("gateway", "an address of the same family as ip_address"));
+        return fault(&format!("an address of the same family as {address_name}"));
     }
     if gateway.value == address.value {
-        return Err(InvalidOption::new("gateway", "another address than ip_address"));
+        return fault(&format!("another address than {address_name}"));
     }
     // The network address of an IPv6 network belongs to its routers.
     let is_inside = is_same_network(gateway.value, address.value, prefix);
     if is_inside && gateway.value.is_ipv4() && is_of_all(gateway.value, prefix) {
-        return Err(InvalidOption::new("gateway", "an address of one machine, not the network's own or its broadcast"));
+        return fault(ONE);
     }
-    Ok((address, prefix, gateway))
+    Ok((address, prefix, Some(gateway)))
+}
+
+/// The IPv6 address in addition to IPv4: complete, or none.
+fn six(address: Option<String>, prefix: Option<String>, gateway: Option<String>) -> Result<Option<Six>, InvalidOption> {
+    const NEEDS: &str = "ip6_gateway needs ip6_address and ip6_prefix, which need each other";
+    let (address, prefix) = match (address, prefix) {
+        (None, None) if gateway.is_none() => return Ok(None),
+        (Some(address), Some(prefix)) => (address, prefix),
+        (None, _) => return Err(InvalidOption::new("ip6_address", NEEDS)),
+        (_, None) => return Err(InvalidOption::new("ip6_prefix", NEEDS)),
+    };
+    if !address.contains(':') {
+        return Err(InvalidOption::new("ip6_address", "an IPv6 address"));
+    }
+    let names = ["ip6_address", "ip6_prefix", "ip6_gateway"];
+    let (address, prefix, gateway) = own(names, &address, &prefix, gateway.as_deref())?;
+    Ok(Some(Six { address, prefix, gateway }))
 }
 
 /// The prefix length from a mask of the address's family, or from a number with or without `/`.
-fn prefix(netmask: &str, address: IpAddr) -> Result<u8, InvalidOption> {
+fn prefix(name: &str, netmask: &str, address: IpAddr) -> Result<u8, InvalidOption> {
     let length = netmask.strip_prefix('/').unwrap_or(netmask);
     let is_digits = !length.is_empty() && length.bytes().all(|byte| byte.is_ascii_digit());
     let of_mask = |bits: u128, n_bits: u32| {
@@ -410,7 +497,7 @@ fn prefix(netmask: &str, address: IpAddr) -> Result<u8, InvalidOption> {
         IpAddr::V4(_) => "a mask such as 255.255.255.0, or the length of a prefix such as /24",
         IpAddr::V6(_) => "the length of a prefix such as /64",
     };
-    ones.and_then(|ones| u8::try_from(ones).ok()).ok_or_else(|| InvalidOption::new("netmask", allowed))
+    ones.and_then(|ones| u8::try_from(ones).ok()).ok_or_else(|| InvalidOption::new(name, allowed))
 }
 
 #[cfg(test)]
@@ -478,7 +565,7 @@ mod tests {
             ("ffff:0:ffff::", None, None),
             ("/", None, None),
         ] {
-            let lengths = ["10.0.0.2", "fe80::2"].map(|address| prefix(mask, address.parse().unwrap()).ok());
+            let lengths = ["10.0.0.2", "fe80::2"].map(|address| prefix("netmask", mask, address.parse().unwrap()).ok());
             assert_eq!(lengths, [v4, v6], "{mask}");
         }
     }
@@ -615,5 +702,41 @@ mod tests {
         ] {
             assert_eq!(parse(&format!(r#","dns1":"{server}""#)).is_ok(), is_good, "{server}");
         }
+    }
+
+    #[test]
+    fn an_ipv6_address_beside_ipv4_is_whole_or_refused_with_its_field() {
+        const V4: &str = r#","ip_address":"192.0.2.7","netmask":"/24","gateway":"192.0.2.1""#;
+        for (members, wanted) in [
+            (r#""ip6_address":"2001:db8::7","ip6_prefix":"64","ip6_gateway":"fe80::1""#, ""),
+            (r#""ip6_address":"2001:db8::7","ip6_prefix":"/64""#, ""),
+            (r#""ip6_address":"2001:db8::7","ip6_prefix":"128","ip6_gateway":"2001:db8::1""#, ""),
+            (r#""ip6_address":"","ip6_prefix":null,"ip6_gateway":"""#, ""),
+            (r#""ip6_address":"2001:db8::7""#, "ip6_prefix"),
+            (r#""ip6_prefix":"64""#, "ip6_address"),
+            (r#""ip6_gateway":"fe80::1""#, "ip6_address"),
+            (r#""ip6_address":"192.0.2.8","ip6_prefix":"24""#, "ip6_address"),
+            (r#""ip6_address":"2001:db8::7","ip6_prefix":"129""#, "ip6_prefix"),
+            (r#""ip6_address":"2001:db8::7","ip6_prefix":"x""#, "ip6_prefix"),
+            (r#""ip6_address":"2001:db8::","ip6_prefix":"64""#, "ip6_address"),
+            (r#""ip6_address":"::1","ip6_prefix":"128""#, "ip6_address"),
+            (r#""ip6_address":"ff02::1","ip6_prefix":"64""#, "ip6_address"),
+            (r#""ip6_address":"fe80::1%eth0","ip6_prefix":"64""#, "ip6_address"),
+            (r#""ip6_address":"2001:db8::7","ip6_prefix":"64","ip6_gateway":"2001:db8::7""#, "ip6_gateway"),
+            (r#""ip6_address":"2001:db8::7","ip6_prefix":"64","ip6_gateway":"192.0.2.1""#, "ip6_gateway"),
+        ] {
+            for four in ["", V4] {
+                let text = format!(r#"{{"interface":"eth0","hostname":"test.host"{four},{members}}}"#);
+                let parsed = NetworkSettings::parse(&Object::parse(&text).unwrap());
+                assert_eq!(parsed.err().map(|fault| fault.name).unwrap_or_default(), wanted, "{text}");
+            }
+        }
+        let fault = parse(
+            r#","ip_address":"2001:db8::8","netmask":"/64","gateway":"fe80::1","ip6_address":"2001:db8::7","ip6_prefix":"64""#,
+        );
+        assert!(fault.unwrap_err().contains("ip6_address"));
+        let settings = parse(&format!(r#"{V4},"ip6_address":"2001:DB8::7","ip6_prefix":"/64""#)).unwrap();
+        let conf = settings.to_conf();
+        assert!(conf.ends_with("ntpserver=\"\"\nip6=2001:DB8::7\nip6_prefix=64\nip6_router=\n"), "{conf}");
     }
 }

@@ -11,6 +11,9 @@ const MOVED: &str = r#"{"mode":"static","interface":"eth1","hostname":"new.host"
 const LONG_6: &str = r#"{"mode":"static","interface":"eth0","hostname":"new.host","ip_address":"2001:0DB8:0000:0000:0001:0000:0000:0010","netmask":"64","gateway":"2001:db8:0:0:1::1"}"#;
 const OUTSIDE: &str = r#"{"mode":"static","interface":"eth0","hostname":"new.host","ip_address":"192.0.2.7","netmask":"/32","gateway":"198.51.100.1"}"#;
 const OUTSIDE_6: &str = r#"{"mode":"static","interface":"eth0","hostname":"new.host","ip_address":"2001:db8::7","netmask":"/128","gateway":"fe80::1"}"#;
+const BOTH: &str = r#"{"mode":"static","interface":"eth0","hostname":"new.host","ip_address":"192.0.2.7","netmask":"/20","gateway":"192.0.2.1","ip6_address":"2001:0DB8::0007","ip6_prefix":"64","ip6_gateway":"2001:db8::1"}"#;
+const BOTH_DHCP: &str =
+    r#"{"mode":"dhcp","interface":"eth0","hostname":"new.host","ip6_address":"2001:db8::7","ip6_prefix":"/64"}"#;
 const DHCP: &str = r#"{"mode":"dhcp","interface":"eth0","hostname":"new.host"}"#;
 
 const INTERFACES: &str = "auto lo\niface lo inet loopback\n\n# The first.\nauto eth0\nallow-hotplug eth1\n\
@@ -26,15 +29,16 @@ for file in 05-jidoteki-down.network 05-jidoteki.network 50-own.network; do
 	file=
 done
 ip addr flush dev "$2" scope global
+ip -6 route flush default dev "$2"
 [ -n "$file" ] || exit 0
 if grep -q ActivationPolicy=down "$file"; then ip link set "$2" down; exit 0; fi
 ip link set "$2" up
 value() { sed -n "s/^$1=//p" "$file"; }
 [ -z "$(value DHCP)" ] || ip addr add 192.0.2.99/20 dev "$2"
-[ -z "$(value Address)" ] || ip addr add "$(value Address)" dev "$2" nodad
+for own in $(value Address); do ip addr add "$own" dev "$2" nodad; done
 onlink=
 [ -z "$(value GatewayOnLink)" ] || onlink=onlink
-[ -z "$(value Gateway)" ] || ip route replace default via "$(value Gateway)" dev "$2" $onlink
+for gateway in $(value Gateway); do ip route replace default via "$gateway" dev "$2" $onlink; done
 "#;
 
 /// What stands in for ifup: a stanza of static or dhcp, in any of the files.
@@ -63,11 +67,13 @@ case "$*" in
 'connection up'*)
 	name=$(value interface-name)
 	ip addr flush dev "$name" scope global
+	ip -6 route flush default dev "$name"
 	ip link set "$name" up
-	own=$(value address1)
-	if [ -z "$own" ]; then ip addr add 192.0.2.99/20 dev "$name"; exit; fi
-	ip addr add "${own%,*}" dev "$name" nodad
-	ip route replace default via "${own#*,}" dev "$name" onlink
+	! sed -n '/^.ipv4/,/^$/p' "$file" | grep -q method=auto || ip addr add 192.0.2.99/20 dev "$name"
+	for own in $(value address1); do
+		ip addr add "${own%,*}" dev "$name" nodad
+		[ "${own%,*}" = "$own" ] || ip route replace default via "${own#*,}" dev "$name" onlink
+	done
 	for server in $(value dns | tr ';' ' '); do echo "nameserver $server"; done >"$JIDO_ROOT_PATH/etc/resolv.conf"
 	;;
 'device connect'*)
@@ -76,6 +82,13 @@ case "$*" in
 	;;
 'device disconnect'*) ip addr flush dev "$3"; ip link set "$3" down ;;
 esac
+"#;
+
+/// What stands in for the programs that keep the clock: they ask the servers in our files.
+const TIMEDATECTL: &str = r#"sed -n 's/^NTP=//p' "$JIDO_ROOT_PATH"/etc/systemd/timesyncd.conf.d/*.conf"#;
+const CHRONYC: &str = r#"
+[ "$1" = -c ] || exit 0
+sed -n 's/^server \([^ ]*\) .*/^,?,\1,0,6,0,4294967295,0.0,0.0,0.0/p' "$JIDO_ROOT_PATH"/etc/chrony/sources.d/*.sources
 "#;
 
 const MANAGERS: [&str; 3] = ["networkd", "ifupdown", "NetworkManager"];
@@ -106,7 +119,11 @@ fn prepare(appliance: &Appliance, manager: &str) {
     appliance.answer("networkctl", NETWORKCTL);
     appliance.answer("ifup", IFUP);
     appliance.answer("ifdown", IFDOWN);
-    fs::copy(appliance.path("fakes/ifup"), appliance.path("fakes/nmcli")).unwrap();
+    for name in ["nmcli", "timedatectl", "chronyc"] {
+        fs::copy(appliance.path("fakes/ifup"), appliance.path("fakes").join(name)).unwrap();
+    }
+    appliance.answer("timedatectl", TIMEDATECTL);
+    appliance.answer("chronyc", CHRONYC);
     appliance.answer("nmcli", NMCLI);
 }
 
@@ -188,6 +205,45 @@ fn a_gateway_outside_the_network_is_a_way_out() {
     with_each_manager(|appliance, _| {
         check(appliance, "static", OUTSIDE, "eth0 192.0.2.7/32;by 198.51.100.1 eth0\n");
         check(appliance, "static", OUTSIDE_6, "eth0 2001:db8::7/128;by fe80::1 eth0\n");
+    });
+}
+
+#[test]
+fn an_ipv6_address_is_there_beside_ipv4_and_gone_when_it_is_left_out() {
+    with_each_manager(|appliance, manager| {
+        let both = "eth0 192.0.2.7/20;eth0 2001:db8::7/64;by 192.0.2.1 eth0\nby 2001:db8::1 eth0\n";
+        check(appliance, "static", BOTH, both);
+        check(appliance, "dhcp", BOTH_DHCP, "eth0 192.0.2.99/20;eth0 2001:db8::7/64;");
+        let text = machine(appliance, &format!("change static '{BOTH}'; change static '{BARE}'; addresses"));
+        assert_eq!(text, "eth0 192.0.2.8/20;by 192.0.2.1 eth0\n", "{manager}");
+    });
+}
+
+#[test]
+fn a_time_server_that_is_not_asked_fails_the_change_and_one_that_nobody_knows_of_is_said() {
+    under_each_shell(|appliance| {
+        prepare(appliance, "ifupdown");
+        // chrony in place of timesyncd.
+        fs::create_dir_all(appliance.path("machine/etc/chrony/sources.d")).unwrap();
+        appliance.answer("systemctl", "case \"$*\" in *chrony*) ;; *) exit 1 ;; esac");
+        check(appliance, "static", STATIC, "eth0 192.0.2.7/20;by 192.0.2.1 eth0\n");
+        let file = "machine/etc/chrony/sources.d/jidoteki.sources";
+        assert!(appliance.read(file).ends_with("\nserver ntp.example iburst prefer\n"), "{}", appliance.read(file));
+        check(appliance, "static", BARE, "eth0 192.0.2.8/20;by 192.0.2.1 eth0\n");
+        assert!(!appliance.exists(file));
+        // Neither of them, or one that does not answer.
+        for (systemctl, timedatectl) in [("exit 1", ""), ("case \"$*\" in *timesyncd*) ;; *) exit 1 ;; esac", "exit 1")]
+        {
+            appliance.answer("systemctl", systemctl);
+            appliance.answer("timedatectl", timedatectl);
+            check(
+                appliance,
+                "static",
+                STATIC,
+                "Whether the time server ntp.example is used is not known: neither systemd-timesyncd nor chrony answers\n\
+                 eth0 192.0.2.7/20;by 192.0.2.1 eth0\n",
+            );
+        }
     });
 }
 
@@ -278,6 +334,32 @@ fn each_failure_has_its_own_reason() {
             STATIC.to_owned(),
             "The name server 192.0.2.2 is not in force",
         ),
+        (
+            "another time server",
+            "ip addr add 192.0.2.7/20 dev eth0 2>/dev/null; exit 0",
+            STATIC.to_owned(),
+            "The time server ntp.example is not in force",
+        ),
+        (
+            "no IPv6 address",
+            "ip addr add 192.0.2.7/20 dev eth0 2>/dev/null; exit 0",
+            BOTH.to_owned(),
+            "eth0 did not get the address 2001:db8::7/64",
+        ),
+        (
+            "no way out by IPv6",
+            "ip addr add 192.0.2.7/20 dev eth0 2>/dev/null; ip addr add 2001:db8::7/64 dev eth0 nodad 2>/dev/null; exit 0",
+            BOTH.to_owned(),
+            "eth0 has no default route by 2001:db8::1",
+        ),
+        (
+            "an address that another machine has",
+            // The other end of the wire.
+            "ip addr add 2001:db8::7/64 dev peer0 nodad 2>/dev/null; ip addr add 192.0.2.7/20 dev eth0 2>/dev/null; \
+             sleep 1; ip addr add 2001:db8::7/64 dev eth0 2>/dev/null; exit 0",
+            BOTH.to_owned(),
+            "Another machine has the address 2001:db8::7",
+        ),
     ];
     thread::scope(|scope| {
         for (what, networkctl, json, reason) in &cases {
@@ -285,6 +367,9 @@ fn each_failure_has_its_own_reason() {
                 let appliance = Appliance::new(super::appliance::Shell::Dash);
                 prepare(&appliance, "networkd");
                 appliance.answer("networkctl", networkctl);
+                if *what == "another time server" {
+                    appliance.answer("timedatectl", "echo ntp.example.org pool.example");
+                }
                 let text = machine(&appliance, &format!("change static '{json}'"));
                 assert_eq!(text, format!("Reason: {reason}\nexit 1\n"), "{what}");
             });

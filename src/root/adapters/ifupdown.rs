@@ -6,6 +6,7 @@ use crate::root::programs::{run, try_run};
 use crate::values::network::NetworkSettings;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::net::IpAddr;
 
 const MAIN: &str = "etc/network/interfaces";
 const FOLDER: &str = "etc/network/interfaces.d";
@@ -112,18 +113,29 @@ fn file(settings: &NetworkSettings) -> String {
     match settings {
         NetworkSettings::Dhcp { .. } => drop(writeln!(text, "iface {interface} inet dhcp")),
         NetworkSettings::Static { address, prefix, gateway, dns, .. } => {
-            let family = if address.value.is_ipv4() { "inet" } else { "inet6" };
-            let _ = writeln!(text, "iface {interface} {family} static\n\taddress {}/{prefix}", address.value);
-            let _ = writeln!(text, "\tgateway {}", gateway.value);
-            if address.value.is_ipv6() {
-                // A new address is unusable during duplicate address detection, and the job waits for it.
-                text.push_str("\tdad-attempts 0\n\taccept_ra 1\n");
-            }
+            text.push_str(&stanza(interface, address.value, *prefix, Some(gateway.value)));
             if !dns.is_empty() {
                 let dns: Vec<String> = dns.iter().map(|server| server.value.to_string()).collect();
                 let _ = writeln!(text, "\tdns-nameservers {}", dns.join(" "));
             }
         }
+    }
+    if let Some(six) = settings.six() {
+        let gateway = six.gateway.as_ref().map(|gateway| gateway.value);
+        text.push_str(&stanza(interface, six.address.value, six.prefix, gateway));
+    }
+    text
+}
+
+fn stanza(interface: &str, address: IpAddr, prefix: u8, gateway: Option<IpAddr>) -> String {
+    let family = if address.is_ipv4() { "inet" } else { "inet6" };
+    let mut text = format!("iface {interface} {family} static\n\taddress {address}/{prefix}\n");
+    if let Some(gateway) = gateway {
+        let _ = writeln!(text, "\tgateway {gateway}");
+    }
+    if address.is_ipv6() {
+        // A new address is unusable during duplicate address detection, and the job waits for it.
+        text.push_str("\tdad-attempts 0\n\taccept_ra 1\n");
     }
     text
 }

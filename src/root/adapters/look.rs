@@ -2,6 +2,7 @@
 
 use super::names;
 use super::root::Root;
+use super::say;
 use crate::root::programs;
 use crate::values::network::NetworkSettings;
 use serde::Deserialize;
@@ -15,8 +16,14 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// The same for a DHCP lease: clients ask for about as long.
 const LEASE_PATIENCE: Duration = Duration::from_secs(60);
 
-/// An interface's address with its prefix length.
-type Own = (String, IpAddr, u32);
+/// An address of the machine.
+struct Own {
+    interface: String,
+    address: IpAddr,
+    prefix: u32,
+    is_tentative: bool,
+    is_duplicate: bool,
+}
 
 /// Waits until the machine matches the settings, or returns the difference.
 pub fn wait(root: &Root, settings: &NetworkSettings) -> Result<(), String> {
@@ -25,45 +32,77 @@ pub fn wait(root: &Root, settings: &NetworkSettings) -> Result<(), String> {
         NetworkSettings::Static { .. } => PATIENCE,
     };
     let end = Instant::now() + patience;
-    loop {
-        match check(root, settings) {
-            Err(_) if Instant::now() < end => sleep(Duration::from_millis(100)),
-            done => return done,
+    while let Err(reason) = check(root, settings) {
+        if Instant::now() >= end {
+            return Err(reason);
         }
+        sleep(Duration::from_millis(100));
     }
+    let server = settings.ntpserver();
+    if !server.is_empty() && names::asks_time_server(server).is_none() {
+        say(&format!(
+            "Whether the time server {server} is used is not known: neither systemd-timesyncd nor chrony answers"
+        ));
+    }
+    Ok(())
 }
 
 fn check(root: &Root, settings: &NetworkSettings) -> Result<(), String> {
     let addresses = addresses();
     match settings {
         NetworkSettings::Dhcp { interface, .. } => {
-            if !addresses.iter().any(|(name, address, _)| name == interface && is_global(*address)) {
+            if !addresses.iter().any(|own| own.interface == *interface && is_global(own.address)) {
                 return Err(format!("No server has given {interface} an address"));
             }
         }
         NetworkSettings::Static { interface, address, prefix, gateway, dns, .. } => {
-            let own = (interface.clone(), address.value, u32::from(*prefix));
-            if !addresses.contains(&own) {
-                return Err(format!("{interface} did not get the address {}/{prefix}", address.value));
-            }
-            if let Some((other, ..)) =
-                addresses.iter().find(|(name, value, _)| name != interface && *value == address.value)
-            {
-                return Err(format!("{other} has the address {} too", address.value));
-            }
-            if !default_routes().contains(&(interface.clone(), gateway.value)) {
-                return Err(format!("{interface} has no default route by {}", gateway.value));
-            }
+            check_own(interface, address.value, *prefix, Some(gateway.value), &addresses)?;
             let servers = names::servers(root);
             if let Some(missing) = dns.iter().find(|server| !servers.contains(&server.value)) {
                 return Err(format!("The name server {} is not in force", missing.value));
             }
         }
     }
+    if let Some(six) = settings.six() {
+        let gateway = six.gateway.as_ref().map(|gateway| gateway.value);
+        check_own(settings.interface(), six.address.value, six.prefix, gateway, &addresses)?;
+    }
     if names::host_name().as_deref() != Some(settings.hostname()) {
         return Err(format!("The host name is not {}", settings.hostname()));
     }
+    let server = settings.ntpserver();
+    if !server.is_empty() && names::asks_time_server(server) == Some(false) {
+        return Err(format!("The time server {server} is not in force"));
+    }
     Ok(())
+}
+
+/// Checks that the interface has the address and the gateway, and that no other interface has the address.
+fn check_own(
+    interface: &str,
+    address: IpAddr,
+    prefix: u8,
+    gateway: Option<IpAddr>,
+    addresses: &[Own],
+) -> Result<(), String> {
+    match addresses.iter().find(|own| own.interface == interface && own.address == address) {
+        Some(own) if own.prefix != u32::from(prefix) => Err(()),
+        Some(own) if own.is_duplicate => return Err(format!("Another machine has the address {address}")),
+        // Unusable until duplicate address detection ends.
+        Some(own) if own.is_tentative => Err(()),
+        Some(_) => Ok(()),
+        None => Err(()),
+    }
+    .map_err(|()| format!("{interface} did not get the address {address}/{prefix}"))?;
+    if let Some(other) = addresses.iter().find(|own| own.interface != interface && own.address == address) {
+        return Err(format!("{} has the address {address} too", other.interface));
+    }
+    match gateway {
+        Some(gateway) if !default_routes().contains(&(interface.to_owned(), gateway)) => {
+            Err(format!("{interface} has no default route by {gateway}"))
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 pub fn is_interface(name: &str) -> bool {
@@ -95,6 +134,10 @@ struct AddressInfo {
     // Some releases print an empty object in addition to the requested addresses.
     local: Option<IpAddr>,
     prefixlen: Option<u32>,
+    #[serde(default)]
+    tentative: bool,
+    #[serde(default)]
+    dadfailed: bool,
 }
 
 fn interfaces() -> Vec<Interface> {
@@ -106,7 +149,15 @@ fn interfaces() -> Vec<Interface> {
 fn addresses() -> Vec<Own> {
     let of = |one: Interface| {
         let name = one.ifname;
-        one.addr_info.into_iter().filter_map(move |info| Some((name.clone(), info.local?, info.prefixlen?)))
+        one.addr_info.into_iter().filter_map(move |info| {
+            Some(Own {
+                interface: name.clone(),
+                address: info.local?,
+                prefix: info.prefixlen?,
+                is_tentative: info.tentative,
+                is_duplicate: info.dadfailed,
+            })
+        })
     };
     interfaces().into_iter().flat_map(of).collect()
 }

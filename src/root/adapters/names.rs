@@ -1,16 +1,18 @@
 //! Settings that do not depend on the network manager: host name, name servers, time server.
 
 use super::root::{Root, lines};
-use super::{Adapter, HEADER, say};
-use crate::root::programs::{is_active, try_run};
+use super::{Adapter, HEADER};
+use crate::root::programs::{ask, is_active, try_run};
 use crate::values::network::NetworkSettings;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::path::Path;
 
 const HOSTNAME: &str = "etc/hostname";
 const HOSTS: &str = "etc/hosts";
 const RESOLV_CONF: &str = "etc/resolv.conf";
 const RESOLVED: &str = "etc/systemd/resolved.conf.d/jidoteki.conf";
+const CHRONY: &str = "etc/chrony/sources.d/jidoteki.sources";
 const TIMESYNCD: &str = "etc/systemd/timesyncd.conf.d/jidoteki.conf";
 /// Where systemd-resolved lists the servers that it uses.
 const RESOLVED_TELLS: &str = "run/systemd/resolve/resolv.conf";
@@ -40,7 +42,7 @@ pub fn take_back(root: &Root) -> Result<(), String> {
     root.bring_back(HOSTS)?;
     root.bring_back(RESOLV_CONF)?;
     put_drop_in(root, RESOLVED, None, "systemd-resolved")?;
-    put_drop_in(root, TIMESYNCD, None, "systemd-timesyncd")
+    apply_ntp(root, "")
 }
 
 fn with_own_name(hosts: &str, name: &str) -> String {
@@ -90,11 +92,42 @@ pub fn servers(root: &Root) -> BTreeSet<IpAddr> {
 }
 
 fn apply_ntp(root: &Root, server: &str) -> Result<(), String> {
-    if !server.is_empty() && !is_active("systemd-timesyncd") {
-        say("The time server counts for systemd-timesyncd, which does not run");
-    }
     let drop_in = (!server.is_empty()).then(|| format!("{HEADER}[Time]\nNTP={server}\n"));
-    put_drop_in(root, TIMESYNCD, drop_in.as_deref(), "systemd-timesyncd")
+    put_drop_in(root, TIMESYNCD, drop_in.as_deref(), "systemd-timesyncd")?;
+    // What chrony reads beside its own file; its names are those of Debian 12 and later.
+    let is_chrony = !server.is_empty() && is_chrony() && root.path(CHRONY).parent().is_some_and(Path::is_dir);
+    let is_changed = if is_chrony {
+        root.write(CHRONY, &format!("{HEADER}server {server} iburst prefer\n"), 0o644)?
+    } else {
+        root.remove(CHRONY)?
+    };
+    if is_changed {
+        try_run("chronyc", &["reload", "sources"]);
+    }
+    Ok(())
+}
+
+fn is_timesyncd() -> bool {
+    is_active("systemd-timesyncd")
+}
+
+fn is_chrony() -> bool {
+    is_active("chrony")
+}
+
+/// Whether the program that keeps the clock asks this server; `None` where no program can tell.
+pub fn asks_time_server(server: &str) -> Option<bool> {
+    let servers = if is_timesyncd() {
+        ask("timedatectl", &["show-timesync", "--property=SystemNTPServers", "--value"])?
+    } else if is_chrony() {
+        // Mode, state, name and numbers; by -N the name as it was configured, by -a also what is not resolved yet.
+        let text = ask("chronyc", &["-c", "-N", "sources", "-a"])?;
+        lines(text.lines().filter_map(|line| line.split(',').nth(2)))
+    } else {
+        return None;
+    };
+    let value = server.parse::<IpAddr>().ok();
+    Some(servers.split_whitespace().any(|one| one == server || (value.is_some() && one.parse().ok() == value)))
 }
 
 /// Installs or removes our drop-in, and makes its service read it.

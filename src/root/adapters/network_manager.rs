@@ -92,7 +92,9 @@ fn file(settings: &NetworkSettings) -> String {
         settings.interface()
     );
     match settings {
-        NetworkSettings::Dhcp { .. } => text.push_str("\n[ipv4]\nmethod=auto\n\n[ipv6]\nmethod=auto\n"),
+        NetworkSettings::Dhcp { .. } => {
+            let _ = write!(text, "\n[ipv4]\nmethod=auto\n\n[ipv6]\n{}", beside(settings));
+        }
         NetworkSettings::Static { address, prefix, gateway, dns, .. } => {
             let of = |is_v4: bool| {
                 let servers = dns.iter().filter(|server| server.value.is_ipv4() == is_v4);
@@ -102,10 +104,21 @@ fn file(settings: &NetworkSettings) -> String {
             let manual = format!("method=manual\naddress1={}/{prefix},{}\n", address.value, gateway.value);
             // Writing to a string cannot fail.
             let _ = match address.value {
-                IpAddr::V4(_) => write!(text, "\n[ipv4]\n{manual}{}\n[ipv6]\nmethod=auto\n{}", of(true), of(false)),
+                IpAddr::V4(_) => {
+                    write!(text, "\n[ipv4]\n{manual}{}\n[ipv6]\n{}{}", of(true), beside(settings), of(false))
+                }
                 IpAddr::V6(_) => write!(text, "\n[ipv4]\nmethod=disabled\n\n[ipv6]\n{manual}{}", of(false)),
             };
         }
     }
     text
+}
+
+/// How IPv6 is made beside IPv4.
+fn beside(settings: &NetworkSettings) -> String {
+    let Some(six) = settings.six() else { return "method=auto\n".to_owned() };
+    let gateway = six.gateway.as_ref().map_or_else(String::new, |gateway| format!(",{}", gateway.value));
+    // An address of one's own beside those that routers announce, and their routes where no gateway is given.
+    let method = if gateway.is_empty() { "auto" } else { "manual" };
+    format!("method={method}\naddress1={}/{}{gateway}\n", six.address.value, six.prefix)
 }

@@ -79,6 +79,13 @@ fn file(settings: &NetworkSettings) -> String {
             route = format!("\n[Route]\nGateway={}\n{on_link}", gateway.value);
         }
     }
+    if let Some(six) = settings.six() {
+        let _ = writeln!(text, "Address={}/{}", six.address.value, six.prefix);
+        if let Some(gateway) = &six.gateway {
+            let on_link = if six.is_gateway_outside() { "GatewayOnLink=yes\n" } else { "" };
+            let _ = write!(route, "\n[Route]\nGateway={}\n{on_link}", gateway.value);
+        }
+    }
     if !settings.ntpserver().is_empty() {
         let _ = writeln!(text, "NTP={}", settings.ntpserver());
     }
