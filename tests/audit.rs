@@ -127,17 +127,20 @@ fn a_whole_log_is_whole_through_every_rotation() {
     fs::create_dir(fixture.path("lib")).unwrap();
     let head = fixture.read("state/audit");
     fixture.write("lib/audit-heads", &format!("1432140922 {head}"));
-    assert_eq!(verified(&fixture), (Some(0), "entries 1 to 6 in 3 files are whole; 1 anchors agree".to_owned()));
+    assert_eq!(verified(&fixture), (Some(0), "entries 1 to 6 in 3 files are intact; 1 anchors agree".to_owned()));
     fixture.remove(&format!("{LOG}-20261101-1.gz"));
     assert_eq!(
         verified(&fixture),
-        (Some(0), "entries 4 to 6 in 2 files are whole; those before 4 are no longer kept; 1 anchors agree".to_owned())
+        (
+            Some(0),
+            "entries 4 to 6 in 2 files are intact; those before 4 are no longer kept; 1 anchors agree".to_owned()
+        )
     );
     let copy = fixture.path(&format!("{LOG}-20261102-2"));
     let (code, stdout, _) = console(&fixture, &["audit", "verify", copy.to_str().unwrap()]);
     assert_eq!(
         (code, stdout.as_str()),
-        (Some(0), "entries 4 to 5 in 1 files are whole; those before 4 are no longer kept; 0 anchors agree\n")
+        (Some(0), "entries 4 to 5 in 1 files are intact; those before 4 are no longer kept; 0 anchors agree\n")
     );
 }
 
@@ -160,11 +163,7 @@ fn the_first_line_that_is_not_as_it_was_written_is_named() {
             |lines| lines.insert(1, lines[0].clone()),
             "audit/jidoteki-audit.jsonl: line 2: entry 1 comes after entry 1",
         ),
-        (
-            "foreign",
-            |lines| lines.insert(0, "hello".to_owned()),
-            "audit/jidoteki-audit.jsonl: line 1: this is no entry",
-        ),
+        ("foreign", |lines| lines.insert(0, "hello".to_owned()), "audit/jidoteki-audit.jsonl: line 1: not an entry"),
         (
             "cut off",
             |lines| lines.truncate(3),
@@ -449,7 +448,7 @@ fn a_token_is_made_listed_and_taken_away_at_the_console() {
     let fixture = fixture();
     let (code, token, told) = console(&fixture, &["token", "add", "ops", "--scope", "operate", "--days", "1"]);
     assert_eq!((code, token.trim().len()), (Some(0), 64), "{told}");
-    assert!(told.contains("shown only now") && !told.contains(token.trim()));
+    assert!(told.contains("shown only once") && !told.contains(token.trim()));
     assert!(!fixture.read("etc/api.tokens.json").contains(token.trim()), "only a verifier is kept");
     assert_eq!(ask(&fixture, token.trim(), "GET", "/version", None).status, 200);
     assert_eq!(ask(&fixture, token.trim(), "GET", "/audit", None).status, 403);
@@ -468,7 +467,7 @@ fn a_token_is_made_listed_and_taken_away_at_the_console() {
         (&["token", "add", "previous-1", "--scope", "read"], "previous-1: a name has 1 to 32 letters"),
         (&["token", "add", "a b", "--scope", "read"], "a b: a name has 1 to 32 letters"),
         (&["token", "remove", "admin"], "the first token cannot be removed: `token rotate` replaces it"),
-        (&["unlock", "nowhere"], "nowhere: this is no IP address"),
+        (&["unlock", "nowhere"], "nowhere: not an IP address"),
     ] {
         let (code, stdout, stderr) = console(&fixture, arguments);
         let stderr = stderr.replace(&format!("{}/", fixture.admin().display()), "");
@@ -480,7 +479,7 @@ fn a_token_is_made_listed_and_taken_away_at_the_console() {
     assert!(console(&fixture, &["token", "remove", "ops"]).2.contains("there is no token ops"));
     assert_eq!(console(&fixture, &["token", "add", "ops", "--scope", "god"]).0, Some(2));
     assert_eq!(console(&fixture, &["token", "add", "ops", "--scope", "read"]).0, Some(0));
-    assert!(console(&fixture, &["token", "add", "ops", "--scope", "read"]).2.contains("ops is there already"));
+    assert!(console(&fixture, &["token", "add", "ops", "--scope", "read"]).2.contains("ops already exists"));
 }
 
 #[test]
@@ -509,13 +508,13 @@ fn whoever_is_told_to_wait_can_be_let_off() {
         command.env("REMOTE_ADDR", address);
         send_with(command, None).0.status
     };
-    assert_eq!(console(&fixture, &["unlock"]).1, "nobody was refused\n");
+    assert_eq!(console(&fixture, &["unlock"]).1, "no refused requests are recorded\n");
     let exhaust = |address: &str| wait_until("the budget is used up", || guess(address) == 429);
     exhaust("192.0.2.9");
     exhaust("192.0.2.10");
-    assert_eq!(console(&fixture, &["unlock", "192.0.2.9"]).1, "the refusals of 192.0.2.9 are forgotten\n");
+    assert_eq!(console(&fixture, &["unlock", "192.0.2.9"]).1, "rate limits cleared for 192.0.2.9\n");
     assert_eq!([guess("192.0.2.9"), guess("192.0.2.10")], [403, 429]);
-    assert_eq!(console(&fixture, &["unlock"]).1, "the refusals of all addresses are forgotten\n");
+    assert_eq!(console(&fixture, &["unlock"]).1, "rate limits cleared for all addresses\n");
     assert_eq!(guess("192.0.2.10"), 403);
 }
 

@@ -370,7 +370,7 @@ fn previous_tokens_are_few_and_count_among_the_limit() {
     let mut tokens = vec!["yourtoken".to_owned()];
     for _ in 0..5 {
         let (token, log) = run(&["token", "rotate", "--overlap", "720"]);
-        assert_eq!(log.contains("has ended: 3 previous ones are the limit"), tokens.len() > 3, "{log}");
+        assert_eq!(log.contains("was removed: at most 3 previous tokens are kept"), tokens.len() > 3, "{log}");
         tokens.push(token);
     }
     let valid: Vec<bool> = tokens.iter().map(|token| is_valid(token)).collect();
@@ -381,7 +381,7 @@ fn previous_tokens_are_few_and_count_among_the_limit() {
     let all: Vec<String> = (0..32).map(named).collect();
     fixture.write("etc/api.tokens.json", &format!("{{\"tokens\":[{}]}}", all.join(",")));
     let (token, log) = run(&["token", "rotate", "--overlap", "1"]);
-    assert_eq!((token.as_str(), log.contains("so the old one has no place")), ("", true), "{log}");
+    assert_eq!((token.as_str(), log.contains("so the old one cannot be kept")), ("", true), "{log}");
     assert!(is_valid(&tokens[5]), "nothing has changed");
     let (token, _) = run(&["token", "rotate", "--overlap", "0"]);
     assert_eq!((is_valid(&token), is_valid(&tokens[5])), (true, false));

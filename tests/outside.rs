@@ -116,9 +116,7 @@ fn what_is_wrong_behind(server: &str) {
     door.fixture.write("fail", "Error\n");
     assert_eq!(
         door.findings(),
-        [
-            "no job comes back at the port: GET /api/v1/admin/services, with a good signature, is answered with status 400"
-        ],
+        ["jobs do not work on the port: GET /api/v1/admin/services with a valid signature returns status 400"],
         "{server}"
     );
     door.fixture.remove("fail");
@@ -127,7 +125,7 @@ fn what_is_wrong_behind(server: &str) {
     door.fixture.write("usr/jidoteki-admin-api.json", &config.replacen('{', r#"{"max-upload-bytes":8589934592,"#, 1));
     assert_eq!(
         door.findings(),
-        ["the web server at the port refuses an upload of 8589934592 bytes, the max-upload-bytes"],
+        ["the web server on the port refuses an upload of 8589934592 bytes, the max-upload-bytes"],
         "{server}"
     );
     door.fixture.write("usr/jidoteki-admin-api.json", &config);
@@ -137,9 +135,9 @@ fn what_is_wrong_behind(server: &str) {
     let is_said = |line: &&str| line.contains("MinProtocol") || line.trim_start().starts_with("ssl_protocols");
     let line = text.lines().find(is_said).unwrap();
     let (other, wanted) = if line.contains("TLSv1.2") {
-        ("TLSv1.3", "TLSv1.2 is served at the port, although TLSv1.3 is the least that is configured")
+        ("TLSv1.3", "TLSv1.2 is accepted on the port, although the configured minimum is TLSv1.3")
     } else {
-        ("TLSv1.2", "TLSv1.2 is configured, but not served at the port")
+        ("TLSv1.2", "TLSv1.2 is configured, but not accepted on the port")
     };
     let changed = line.replace("TLSv1.2", other).replace("TLSv1.3", other);
     fs::write(&running.configuration, text.replace(line, &changed)).unwrap();
@@ -153,7 +151,7 @@ fn what_is_wrong_behind(server: &str) {
     let calls = door.fixture.read("record/calls");
     assert_eq!(
         door.findings(),
-        [format!("the certificate that is served at the port is not {}/appliance.pem", door.certificate().display())],
+        [format!("the certificate served on the port is not {}/appliance.pem", door.certificate().display())],
         "{server}"
     );
     assert_eq!(door.fixture.read("record/calls"), calls, "{server}");
@@ -172,11 +170,11 @@ fn check_sees_through_lighttpd_what_files_do_not_say() {
 #[test]
 fn check_sees_that_nobody_or_somebody_else_answers() {
     let door = Door::new();
-    assert_eq!(door.findings(), ["nobody answers at the port"]);
+    assert_eq!(door.findings(), ["nothing answers on the port"]);
 
     let listener = TcpListener::bind(("127.0.0.1", door.port)).unwrap();
     let closing = std::thread::spawn(move || drop(listener.incoming().take(2).collect::<Vec<_>>()));
-    assert_eq!(door.findings(), ["what answers at the port speaks no TLS, or no HTTP"]);
+    assert_eq!(door.findings(), ["the program on the port does not speak TLS or HTTP"]);
     drop(closing.join());
 
     Door::pair(&door.certificate());
@@ -195,8 +193,5 @@ fn check_sees_that_nobody_or_somebody_else_answers() {
     let findings = door.findings();
     drop(server.kill());
     drop(server.wait());
-    assert_eq!(
-        findings,
-        ["at the port an unknown path is answered with status 200, and not by the API with 404 as JSON"]
-    );
+    assert_eq!(findings, ["on the port, an unknown path returns status 200 instead of the API's 404 as JSON"]);
 }

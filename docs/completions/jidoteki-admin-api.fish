@@ -29,11 +29,11 @@ complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_needs_command" -l e
 complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_needs_command" -s h -l help -d 'Print help'
 complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_needs_command" -s V -l version -d 'Print version'
 complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_needs_command" -f -a "hash" -d 'Signs a request: prints the value of ?hash=. The token is read from standard input'
-complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_needs_command" -f -a "routes" -d 'Lists every request that the API knows'
-complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_needs_command" -f -a "check" -d 'Says what is wrong with this installation, and how to mend it; best as root'
-complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_needs_command" -f -a "first-run" -d 'Makes the setup passphrase where first run is in force, and prints it'
-complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_needs_command" -f -a "token" -d 'Makes, lists, removes and replaces the tokens that open the API; as root'
-complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_needs_command" -f -a "unlock" -d 'Forgets refused requests, so that nobody is told to wait any more; as root'
+complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_needs_command" -f -a "routes" -d 'Lists every request of the API'
+complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_needs_command" -f -a "check" -d 'Checks this installation and suggests fixes; run as root for a full check'
+complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_needs_command" -f -a "first-run" -d 'Prints the setup passphrase; creates it if first run is enabled'
+complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_needs_command" -f -a "token" -d 'Adds, lists, removes and replaces API tokens; as root'
+complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_needs_command" -f -a "unlock" -d 'Clears rate limits; as root'
 complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_needs_command" -f -a "audit" -d 'Checks the audit log'
 complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_needs_command" -f -a "openapi" -d 'Prints the API as an OpenAPI document'
 complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
@@ -53,15 +53,15 @@ complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand fi
 complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand token; and not __fish_seen_subcommand_from add list remove rotate help" -l admin -d 'The admin path [default: /opt/jidoteki/tinyadmin/]' -r
 complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand token; and not __fish_seen_subcommand_from add list remove rotate help" -l etc -d 'The etc path [default: /usr/local/etc/]' -r
 complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand token; and not __fish_seen_subcommand_from add list remove rotate help" -s h -l help -d 'Print help'
-complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand token; and not __fish_seen_subcommand_from add list remove rotate help" -f -a "add" -d 'Makes a named token, and prints it once'
-complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand token; and not __fish_seen_subcommand_from add list remove rotate help" -f -a "list" -d 'Lists the tokens by name: what each may do, and until when'
-complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand token; and not __fish_seen_subcommand_from add list remove rotate help" -f -a "remove" -d 'Takes a named token away, at once'
+complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand token; and not __fish_seen_subcommand_from add list remove rotate help" -f -a "add" -d 'Adds a named token, and prints it once'
+complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand token; and not __fish_seen_subcommand_from add list remove rotate help" -f -a "list" -d 'Lists the tokens with their scope and expiration time'
+complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand token; and not __fish_seen_subcommand_from add list remove rotate help" -f -a "remove" -d 'Removes a named token, effective immediately'
 complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand token; and not __fish_seen_subcommand_from add list remove rotate help" -f -a "rotate" -d 'Replaces the first token, and prints the new one once'
 complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand token; and not __fish_seen_subcommand_from add list remove rotate help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand token; and __fish_seen_subcommand_from add" -l scope -d 'What it may do: see how the appliance is, run it, or everything' -r -f -a "read\t''
+complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand token; and __fish_seen_subcommand_from add" -l scope -d 'What the token allows: read the state, operate the appliance, or everything' -r -f -a "read\t''
 operate\t''
 admin\t''"
-complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand token; and __fish_seen_subcommand_from add" -l days -d 'Days after which it ends, 1 to 3650 [default: never]' -r
+complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand token; and __fish_seen_subcommand_from add" -l days -d 'Days until it expires, 1 to 3650 [default: never]' -r
 complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand token; and __fish_seen_subcommand_from add" -l admin -d 'The admin path [default: /opt/jidoteki/tinyadmin/]' -r
 complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand token; and __fish_seen_subcommand_from add" -l etc -d 'The etc path [default: /usr/local/etc/]' -r
 complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand token; and __fish_seen_subcommand_from add" -s h -l help -d 'Print help'
@@ -71,13 +71,13 @@ complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand to
 complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand token; and __fish_seen_subcommand_from remove" -l admin -d 'The admin path [default: /opt/jidoteki/tinyadmin/]' -r
 complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand token; and __fish_seen_subcommand_from remove" -l etc -d 'The etc path [default: /usr/local/etc/]' -r
 complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand token; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help'
-complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand token; and __fish_seen_subcommand_from rotate" -l overlap -d 'Hours for which the old one stays valid beside it, up to 720; 0 for none' -r
+complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand token; and __fish_seen_subcommand_from rotate" -l overlap -d 'Hours for which the old token also stays valid, up to 720; 0 for none' -r
 complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand token; and __fish_seen_subcommand_from rotate" -l admin -d 'The admin path [default: /opt/jidoteki/tinyadmin/]' -r
 complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand token; and __fish_seen_subcommand_from rotate" -l etc -d 'The etc path [default: /usr/local/etc/]' -r
 complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand token; and __fish_seen_subcommand_from rotate" -s h -l help -d 'Print help'
-complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand token; and __fish_seen_subcommand_from help" -f -a "add" -d 'Makes a named token, and prints it once'
-complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand token; and __fish_seen_subcommand_from help" -f -a "list" -d 'Lists the tokens by name: what each may do, and until when'
-complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand token; and __fish_seen_subcommand_from help" -f -a "remove" -d 'Takes a named token away, at once'
+complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand token; and __fish_seen_subcommand_from help" -f -a "add" -d 'Adds a named token, and prints it once'
+complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand token; and __fish_seen_subcommand_from help" -f -a "list" -d 'Lists the tokens with their scope and expiration time'
+complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand token; and __fish_seen_subcommand_from help" -f -a "remove" -d 'Removes a named token, effective immediately'
 complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand token; and __fish_seen_subcommand_from help" -f -a "rotate" -d 'Replaces the first token, and prints the new one once'
 complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand token; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand unlock" -l admin -d 'The admin path [default: /opt/jidoteki/tinyadmin/]' -r
@@ -86,27 +86,27 @@ complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand un
 complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand audit; and not __fish_seen_subcommand_from verify help" -l admin -d 'The admin path [default: /opt/jidoteki/tinyadmin/]' -r
 complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand audit; and not __fish_seen_subcommand_from verify help" -l etc -d 'The etc path [default: /usr/local/etc/]' -r
 complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand audit; and not __fish_seen_subcommand_from verify help" -s h -l help -d 'Print help'
-complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand audit; and not __fish_seen_subcommand_from verify help" -f -a "verify" -d 'Says whether the audit log is whole, or names the first line that is not as it was written; as root'
+complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand audit; and not __fish_seen_subcommand_from verify help" -f -a "verify" -d 'Verifies that the audit log is intact, or names the first altered line; as root'
 complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand audit; and not __fish_seen_subcommand_from verify help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand audit; and __fish_seen_subcommand_from verify" -l admin -d 'The admin path [default: /opt/jidoteki/tinyadmin/]' -r
 complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand audit; and __fish_seen_subcommand_from verify" -l etc -d 'The etc path [default: /usr/local/etc/]' -r
 complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand audit; and __fish_seen_subcommand_from verify" -s h -l help -d 'Print help'
-complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand audit; and __fish_seen_subcommand_from help" -f -a "verify" -d 'Says whether the audit log is whole, or names the first line that is not as it was written; as root'
+complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand audit; and __fish_seen_subcommand_from help" -f -a "verify" -d 'Verifies that the audit log is intact, or names the first altered line; as root'
 complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand audit; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand openapi" -l admin -d 'The admin path [default: /opt/jidoteki/tinyadmin/]' -r
 complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand openapi" -l etc -d 'The etc path [default: /usr/local/etc/]' -r
 complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand openapi" -s h -l help -d 'Print help'
 complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand help; and not __fish_seen_subcommand_from hash routes check first-run token unlock audit openapi help" -f -a "hash" -d 'Signs a request: prints the value of ?hash=. The token is read from standard input'
-complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand help; and not __fish_seen_subcommand_from hash routes check first-run token unlock audit openapi help" -f -a "routes" -d 'Lists every request that the API knows'
-complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand help; and not __fish_seen_subcommand_from hash routes check first-run token unlock audit openapi help" -f -a "check" -d 'Says what is wrong with this installation, and how to mend it; best as root'
-complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand help; and not __fish_seen_subcommand_from hash routes check first-run token unlock audit openapi help" -f -a "first-run" -d 'Makes the setup passphrase where first run is in force, and prints it'
-complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand help; and not __fish_seen_subcommand_from hash routes check first-run token unlock audit openapi help" -f -a "token" -d 'Makes, lists, removes and replaces the tokens that open the API; as root'
-complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand help; and not __fish_seen_subcommand_from hash routes check first-run token unlock audit openapi help" -f -a "unlock" -d 'Forgets refused requests, so that nobody is told to wait any more; as root'
+complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand help; and not __fish_seen_subcommand_from hash routes check first-run token unlock audit openapi help" -f -a "routes" -d 'Lists every request of the API'
+complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand help; and not __fish_seen_subcommand_from hash routes check first-run token unlock audit openapi help" -f -a "check" -d 'Checks this installation and suggests fixes; run as root for a full check'
+complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand help; and not __fish_seen_subcommand_from hash routes check first-run token unlock audit openapi help" -f -a "first-run" -d 'Prints the setup passphrase; creates it if first run is enabled'
+complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand help; and not __fish_seen_subcommand_from hash routes check first-run token unlock audit openapi help" -f -a "token" -d 'Adds, lists, removes and replaces API tokens; as root'
+complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand help; and not __fish_seen_subcommand_from hash routes check first-run token unlock audit openapi help" -f -a "unlock" -d 'Clears rate limits; as root'
 complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand help; and not __fish_seen_subcommand_from hash routes check first-run token unlock audit openapi help" -f -a "audit" -d 'Checks the audit log'
 complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand help; and not __fish_seen_subcommand_from hash routes check first-run token unlock audit openapi help" -f -a "openapi" -d 'Prints the API as an OpenAPI document'
 complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand help; and not __fish_seen_subcommand_from hash routes check first-run token unlock audit openapi help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand help; and __fish_seen_subcommand_from token" -f -a "add" -d 'Makes a named token, and prints it once'
-complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand help; and __fish_seen_subcommand_from token" -f -a "list" -d 'Lists the tokens by name: what each may do, and until when'
-complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand help; and __fish_seen_subcommand_from token" -f -a "remove" -d 'Takes a named token away, at once'
+complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand help; and __fish_seen_subcommand_from token" -f -a "add" -d 'Adds a named token, and prints it once'
+complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand help; and __fish_seen_subcommand_from token" -f -a "list" -d 'Lists the tokens with their scope and expiration time'
+complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand help; and __fish_seen_subcommand_from token" -f -a "remove" -d 'Removes a named token, effective immediately'
 complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand help; and __fish_seen_subcommand_from token" -f -a "rotate" -d 'Replaces the first token, and prints the new one once'
-complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand help; and __fish_seen_subcommand_from audit" -f -a "verify" -d 'Says whether the audit log is whole, or names the first line that is not as it was written; as root'
+complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand help; and __fish_seen_subcommand_from audit" -f -a "verify" -d 'Verifies that the audit log is intact, or names the first altered line; as root'

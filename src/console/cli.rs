@@ -1,4 +1,4 @@
-//! The command line, for people and scripts at a terminal. Not in a build without the feature `cli`.
+//! The command line, for people and scripts. Only in builds with the feature `cli`.
 
 use crate::appliance::{self, Appliance, keys};
 use crate::caller::first_run::{self, FirstRun};
@@ -17,8 +17,8 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Runs the command that the arguments name. 0 is success; 1 a finding or a failure; 2 a wrong command line, or a finding
-/// that is an error. `EXIT_STATUS` tells it to people.
+/// Runs the command that the arguments name. Returns 0 for success; 1 for a warning or a failure; 2 for wrong arguments
+/// or an error finding. `EXIT_STATUS` describes this for people.
 pub fn run() -> ExitCode {
     let matches = command().get_matches();
     let folder =
@@ -47,8 +47,8 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// Standard output, which a reader such as `head` may close before we are through: that is no failure, and no reason to
-/// end with another status.
+/// Standard output, which a reader such as `head` can close early: that is not a failure and does not change the exit
+/// status.
 struct Pipe<W> {
     inner: W,
     is_closed: bool,
@@ -73,7 +73,7 @@ impl<W: Write> Write for Pipe<W> {
     }
 }
 
-/// What the exit status says, for `--help` and the manual.
+/// The meaning of the exit status, for `--help` and the manual.
 const EXIT_STATUS: &str = "\
 Exit status:
   0  done; nothing is wrong
@@ -84,7 +84,7 @@ Files:
   /usr/local/etc/jidoteki-admin-api.json  the configuration
   /opt/jidoteki/tinyadmin/                the admin path: tokens, logs, jobs";
 
-/// A command, or a word before commands. As a table they are a third of what they are as calls of clap.
+/// A command, or a group of commands. A table takes a third of the space of calls to clap.
 struct Word {
     name: &'static str,
     about: &'static str,
@@ -92,7 +92,7 @@ struct Word {
     inner: &'static [Word],
 }
 
-/// What is given to a command.
+/// An argument or option of a command.
 struct Given {
     name: &'static str,
     kind: Kind,
@@ -101,13 +101,13 @@ struct Given {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// An option with a value of this name.
+    /// An option whose value has this name.
     Option(&'static str),
-    /// An option that must be there.
+    /// A required option.
     RequiredOption(&'static str),
-    /// A word that must be there.
+    /// A required argument.
     Required,
-    /// A word that may be there.
+    /// An optional argument.
     Optional,
     /// Any number of files.
     Files,
@@ -131,32 +131,32 @@ const WORDS: &[Word] = &[
             given("PATH", Kind::Required, "Such as /api/v1/admin/version; without query"),
         ],
     ),
-    word("routes", "Lists every request that the API knows", &[]),
-    word("check", "Says what is wrong with this installation, and how to mend it; best as root", &[]),
-    word("first-run", "Makes the setup passphrase where first run is in force, and prints it", &[]),
+    word("routes", "Lists every request of the API", &[]),
+    word("check", "Checks this installation and suggests fixes; run as root for a full check", &[]),
+    word("first-run", "Prints the setup passphrase; creates it if first run is enabled", &[]),
     Word {
         name: "token",
-        about: "Makes, lists, removes and replaces the tokens that open the API; as root",
+        about: "Adds, lists, removes and replaces API tokens; as root",
         given: &[],
         inner: &[
             word(
                 "add",
-                "Makes a named token, and prints it once",
+                "Adds a named token, and prints it once",
                 &[
                     given("NAME", Kind::Required, "1 to 32 letters, digits, - and _; shown in the audit log"),
                     given(
                         "scope",
                         Kind::RequiredOption("SCOPE"),
-                        "What it may do: see how the appliance is, run it, or everything",
+                        "What the token allows: read the state, operate the appliance, or everything",
                     ),
-                    given("days", Kind::Option("N"), "Days after which it ends, 1 to 3650 [default: never]"),
+                    given("days", Kind::Option("N"), "Days until it expires, 1 to 3650 [default: never]"),
                 ],
             ),
-            word("list", "Lists the tokens by name: what each may do, and until when", &[]),
+            word("list", "Lists the tokens with their scope and expiration time", &[]),
             word(
                 "remove",
-                "Takes a named token away, at once",
-                &[given("NAME", Kind::Required, "A name that `token list` shows")],
+                "Removes a named token, effective immediately",
+                &[given("NAME", Kind::Required, "A name from `token list`")],
             ),
             word(
                 "rotate",
@@ -164,38 +164,34 @@ const WORDS: &[Word] = &[
                 &[given(
                     "overlap",
                     Kind::RequiredOption("HOURS"),
-                    "Hours for which the old one stays valid beside it, up to 720; 0 for none",
+                    "Hours for which the old token also stays valid, up to 720; 0 for none",
                 )],
             ),
         ],
     },
-    word(
-        "unlock",
-        "Forgets refused requests, so that nobody is told to wait any more; as root",
-        &[given("ADDRESS", Kind::Optional, "Only those of this IP address")],
-    ),
+    word("unlock", "Clears rate limits; as root", &[given("ADDRESS", Kind::Optional, "Only for this IP address")]),
     Word {
         name: "audit",
         about: "Checks the audit log",
         given: &[],
         inner: &[word(
             "verify",
-            "Says whether the audit log is whole, or names the first line that is not as it was written; as root",
+            "Verifies that the audit log is intact, or names the first altered line; as root",
             &[given(
                 "FILE",
                 Kind::Files,
-                "Only these files, such as copies of rotated ones [default: the log and all its rotated files]",
+                "Only these files, such as copies of rotated logs [default: the log and its rotated files]",
             )],
         )],
     },
     word("openapi", "Prints the API as an OpenAPI document", &[]),
 ];
 
-/// The command line, from which the manual and the completions of shells are made as well.
+/// The command line; the manual and the shell completions are generated from it.
 pub fn command() -> Command {
     let mut command = Command::new("jidoteki-admin-api")
         .version(env!("CARGO_PKG_VERSION"))
-        .about("The HTTP API that administers a virtual appliance. A web server starts it (CGI/1.1); at a terminal it helps.")
+        .about("The HTTP API that manages a virtual appliance. A web server starts it (CGI/1.1); at a terminal, it offers these commands.")
         .after_help(EXIT_STATUS);
     for (name, help) in [
         ("admin", "The admin path [default: /opt/jidoteki/tinyadmin/]"),
@@ -207,7 +203,7 @@ pub fn command() -> Command {
     with_words(command, "jidoteki-admin-api", WORDS)
 }
 
-/// `called` is what is typed to come here. The lines of usage are made from the table too: clap would need 7 KB for it.
+/// `called` is the command so far. Usage lines come from the table too, because clap would need 7 KB for it.
 fn with_words(command: Command, called: &str, words: &'static [Word]) -> Command {
     let mut command = command
         .subcommand_required(true)
@@ -244,7 +240,7 @@ fn argument(given: &Given) -> Arg {
     if given.name == "scope" { argument.value_parser(Scope::ALL.map(Scope::name)) } else { argument }
 }
 
-/// The number in an option, if it is there.
+/// The number in an option, if present.
 fn number(matches: &ArgMatches, name: &str, allowed: RangeInclusive<u64>) -> Result<Option<u64>, String> {
     let Some(text) = matches.get_one::<String>(name) else { return Ok(None) };
     match text.parse() {
@@ -259,7 +255,7 @@ fn token(matches: &ArgMatches, appliance: &Appliance, out: &mut dyn Write) -> Re
         Some(("add", matches)) => {
             let wanted = text(matches, "scope");
             let scope = Scope::parse(&wanted);
-            let scope = scope.ok_or_else(|| format!("{wanted}: this is no scope"))?;
+            let scope = scope.ok_or_else(|| format!("{wanted}: not a scope"))?;
             let days = number(matches, "days", keys::DAYS)?;
             tokens::add_token(appliance, &text(matches, "NAME"), scope, days, out)
         }
@@ -277,7 +273,7 @@ fn audit(matches: &ArgMatches, appliance: &Appliance, out: &mut dyn Write) -> Ex
     let files: Vec<PathBuf> = files.unwrap_or_default().map(PathBuf::from).collect();
     match verify::verify(appliance, &files) {
         Ok(report) => {
-            // A closed pipe is no reason to hide the exit status.
+            // A closed pipe does not change the exit status.
             drop(writeln!(out, "{report}"));
             ExitCode::SUCCESS
         }
@@ -292,7 +288,7 @@ fn audit(matches: &ArgMatches, appliance: &Appliance, out: &mut dyn Write) -> Ex
     }
 }
 
-/// Never takes the token from an argument: arguments are seen by everybody on the machine.
+/// Never takes the token from an argument, which everyone on the machine can see.
 fn hash(matches: &ArgMatches, out: &mut dyn Write) -> Result<(), String> {
     let argument = |name: &str| matches.get_one::<String>(name).map(String::as_str).unwrap_or_default();
     let content = if let Some(path) = matches.get_one::<String>("token-file") {
@@ -304,7 +300,7 @@ fn hash(matches: &ArgMatches, out: &mut dyn Write) -> Result<(), String> {
         content
     };
     let token = Token::from_file(&content)
-        .map_err(|reason| format!("this is no token: {reason}"))?
+        .map_err(|reason| format!("not a valid token: {reason}"))?
         .ok_or("the token is empty: give it on standard input or with --token-file")?;
     let path = argument("PATH");
     if !path.starts_with('/') || path.contains('?') {

@@ -1,4 +1,4 @@
-//! The machine around the appliance, for `check`: files of others, users, programs, the clock. A test gives it another root.
+//! The machine around the appliance, for `check`: other files, users, programs, the clock. Tests use another root.
 
 use crate::appliance;
 use crate::values::clock;
@@ -12,33 +12,33 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// The user that the API runs as, and its group.
+/// The API's user and group.
 pub const USER: &str = "jidoteki-admin-api";
-/// What the workers of our nginx run as.
+/// The user of our nginx workers.
 pub const WEB_USER: &str = "jidoteki-admin-web";
 
-/// What `check` looks at beside the appliance's own folders.
+/// What `check` examines outside the appliance's own directories.
 pub struct Machine {
-    /// Below which files are looked for.
+    /// The root directory for files.
     pub root: PathBuf,
-    /// Where programs are looked for.
+    /// The PATH for programs.
     pub path: OsString,
     /// Seconds since 1970.
     pub now: u64,
-    /// The user who owns what must be root's.
+    /// The user that must own root's files.
     pub owner: u32,
-    /// Whether we may look everywhere.
+    /// Whether everything can be checked.
     pub is_root: bool,
-    /// Bytes that can still be written into a folder.
+    /// Returns the free bytes in a directory.
     pub free: fn(&Path) -> Option<u64>,
-    /// Where the appliance answers; `None` where nobody is to be asked.
+    /// The appliance's port; `None` to skip the connection.
     pub port: Option<u16>,
 }
 
-/// The port that `install.sh` lets the web server listen on.
+/// The web server's port, as set by `install.sh`.
 const PORT: u16 = 8443;
 
-/// What a program said.
+/// The result of a program.
 pub struct Said {
     /// Whether it succeeded.
     pub is_good: bool,
@@ -47,7 +47,7 @@ pub struct Said {
 }
 
 impl Machine {
-    /// The one that we run on.
+    /// The current machine.
     pub fn this() -> Machine {
         Machine {
             root: PathBuf::from("/"),
@@ -60,19 +60,19 @@ impl Machine {
         }
     }
 
-    /// A file of this machine, by its whole path.
+    /// A file of this machine, by its absolute path.
     pub fn file(&self, path: &str) -> PathBuf {
         self.root.join(path.trim_start_matches('/'))
     }
 
-    /// The text of a file; empty where there is none.
+    /// The text of a file; empty if there is none.
     pub fn text(&self, path: &str) -> String {
         appliance::read(&self.file(path))
             .map(|content| String::from_utf8_lossy(&content).into_owned())
             .unwrap_or_default()
     }
 
-    /// Number and group of a user.
+    /// The ids of a user.
     pub fn user(&self, name: &str) -> Option<(u32, u32)> {
         let text = self.text("/etc/passwd");
         let mut fields = text.lines().find(|line| line.split(':').next() == Some(name))?.split(':').skip(2);
@@ -86,7 +86,7 @@ impl Machine {
         lines.find(|fields| fields.get(2) == Some(&number.to_string().as_str())).map(|fields| fields[0].to_owned())
     }
 
-    /// Runs a program that only looks; `None` where there is none of that name.
+    /// Runs a program that changes nothing; `None` if it is not installed.
     pub fn ask(&self, program: &str, arguments: &[&str]) -> Option<Said> {
         let output = Command::new(self.program(program)?)
             .args(arguments)
@@ -100,7 +100,8 @@ impl Machine {
         Some(Said { is_good: output.status.success(), text: String::from_utf8_lossy(&text).into_owned() })
     }
 
-    /// Sends bytes to a program and reads what it says, until it ends, says enough, or takes too long; then it is ended.
+    /// Sends bytes to a program and reads its output until it ends, has printed enough, or takes too long; then it is
+    /// killed.
     pub fn converse(
         &self,
         program: &str,
@@ -121,7 +122,7 @@ impl Machine {
             .stderr(Stdio::null())
             .spawn();
         let Ok(mut child) = started else { return said };
-        // Its input stays open: a program that reads the end of it may end before the answer has come.
+        // Keep its input open: at the end of input, the program may end before the response arrives.
         let mut to = child.stdin.take();
         drop(to.as_mut().map(|to| to.write_all(input).and_then(|()| to.flush())));
         let deadline = Instant::now() + patience;
@@ -140,7 +141,7 @@ impl Machine {
         said
     }
 
-    /// The name of the program that listens on a port of IPv4 or IPv6; `None` where nobody does or nobody may know.
+    /// The name of the program that listens on a port (IPv4 or IPv6); `None` if there is none or it is not visible.
     pub fn listener(&self, port: u16) -> Option<String> {
         let tables = self.text("/proc/net/tcp") + &self.text("/proc/net/tcp6");
         // "sl local_address rem_address st tx:rx tr:when retrnsmt uid timeout inode": state 0A is LISTEN.
@@ -159,12 +160,12 @@ impl Machine {
         Some(fs::read_to_string(holder.join("comm")).ok()?.trim().to_owned())
     }
 
-    /// Where a program of this name is, if there is one.
+    /// The path of a program with this name, if installed.
     pub fn program(&self, name: &str) -> Option<PathBuf> {
         std::env::split_paths(&self.path).map(|folder| folder.join(name)).find(|file| file.is_file())
     }
 
-    /// Whether one of these programs runs.
+    /// Whether one of these programs is running.
     pub fn runs(&self, names: &[&str]) -> bool {
         let Ok(entries) = fs::read_dir(self.file("/proc")) else { return false };
         entries.flatten().any(|entry| {
@@ -174,7 +175,7 @@ impl Machine {
     }
 }
 
-/// Whether a read would return at once, with bytes or with the end, before the time is over.
+/// Whether a read would return within the time limit, with bytes or the end.
 fn is_readable(from: &impl AsFd, patience: Duration) -> bool {
     let Ok(patience) = Timespec::try_from(patience) else { return false };
     poll(&mut [PollFd::new(from, PollFlags::IN)], Some(&patience)).is_ok_and(|n_ready| n_ready > 0)

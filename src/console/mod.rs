@@ -1,4 +1,4 @@
-//! The command line: what a person at the console, or as root, asks of the executable. Never reached under CGI.
+//! The command line of the executable, for a person at the console or root. Never used under CGI.
 
 pub mod openapi;
 pub mod verify;

@@ -1,10 +1,11 @@
-//! `ROUTES` -> `docs/openapi.json` (`OpenAPI` 3.0.3). A test compares the two, so a change of the API is always a visible diff.
+//! `ROUTES` -> `docs/openapi.json` (`OpenAPI` 3.0.3). A test compares the two, so every change of the API is visible in
+//! a diff.
 
 use crate::endpoints::routes::{Access, ROUTES, Route, Success, Verb};
 use crate::upload::{Kind, Presence};
 use serde_json::{Map, Value, json};
 
-/// What no row says. As text it is half of what it would be as code that makes it, 8 KB less.
+/// The parts that no route contains. As text they take half the space of code, 8 KB less.
 const FRAME: &str = r#"{
     "openapi": "3.0.3",
     "info": {
@@ -64,7 +65,7 @@ pub fn document() -> String {
     text
 }
 
-/// A text of ours, all of which a test reads.
+/// Quotes one of our texts; a test checks them all.
 fn read(text: &str) -> Value {
     serde_json::from_str(text).expect("a test reads every text")
 }
@@ -78,7 +79,7 @@ fn operation(route: &Route) -> Value {
     let mut operation = json!({ "summary": route.summary, "responses": responses(route) });
     operation["security"] = read(match route.handler.access() {
         Access::Open if route.method == Verb::Get => "[]",
-        // The first time, setting a token needs no credentials.
+        // Setting the first token needs no credentials.
         Access::Open => r#"[{ "signature": [] }, { "bearer": [] }, { "hash": [] }, { "token": [] }, {}]"#,
         Access::Admin => r#"[{ "signature": [] }, { "bearer": [] }, { "hash": [] }, { "token": [] }]"#,
     });

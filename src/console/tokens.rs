@@ -1,5 +1,4 @@
-//! What the person at the console does: tokens, forgetting refusals, the audit log. A secret is printed once, and never taken
-//! from an argument.
+//! Console commands for tokens and rate limits. A secret is printed once, and never taken from an argument.
 
 use crate::appliance::keys::{self, Key};
 use crate::appliance::slots::{self, Table};
@@ -14,11 +13,11 @@ use std::io::{self, Write};
 use std::net::IpAddr;
 use std::path::Path;
 
-/// Previous first tokens among these; the oldest one ends when another comes.
+/// Maximum number of previous first tokens among these; a new one replaces the oldest.
 const MAX_PREVIOUS: usize = 3;
 const HOUR: u64 = 3600;
 
-/// `token add`: makes a named token and prints it.
+/// `token add`: creates a named token and prints it.
 pub fn add_token(
     appliance: &Appliance,
     name: &str,
@@ -64,7 +63,7 @@ pub fn remove_token(appliance: &Appliance, name: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// `token rotate`: a new first token, which it prints. The old one stays valid for some hours.
+/// `token rotate`: creates and prints a new first token. The old one stays valid for some hours.
 pub fn rotate_token(appliance: &Appliance, overlap: u64, out: &mut dyn Write) -> Result<(), String> {
     let _lock = named_token::lock(appliance).map_err(told)?;
     let old = first_token(appliance)?.ok_or("no API token is set yet: POST /setup sets it")?;
@@ -72,27 +71,27 @@ pub fn rotate_token(appliance: &Appliance, overlap: u64, out: &mut dyn Write) ->
     let token = named_token::new_token().map_err(told)?;
     let mut all = named_token::load(appliance).map_err(told)?;
     if overlap > 0 {
-        // What expired makes room.
+        // Expired tokens make room.
         let (kept, mut ended): (Vec<Key>, Vec<Key>) =
             all.into_iter().partition(|key| key.expires.is_none_or(|expires| expires > now));
         all = kept;
-        // They were added in the order of their time.
+        // They are in the order in which they were added.
         while all.iter().filter(|key| keys::is_previous(key)).count() >= MAX_PREVIOUS
             && let Some(oldest) = all.iter().position(keys::is_previous)
         {
-            log::warn!("the token {} has ended: {MAX_PREVIOUS} previous ones are the limit", all[oldest].name);
+            log::warn!("the token {} was removed: at most {MAX_PREVIOUS} previous tokens are kept", all[oldest].name);
             ended.push(all.remove(oldest));
         }
         if all.len() >= MAX_KEYS {
             return Err(format!(
-                "there are {MAX_KEYS} named tokens already, so the old one has no place: `token remove` takes one away, and \
-                 --overlap 0 needs none"
+                "there are already {MAX_KEYS} named tokens, so the old one cannot be kept: use `token remove`, or \
+                 --overlap 0"
             ));
         }
         let expires = Some(now + overlap * HOUR);
         let verifier = Verifier::of(old.reveal());
         all.push(Key { name: keys::previous(now), scope: Scope::Admin, expires, verifier });
-        // First: were the other half not to happen, the old token would be valid twice, and not at all the other way round.
+        // First: if the other step fails, the old token is valid twice, instead of not at all.
         named_token::keep(appliance, all).map_err(told)?;
         named_token::forget_nonces(appliance, &ended);
     }
@@ -104,20 +103,20 @@ pub fn rotate_token(appliance: &Appliance, overlap: u64, out: &mut dyn Write) ->
     print_token(&token, out)
 }
 
-/// `unlock`: forgets the refusals of an address, or of all.
+/// `unlock`: clears the rate limits of an address, or of all.
 pub fn unlock(appliance: &Appliance, address: Option<&str>, out: &mut dyn Write) -> Result<(), String> {
     if let Some(address) = address
         && address.parse::<IpAddr>().is_err()
     {
-        return Err(format!("{address}: this is no IP address"));
+        return Err(format!("{address}: not an IP address"));
     }
     if !slots::is_there(appliance, Table::Refusals) {
-        return print_line("nobody was refused", out);
+        return print_line("no refused requests are recorded", out);
     }
     let path = appliance.state_file("refusals");
     auth::forget_refusals(appliance, address).map_err(|error| cannot("write", &path, &error))?;
     record(appliance, Action::Unlocked, address.unwrap_or_default());
-    print_line(&format!("the refusals of {} are forgotten", address.unwrap_or("all addresses")), out)
+    print_line(&format!("rate limits cleared for {}", address.unwrap_or("all addresses")), out)
 }
 
 fn record(appliance: &Appliance, action: Action, target: &str) {
@@ -128,7 +127,7 @@ fn first_token(appliance: &Appliance) -> Result<Option<Token>, String> {
     appliance.token().map_err(|error| format!("cannot read {error}{}", named_token::hint(&error)))
 }
 
-/// The text of a failure, with what to do about it.
+/// The text of a failure, with a hint.
 pub fn cannot(what: &str, path: &Path, error: &io::Error) -> String {
     told(named_token::cannot(what, path, error))
 }
@@ -143,7 +142,7 @@ fn date(time: u64) -> String {
 
 fn print_token(token: &Token, out: &mut dyn Write) -> Result<(), String> {
     print_line(token.reveal(), out)?;
-    log::info!("this token is shown only now: keep it where no one else reads it");
+    log::info!("this token is shown only once: store it where nobody else can read it");
     Ok(())
 }
 

@@ -1,4 +1,5 @@
-//! Whether the audit log is whole: every line follows from the one before, and the anchors agree, which only root can write.
+//! Verifies the audit log: every line follows from the one before, and it matches the anchors, which only root can
+//! write.
 
 use crate::appliance::{self, Appliance};
 use crate::audit::chain::{self, Link};
@@ -9,30 +10,30 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-/// Where root's own record of the head is, once a minute when it has moved: lines `<unix time> <number> <chain value>`.
+/// Root's own record of the head, once a minute if it has moved: lines `<unix time> <number> <chain value>`.
 pub fn anchors_file(appliance: &Appliance) -> PathBuf {
     appliance.admin().join("lib/audit-heads")
 }
 
-/// What was found.
+/// The result.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Report {
-    /// Files that have entries.
+    /// Number of files with entries.
     pub n_files: usize,
-    /// The first entry that is still there and the last one; `None` for none.
+    /// The first and last existing entry; `None` for none.
     pub range: Option<(u64, u64)>,
-    /// Anchors that agree.
+    /// Number of matching anchors.
     pub n_anchors: usize,
-    /// Why there are no anchors, where there are none.
+    /// Why there are no anchors, if so.
     pub no_anchors: Option<String>,
 }
 
-/// What is wrong.
+/// Why verification fails.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The log is not as it was written: where, and how.
+    /// The log was altered: where, and how.
     Broken(String),
-    /// It cannot be told.
+    /// The log cannot be read.
     Unreadable(String),
 }
 
@@ -49,7 +50,7 @@ impl fmt::Display for Report {
         match self.range {
             None => write!(f, "the audit log has no entries")?,
             Some((first, last)) => {
-                write!(f, "entries {first} to {last} in {} files are whole", self.n_files)?;
+                write!(f, "entries {first} to {last} in {} files are intact", self.n_files)?;
                 if first > 1 {
                     write!(f, "; those before {first} are no longer kept")?;
                 }
@@ -62,15 +63,15 @@ impl fmt::Display for Report {
     }
 }
 
-/// What must stand in the log, by somebody's word.
+/// An entry that must be in the log, and the source of that claim.
 struct Anchor {
     link: Link,
     witness: String,
 }
 
-/// Checks the log and what rotation made of it, or only these files, in the order of their entries.
+/// Verifies the log and its rotated files, or only these files, in the order of their entries.
 pub fn verify(appliance: &Appliance, given: &[PathBuf]) -> Result<Report, Fault> {
-    // Before the files: whoever appends meanwhile only makes them longer.
+    // Read the anchors first: concurrent writers only add entries.
     let (mut anchors, mut no_anchors) = (Vec::new(), None);
     let path = anchors_file(appliance);
     match appliance::read(&path) {
@@ -80,7 +81,7 @@ pub fn verify(appliance: &Appliance, given: &[PathBuf]) -> Result<Report, Fault>
     let n_noted = anchors.len();
     match chain::head(appliance).map_err(|error| Fault::Unreadable(format!("state/audit: {error}"))) {
         Ok(head) => anchors.extend(head.map(|link| Anchor { link, witness: "state/audit".to_owned() })),
-        // The files alone can be checked by anybody who has them.
+        // Anyone who has the files can verify them.
         Err(_) if !given.is_empty() => {}
         Err(fault) => return Err(fault),
     }
@@ -94,7 +95,7 @@ pub fn verify(appliance: &Appliance, given: &[PathBuf]) -> Result<Report, Fault>
     for path in paths {
         let first = Lines::open(&path).and_then(|mut lines| lines.first_number());
         let first = first.map_err(|error| Fault::Unreadable(format!("{}: {error}", path.display())))?;
-        // An empty one has none; a file of something else is found out below.
+        // An empty file has none; other content is detected below.
         if let Some(number) = first {
             files.push((number, path));
         }
@@ -151,11 +152,11 @@ impl State<'_> {
         while let Some(line) = lines.next().map_err(unreadable)? {
             number += 1;
             let Some(line) = line.strip_suffix('\n') else {
-                // It is being written, or a crash cut it short, and the next entry will take its place.
+                // It is being written, or a crash truncated it; the next entry will replace it.
                 if is_newest {
                     break;
                 }
-                return Err(broken(path, number, "the line is cut short"));
+                return Err(broken(path, number, "the line is truncated"));
             };
             self.check_entry(line).map_err(|reason| broken(path, number, &reason))?;
         }
@@ -163,7 +164,7 @@ impl State<'_> {
     }
 
     fn check_entry(&mut self, entry: &str) -> Result<(), String> {
-        let (link, content) = Link::of(entry).ok_or("this is no entry")?;
+        let (link, content) = Link::of(entry).ok_or("not an entry")?;
         let before = self.before.take().or_else(|| (link.seq == 1).then(Link::start));
         if let Some(before) = before {
             if link.seq > before.seq + 1 {
@@ -191,7 +192,7 @@ fn broken(path: &Path, number: u64, reason: &str) -> Fault {
     Fault::Broken(format!("{}: line {number}: {reason}", path.display()))
 }
 
-/// The lines of a file, which rotation may have packed.
+/// The lines of a file, which rotation may have compressed.
 struct Lines {
     reader: BufReader<Box<dyn Read>>,
     gzip: Option<Child>,
@@ -209,14 +210,14 @@ impl Lines {
         Ok(Lines { reader: BufReader::new(Box::new(stdout)), gzip: Some(gzip) })
     }
 
-    /// The next line with its newline; bytes that are no text are no entry either.
+    /// The next line with its newline; bytes that are not UTF-8 are not an entry.
     fn next(&mut self) -> io::Result<Option<String>> {
         let mut line = Vec::new();
         let n = self.reader.read_until(b'\n', &mut line)?;
         Ok((n > 0).then(|| String::from_utf8_lossy(&line).into_owned()))
     }
 
-    /// The number of the first entry; 0 for a file that has none but is not empty, `None` for an empty one.
+    /// The number of the first entry; 0 for a nonempty file without one, `None` for an empty file.
     fn first_number(&mut self) -> io::Result<Option<u64>> {
         let mut number = None;
         while let Some(line) = self.next()? {
@@ -232,7 +233,7 @@ impl Lines {
         Ok(number)
     }
 
-    /// Ends the packer, and tells whether it could read the file to its end.
+    /// Ends gzip, and returns whether it could read the file to its end.
     fn end(&mut self) -> io::Result<()> {
         let Some(gzip) = &mut self.gzip else { return Ok(()) };
         if gzip.wait()?.success() { Ok(()) } else { Err(io::Error::other("gzip cannot unpack it")) }
@@ -242,7 +243,7 @@ impl Lines {
 impl Drop for Lines {
     fn drop(&mut self) {
         if let Some(gzip) = &mut self.gzip {
-            // Whoever stops in the middle leaves a packer that waits for a reader.
+            // A reader that stops early leaves gzip waiting.
             drop(gzip.kill());
             drop(gzip.wait());
         }

@@ -91,7 +91,7 @@ pub fn add(appliance: &Appliance, name: &str, scope: Scope, days: Option<u64>) -
     let _lock = lock(appliance)?;
     let mut all = load(appliance)?;
     if all.iter().any(|key| key.name == name) {
-        return Err(Fault::Refused(format!("{name} is there already: remove it first, or choose another name")));
+        return Err(Fault::Refused(format!("{name} already exists: remove it first, or choose another name")));
     }
     if all.len() >= MAX_KEYS {
         return Err(Fault::Refused(format!("there are {MAX_KEYS} named tokens already: remove one first")));

@@ -50,7 +50,7 @@ fn what_root_does_not_believe_of_a_request_changes_nothing() {
             "add",
             &some,
             r#"{"name":"ops","scope":"read"}"#,
-            "ops is there already: remove it first, or choose another name",
+            "ops already exists: remove it first, or choose another name",
         ),
         ("add", &some, r#"{"name":"admin","scope":"admin"}"#, &format!("admin: {rule}")),
         ("add", &some, r#"{"name":"previous-1","scope":"admin"}"#, &format!("previous-1: {rule}")),

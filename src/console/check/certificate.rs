@@ -1,4 +1,4 @@
-//! The certificate in force, and its key.
+//! The certificate in use, and its key.
 
 use super::{Findings, Severity};
 use crate::appliance::{self, Appliance};
@@ -12,14 +12,14 @@ impl Findings {
         let pem = appliance.certificate_file();
         let key = pem.with_file_name("appliance.key");
         if !pem.exists() {
-            // Another image keeps it elsewhere; that is not wrong.
+            // An image can store it elsewhere; that is not an error.
             return;
         }
         let shown = pem.display().to_string();
         let send = "send a new one: POST /certs with public, private and ca";
         let chain = appliance::read(&pem).ok().and_then(|bytes| certificate::all(&bytes)).unwrap_or_default();
         let Some(own) = chain.first() else {
-            return self.add(Severity::Error, format_args!("{shown} is no certificate"), format_args!("{send}"));
+            return self.add(Severity::Error, format_args!("{shown} is not a certificate"), format_args!("{send}"));
         };
         let now = i64::try_from(machine.now).unwrap_or(i64::MAX);
         for (at, certificate) in chain.iter().enumerate() {
@@ -31,11 +31,7 @@ impl Findings {
             let (begin, end) = certificate.validity;
             let day = |time| iso(time).replace('T', " ");
             if end < now {
-                self.add(
-                    Severity::Error,
-                    format_args!("{what} has expired: it ended {}", day(end)),
-                    format_args!("{send}"),
-                );
+                self.add(Severity::Error, format_args!("{what} expired on {}", day(end)), format_args!("{send}"));
             } else if certificate.days_left(now) < certificate::SOON {
                 self.add(
                     Severity::Warning,
@@ -46,8 +42,8 @@ impl Findings {
             if now < begin {
                 self.add(
                     Severity::Error,
-                    format_args!("{what} is not valid yet: it begins {}", day(begin)),
-                    format_args!("set the clock, if that is wrong (date -s); otherwise wait"),
+                    format_args!("{what} is not valid before {}", day(begin)),
+                    format_args!("if the clock is wrong, set it (date -s); otherwise wait"),
                 );
             }
         }
@@ -62,7 +58,9 @@ impl Findings {
         if !certificate::names(own).iter().any(|name| certificate::is_named(name, &own_name)) {
             self.add(
                 Severity::Warning,
-                format_args!("the certificate {shown} does not name this machine, {host}: browsers refuse it"),
+                format_args!(
+                    "the certificate {shown} does not contain this machine's name, {host}: browsers refuse it"
+                ),
                 format_args!("{send}"),
             );
         }

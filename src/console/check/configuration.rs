@@ -1,4 +1,4 @@
-//! What the configuration file asks for that the API does not do.
+//! Errors in the configuration file.
 
 use super::{Findings, Severity};
 use crate::appliance::{self, Appliance};
@@ -16,8 +16,8 @@ impl Findings {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 return self.add(
                     Severity::Warning,
-                    format_args!("{shown} is not there, so only the default endpoints are enabled"),
-                    format_args!("write {shown}, with at least {{\"endpoints\":[],\"parameters\":[]}}"),
+                    format_args!("{shown} is missing, so only the default endpoints are enabled"),
+                    format_args!("create {shown}, with at least {{\"endpoints\":[],\"parameters\":[]}}"),
                 );
             }
             Err(error) => {
@@ -38,7 +38,7 @@ impl Findings {
                     "{shown} is not valid JSON ({error}), so only the default endpoints are enabled, and nobody can claim \
                      this appliance"
                 ),
-                format_args!("correct it; `python3 -m json.tool {shown}` shows where it is wrong"),
+                format_args!("correct it; `python3 -m json.tool {shown}` shows the error"),
             );
         }
         let config = Config::parse(&text).unwrap_or_default();
@@ -48,8 +48,8 @@ impl Findings {
             let names: Vec<&str> = Feature::OPTIONAL.iter().map(|feature| feature.name()).collect();
             self.add(
                 Severity::Warning,
-                format_args!("{shown} enables {name}, which is no optional endpoint"),
-                format_args!("take it out of \"endpoints\"; there are {}", names.join(", ")),
+                format_args!("{shown} enables {name}, which is not an optional endpoint"),
+                format_args!("remove it from \"endpoints\"; these are valid: {}", names.join(", ")),
             );
         }
         for route in crate::endpoints::routes::ROUTES.iter().filter(|route| config.is_enabled(route.feature)) {

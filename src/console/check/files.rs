@@ -1,4 +1,4 @@
-//! Folders, scripts and secrets of the appliance: whether they are there, and who may change and read them.
+//! Directories, scripts and secrets of the appliance: whether they exist, and who can change and read them.
 
 use super::takeover::{is_taken_over, keeps_jobs};
 use super::{AGAIN, Findings, Severity};
@@ -15,7 +15,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 impl Findings {
-    /// What somebody put where a file of ours should be, and what we have put aside for that reason.
+    /// Anything planted in place of our files, and anything that was set aside.
     pub(super) fn planted(&mut self, appliance: &Appliance) {
         let uploads = appliance.uploads();
         let locks = JOBS.iter().map(|row| row.lock.to_owned()).chain([job::STARTING.to_owned()]).chain(pause::places());
@@ -31,7 +31,7 @@ impl Findings {
             } else if !metadata.is_file() {
                 "a named pipe, a socket or a device"
             } else if metadata.nlink() > 1 {
-                "a file with another name elsewhere"
+                "a file with another hard link"
             } else if metadata.mode() & 0o600 != 0o600 {
                 "a file that its owner cannot open"
             } else {
@@ -40,8 +40,8 @@ impl Findings {
             let shown = path.display();
             self.add(
                 Severity::Error,
-                format_args!("{shown} is {what}, and not a file that this program made"),
-                format_args!("ls -ld {shown} shows whose it is; when no job runs, rm -r {shown}"),
+                format_args!("{shown} is {what}, not a file from this program"),
+                format_args!("ls -ld {shown} shows its owner; when no job is running, rm -r {shown}"),
             );
         }
         for path in inside(&uploads) {
@@ -50,8 +50,8 @@ impl Findings {
                 let shown = path.display();
                 self.add(
                     Severity::Warning,
-                    format_args!("{shown} stood where a file of this program belongs, and was put aside"),
-                    format_args!("ls -ld {shown} shows who made it; rm -r {shown}"),
+                    format_args!("{shown} was in place of a file of this program, and was set aside"),
+                    format_args!("ls -ld {shown} shows its owner; then rm -r {shown}"),
                 );
             }
         }
@@ -60,7 +60,7 @@ impl Findings {
     pub(super) fn folders(&mut self, appliance: &Appliance) {
         for path in [appliance.etc_file(""), appliance.log_file(""), appliance.uploads()] {
             if !path.is_dir() {
-                self.add(Severity::Error, format_args!("{} is not there", path.display()), format_args!("{AGAIN}"));
+                self.add(Severity::Error, format_args!("{} is missing", path.display()), format_args!("{AGAIN}"));
             }
         }
         let state = appliance.state_file("");
@@ -69,7 +69,7 @@ impl Findings {
             self.add(
                 Severity::Warning,
                 format_args!(
-                    "{shown} is not there: no signed request is accepted, guesses are not counted, the audit log is not chained"
+                    "{shown} is missing: signed requests are refused, guesses are not counted, the audit log is not chained"
                 ),
                 format_args!("install -d -m 700 -o {USER} -g {USER} {shown}"),
             );
@@ -80,18 +80,18 @@ impl Findings {
             let path = appliance.uploads();
             self.add(
                 Severity::Error,
-                format_args!("everybody may write into {}, and root's jobs read from there", path.display()),
+                format_args!("everyone can write to {}, and root's jobs read it", path.display()),
                 format_args!("chmod o-rwx {}", path.display()),
             );
         }
     }
 
-    /// What our jobs call as root.
+    /// The program for root's jobs.
     pub(super) fn program_for_jobs(&mut self, machine: &Machine) {
         if machine.program("jidoteki-admin-jobs").is_none() {
             self.add(
                 Severity::Error,
-                format_args!("jidoteki-admin-jobs is not there, so most jobs fail"),
+                format_args!("jidoteki-admin-jobs is missing, so most jobs fail"),
                 format_args!("{AGAIN}"),
             );
         }
@@ -103,8 +103,8 @@ impl Findings {
         match fs::metadata(&wrapper) {
             Err(_) => self.add(
                 Severity::Error,
-                format_args!("{shown} is not there, so no job can run"),
-                format_args!("run ./install.sh again, or put the image's own wrapper.sh there"),
+                format_args!("{shown} is missing, so no job can run"),
+                format_args!("run ./install.sh again, or install the image's own wrapper.sh"),
             ),
             Ok(metadata) if metadata.mode() & 0o111 == 0 => {
                 self.add(
@@ -116,7 +116,7 @@ impl Findings {
             Ok(metadata) if metadata.mode() & 0o022 != 0 => {
                 self.add(
                     Severity::Error,
-                    format_args!("others than its owner may write {shown}, which runs jobs as root"),
+                    format_args!("users other than its owner can write to {shown}, which runs jobs as root"),
                     format_args!("chmod go-w {shown}"),
                 );
             }
@@ -124,7 +124,7 @@ impl Findings {
         }
     }
 
-    /// Lists that root's jobs read: they take none that others than root can change, and no path that is not whole.
+    /// Lists that root's jobs read: jobs ignore a list that others can change, and paths that are not absolute.
     pub(super) fn lists(&mut self, appliance: &Appliance, machine: &Machine) {
         for name in ["backup.txt", "logs.txt", "debug.txt"] {
             let path = appliance.etc_file(name);
@@ -133,11 +133,11 @@ impl Findings {
             if metadata.uid() != machine.owner || metadata.mode() & 0o022 != 0 {
                 self.add(
                     Severity::Error,
-                    format_args!("others than root may change {shown}, so jobs do not read it"),
+                    format_args!("users other than root can change {shown}, so jobs ignore it"),
                     format_args!("chown root {shown} && chmod go-w {shown}"),
                 );
             }
-            // The other two have words and commands in a line, and jobs of the ancestor's that were kept read words.
+            // The other two contain words and commands, and the ancestor's jobs read words.
             if name != "backup.txt" || keeps_jobs(machine) {
                 continue;
             }
@@ -147,21 +147,21 @@ impl Findings {
                 if !is_path || has_dots || line.contains(&b'\t') {
                     self.add(
                         Severity::Warning,
-                        format_args!("line {} of {shown} is no absolute path, so no backup has it", at + 1),
-                        format_args!("correct it: a path a line, from / on, without . and .."),
+                        format_args!("line {} of {shown} is not an absolute path, so backups ignore it", at + 1),
+                        format_args!("correct it: one path per line, starting with /, without . and .."),
                     );
                 }
             }
         }
     }
 
-    /// Scripts that `install.sh` found to be somebody else's, and left alone.
+    /// Scripts that `install.sh` kept because they are not ours.
     pub(super) fn kept(&mut self, appliance: &Appliance, machine: &Machine) {
         for line in machine.text("/etc/jidoteki-admin-api/kept").lines() {
             self.add(
                 Severity::Warning,
-                format_args!("{line} is not ours, or was changed: ./install.sh has kept it"),
-                format_args!("nothing, if that is meant; otherwise remove it and run ./install.sh again"),
+                format_args!("{line} was modified or not installed by us; ./install.sh kept it"),
+                format_args!("if this is intended, do nothing; otherwise delete it and run ./install.sh again"),
             );
         }
         for line in machine.text("/etc/jidoteki-admin-api/installed").lines() {
@@ -170,8 +170,8 @@ impl Findings {
             if is_script && fs::read(path).is_ok_and(|text| hex::encode(Sha256::digest(&text)) != digest) {
                 self.add(
                     Severity::Warning,
-                    format_args!("{path} was changed since it was installed"),
-                    format_args!("nothing, if that is meant; otherwise remove it and run ./install.sh again"),
+                    format_args!("{path} was modified since it was installed"),
+                    format_args!("if this is intended, do nothing; otherwise delete it and run ./install.sh again"),
                 );
             }
         }
@@ -183,7 +183,7 @@ impl Findings {
                 let shown = path.display();
                 self.add(
                     Severity::Error,
-                    format_args!("everybody may read or write {shown}"),
+                    format_args!("everyone can read or write {shown}"),
                     format_args!("chmod o-rwx {shown}"),
                 );
             }
@@ -193,14 +193,14 @@ impl Findings {
         let is_pending = config.first_run_words.is_some() && matches!(passphrase, Ok(Some(_)));
         for (unreadable, so) in [
             (token.as_ref().err(), "nothing authenticates, and nobody can claim this appliance"),
-            (passphrase.as_ref().err(), "nobody knows whether first run is over"),
+            (passphrase.as_ref().err(), "it is unknown whether first run is over"),
         ] {
             if let Some(error) = unreadable {
                 self.add(
                     Severity::Error,
                     format_args!("cannot read {error}: {so}"),
                     format_args!(
-                        "make it a file that the user {USER} can read; as root, `rm` it and `jidoteki-admin-api first-run` \
+                        "make it readable for the user {USER}; or, as root, `rm` it and set a new token with \
                          or POST /setup sets a new token"
                     ),
                 );
@@ -211,22 +211,22 @@ impl Findings {
                 Severity::Error,
                 format_args!("cannot read {error}: no named token is valid"),
                 format_args!(
-                    "put a copy back, or `rm` it and make the tokens again with `jidoteki-admin-api token add`"
+                    "restore it from a copy, or `rm` it and add the tokens again with `jidoteki-admin-api token add`"
                 ),
             );
         }
         if is_pending {
             self.add(
                 Severity::Warning,
-                format_args!("first run is pending: nothing but /setup is open"),
+                format_args!("first run is pending: only /setup is open"),
                 format_args!(
-                    "jidoteki-admin-api first-run shows the passphrase; POST /setup with it as the token sets a new one"
+                    "jidoteki-admin-api first-run shows the passphrase; use it as the token in POST /setup to set a new one"
                 ),
             );
         } else if matches!(token, Ok(None)) && config.is_known {
             self.add(
                 Severity::Warning,
-                format_args!("no API token is set: whoever comes first can set it"),
+                format_args!("no API token is set: anyone who can reach the API can set it"),
                 format_args!("curl -k -F newtoken=<yourtoken> https://localhost:8443/api/v1/admin/setup"),
             );
         }
@@ -235,8 +235,8 @@ impl Findings {
             if fs::metadata(&path).is_err() {
                 self.add(
                     Severity::Warning,
-                    format_args!("{} is not there, so no update can be {what}", path.display()),
-                    format_args!("put the vendor's {name} there; docs/OPERATIONS.md tells how it is made"),
+                    format_args!("{} is missing, so updates cannot be {what}", path.display()),
+                    format_args!("install the vendor's {name}; see docs/OPERATIONS.md"),
                 );
             }
         }
@@ -244,16 +244,16 @@ impl Findings {
 
     pub(super) fn permissions(&mut self, appliance: &Appliance, machine: &Machine) {
         let Some((user, group)) = machine.user(USER) else {
-            return self.add(Severity::Error, format_args!("there is no user {USER}"), format_args!("{AGAIN}"));
+            return self.add(Severity::Error, format_args!("the user {USER} does not exist"), format_args!("{AGAIN}"));
         };
         let (root, admin, log) = (machine.owner, appliance.admin(), "log/jidoteki-audit.log");
         let group_name = machine.group(group).unwrap_or_else(|| USER.to_owned());
         let own = Some((group_name.as_str(), group));
         let web = machine.user(WEB_USER).map(|(_, group)| (WEB_USER, group));
-        // Where the ancestor was, these are as it made them: others rely on that.
+        // On a migrated machine, these are as the ancestor created them, because others rely on that.
         let is_old = is_taken_over(machine);
         let of_ancestor = ["etc", "log", "home/sftp/uploads", "lib", "etc/updates.key"].map(|name| admin.join(name));
-        // Path, owner, group where it matters, mode.
+        // Path, owner, group if it matters, mode.
         for (path, owner, group, mode) in [
             (admin.join("etc"), root, own, 0o2750),
             (admin.join("log"), root, own, 0o2750),
@@ -294,14 +294,14 @@ impl Findings {
         self.runnable(&admin.join("bin"), machine);
     }
 
-    /// What root runs, only root may change.
+    /// Only root can change files that root runs.
     fn runnable(&mut self, path: &Path, machine: &Machine) {
         let Ok(metadata) = fs::metadata(path) else { return };
         if metadata.uid() != machine.owner || metadata.mode() & 0o022 != 0 {
             let shown = path.display();
             self.add(
                 Severity::Error,
-                format_args!("others than root may change {shown}, and root runs it"),
+                format_args!("users other than root can change {shown}, which root runs"),
                 format_args!("chown root:root {shown} && chmod go-w {shown}"),
             );
         }
@@ -313,7 +313,7 @@ impl Findings {
     }
 }
 
-/// The paths in a folder, in order.
+/// The paths in a directory, in order.
 fn inside(folder: &Path) -> Vec<PathBuf> {
     let mut paths: Vec<_> = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
     paths.sort();

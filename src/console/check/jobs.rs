@@ -1,4 +1,4 @@
-//! Whether jobs can run as root, how the last ones ended, and what waits for a person.
+//! Whether jobs can run as root, how the last ones ended, and which changes wait for confirmation.
 
 use super::{AGAIN, Findings, Severity};
 use crate::appliance::Appliance;
@@ -33,8 +33,8 @@ impl Findings {
             if is_interrupted {
                 self.add(
                     Severity::Warning,
-                    format_args!("the last job {name} was interrupted"),
-                    format_args!("send it again: POST /{name} is not blocked by it"),
+                    format_args!("the last {name} job was interrupted"),
+                    format_args!("send POST /{name} again; the interrupted job does not block it"),
                 );
             }
         }
@@ -43,13 +43,13 @@ impl Findings {
                 Ok(None) => {}
                 Ok(Some(seconds)) => self.add(
                     Severity::Warning,
-                    format_args!("a change of {name} waits to be confirmed, and is undone in {seconds} seconds"),
+                    format_args!("a change of {name} waits for confirmation, and is rolled back in {seconds} seconds"),
                     format_args!("POST /{name}/confirm keeps it"),
                 ),
                 Err(error) => self.add(
                     Severity::Error,
-                    format_args!("cannot read {error}: a change of {name} may wait, so no other is accepted"),
-                    format_args!("reboot; if it is still there, `rm -r` it"),
+                    format_args!("cannot read {error}: a change of {name} may be pending, so no other is accepted"),
+                    format_args!("reboot; if the file still exists, `rm -r` it"),
                 ),
             }
         }
@@ -60,7 +60,7 @@ impl Findings {
         if !machine.file(file).exists() {
             return self.add(
                 Severity::Error,
-                format_args!("{file} is not there, so no job can run as root"),
+                format_args!("{file} is missing, so no job can run as root"),
                 format_args!("{AGAIN}"),
             );
         }
@@ -70,7 +70,7 @@ impl Findings {
         let Some(valid) = machine.ask("visudo", &["-c", "-q"]) else {
             return self.add(
                 Severity::Error,
-                format_args!("sudo is not there, so no job can run as root"),
+                format_args!("sudo is not installed, so no job can run as root"),
                 format_args!("apt-get install sudo"),
             );
         };
@@ -78,17 +78,17 @@ impl Findings {
             let reason = valid.text.lines().next().unwrap_or_default().to_owned();
             return self.add(
                 Severity::Error,
-                format_args!("the rules of sudo are not valid, so it does nothing for anybody: {reason}"),
+                format_args!("the sudo rules are invalid, so sudo does not work at all: {reason}"),
                 format_args!(
-                    "visudo -c shows where; visudo corrects /etc/sudoers, visudo -f the files of /etc/sudoers.d"
+                    "visudo -c shows the file; edit /etc/sudoers with visudo, files in /etc/sudoers.d with visudo -f"
                 ),
             );
         }
         let rights = machine.ask("sudo", &["-n", "-l", "-U", USER]).map(|said| said.text).unwrap_or_default();
-        // Jobs of the ancestor that were kept are started from beside ours.
+        // The ancestor's jobs start from another directory.
         let is_kept = appliance.wrapper().ends_with("start.sh");
         let bin = appliance.admin().join(if is_kept { "bin/kept" } else { "bin/jobs" });
-        // Long lists are broken into lines.
+        // sudo wraps long lists.
         let rights: String = rights.split_whitespace().collect::<Vec<_>>().join(" ");
         let is_missing = |job: &&&str| !rights.contains(&format!("{} ", bin.join(job).display()));
         let missing: Vec<&str> = JOBS.iter().filter(is_missing).copied().collect();
@@ -104,7 +104,9 @@ impl Findings {
         if age.is_none_or(|age| age > 600) {
             self.add(
                 Severity::Warning,
-                format_args!("nothing runs once a minute: health is old, and what nobody confirms is not taken back"),
+                format_args!(
+                    "the minute job does not run: health is outdated, and unconfirmed changes are not rolled back"
+                ),
                 format_args!("systemctl enable --now jidoteki-admin-api-minute.timer; without systemd, start cron"),
             );
         }

@@ -1,4 +1,4 @@
-//! The logs: whether the audit log is whole, and whether somebody rotates them all.
+//! The logs: whether the audit log is intact, and whether all of them are rotated.
 
 use super::{AGAIN, Findings, Severity};
 use crate::appliance::Appliance;
@@ -6,7 +6,7 @@ use crate::console::machine::Machine;
 use crate::console::verify::{self, Fault};
 use std::fs;
 
-/// Bytes beyond which a log is one that nobody rotates: 64 MiB.
+/// Maximum bytes of a rotated log: 64 MiB.
 const MAX_LOG: u64 = 64 << 20;
 
 impl Findings {
@@ -14,9 +14,9 @@ impl Findings {
         if let Err(Fault::Broken(reason)) = verify::verify(appliance, &[]) {
             self.add(
                 Severity::Error,
-                format_args!("the audit log is not as it was written: {reason}"),
+                format_args!("the audit log was altered: {reason}"),
                 format_args!(
-                    "keep a copy of {}, and find out who changed it; rotation takes the broken part away in time",
+                    "save a copy of {} and find out who changed it; rotation eventually removes the broken part",
                     appliance.log_file("").display()
                 ),
             );
@@ -39,8 +39,8 @@ impl Findings {
             {
                 self.add(
                     Severity::Warning,
-                    format_args!("{} has {} MiB: nobody rotates it", path.display(), metadata.len() >> 20),
-                    format_args!("logrotate -v {file} says why"),
+                    format_args!("{} has {} MiB and is not rotated", path.display(), metadata.len() >> 20),
+                    format_args!("logrotate -v {file} shows why"),
                 );
             }
         }

@@ -1,34 +1,32 @@
-//! Disk, memory and clock of the machine.
+//! Disk, memory, clock and network of the machine.
 
 use super::{Findings, Severity};
 use crate::appliance::Appliance;
 use crate::console::machine::Machine;
 use std::os::unix::fs::MetadataExt;
 
-/// Bytes that should be free for an update of usual size: 64 MiB.
+/// Minimum free bytes for an update of usual size: 64 MiB.
 const MIN_FREE: u64 = 64 << 20;
-/// Bytes that should be free for logs: 8 MiB.
+/// Minimum free bytes for logs: 8 MiB.
 const MIN_FREE_LOG: u64 = 8 << 20;
-/// Bytes of memory that should be available: 64 MiB.
+/// Minimum available bytes of memory: 64 MiB.
 const MIN_MEMORY: u64 = 64 << 20;
-/// 2024-01-01: a clock that says less was never set.
+/// 2024-01-01: an earlier time means that the clock was never set.
 const EARLIEST: u64 = 1_704_067_200;
 
 const DAY: u64 = 86_400;
 
 impl Findings {
-    /// What `network.sh` can make the network of a machine with.
+    /// The network managers that `network.sh` supports.
     pub(super) fn network(&mut self, machine: &Machine) {
         let has_ifupdown = ["/sbin/ifup", "/usr/sbin/ifup"].iter().any(|path| machine.file(path).exists())
             && machine.file("/etc/network/interfaces").exists();
-        // An image whose boot scripts read network.conf has a script of its own.
+        // An image whose boot scripts read network.conf has its own script.
         let is_ours = machine.text("/etc/jidoteki-admin-api/installed").contains("/bin/network.sh\n");
         if is_ours && !has_ifupdown && !machine.runs(&["systemd-network"]) {
             self.add(
                 Severity::Warning,
-                format_args!(
-                    "nothing manages the network that POST /settings could tell: no systemd-networkd, no ifupdown"
-                ),
+                format_args!("POST /settings cannot configure the network: no systemd-networkd, no ifupdown"),
                 format_args!("systemctl enable --now systemd-networkd, or put a network.sh of the image's own there"),
             );
         }
@@ -42,8 +40,8 @@ impl Findings {
             {
                 self.add(
                     Severity::Warning,
-                    format_args!("only {} MiB are free for {what} in {}", free >> 20, path.display()),
-                    format_args!("delete what is not needed; POST /backup with action=STOP deletes a backup"),
+                    format_args!("only {} MiB free for {what} in {}", free >> 20, path.display()),
+                    format_args!("delete unused files; POST /backup with action=STOP deletes a backup"),
                 );
             }
         }
@@ -54,14 +52,14 @@ impl Findings {
         {
             self.add(
                 Severity::Warning,
-                format_args!("only {} MiB of memory are available", available >> 20),
-                format_args!("give the machine more, or end what takes it: ps -eo rss,comm --sort=-rss | head"),
+                format_args!("only {} MiB of memory available", available >> 20),
+                format_args!("add memory, or stop programs that use it: ps -eo rss,comm --sort=-rss | head"),
             );
         }
     }
 
     pub(super) fn clock(&mut self, machine: &Machine) {
-        // The names of processes have 15 characters.
+        // Process names have at most 15 characters.
         const KEEPERS: [&str; 6] = ["systemd-timesyn", "chronyd", "ntpd", "ntpsec", "openntpd", "ptp4l"];
         let shown = crate::values::clock::utc(machine.now);
         if machine.now < EARLIEST {
@@ -79,15 +77,15 @@ impl Findings {
         if machine.now >= EARLIEST && installed.is_some_and(|installed| machine.now + DAY < installed) {
             self.add(
                 Severity::Error,
-                format_args!("the clock says {}, which is before the day of the installation", &shown[..10]),
+                format_args!("the clock says {}, before the day of the installation", &shown[..10]),
                 format_args!("date -s 'YYYY-MM-DD HH:MM:SS', then hwclock -w"),
             );
         }
         if !machine.runs(&KEEPERS) {
             self.add(
                 Severity::Warning,
-                format_args!("nothing keeps the clock right: no program for NTP runs"),
-                format_args!("apt-get install systemd-timesyncd, and POST /settings with an ntpserver"),
+                format_args!("the clock is not synchronized: no NTP client is running"),
+                format_args!("apt-get install systemd-timesyncd, then POST /settings with an ntpserver"),
             );
         }
     }

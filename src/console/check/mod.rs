@@ -1,4 +1,4 @@
-//! What can be wrong with an installation, and the command that mends each: a file a subject.
+//! Problems of an installation, and the command that fixes each: a file per subject.
 
 mod certificate;
 mod configuration;
@@ -16,29 +16,29 @@ use crate::appliance::Appliance;
 use crate::console::machine::Machine;
 use std::fmt::Arguments;
 
-/// How bad a finding is.
+/// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// Something that will hurt one day, or that is perhaps meant.
+    /// It will cause a problem one day, or may be intended.
     Warning,
-    /// Something that does not work, or is not safe.
+    /// It does not work, or is not safe.
     Error,
 }
 
-/// Something that is wrong.
+/// A problem.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Finding {
     /// How bad it is.
     pub severity: Severity,
-    /// What is wrong.
+    /// The problem.
     pub problem: String,
-    /// What to do about it; a command where one does it.
+    /// The fix; a command if possible.
     pub remedy: String,
 }
 
-const AGAIN: &str = "run ./install.sh again: it makes what is missing and keeps what is there";
+const AGAIN: &str = "run ./install.sh again; it adds what is missing and keeps existing files";
 
-/// Everything that is wrong with an installation, the worst first.
+/// Everything that is wrong with an installation, worst first.
 pub fn findings(appliance: &Appliance, machine: &Machine) -> Vec<Finding> {
     let mut findings = Findings(Vec::new());
     findings.configuration(appliance);
@@ -52,7 +52,7 @@ pub fn findings(appliance: &Appliance, machine: &Machine) -> Vec<Finding> {
     findings.jobs(appliance);
     findings.certificate(appliance, machine);
     findings.audit(appliance);
-    // What install.sh has not made is somebody else's, who may do it in another way.
+    // Without install.sh, another program may have set this up differently.
     if machine.file("/etc/jidoteki-admin-api").is_dir() {
         findings.program_for_jobs(machine);
         findings.permissions(appliance, machine);
@@ -69,7 +69,7 @@ pub fn findings(appliance: &Appliance, machine: &Machine) -> Vec<Finding> {
         if !machine.is_root {
             findings.add(
                 Severity::Warning,
-                format_args!("only root can see everything: sudo and what only root may read were not checked"),
+                format_args!("not running as root: sudo rules and files of root were not checked"),
                 format_args!("sudo jidoteki-admin-api check"),
             );
         }
@@ -81,7 +81,7 @@ pub fn findings(appliance: &Appliance, machine: &Machine) -> Vec<Finding> {
 struct Findings(Vec<Finding>);
 
 impl Findings {
-    /// Takes texts that are not made yet: making them here, once, is 10 KB less of the executable.
+    /// Takes unformatted texts: formatting them here, once, saves 10 KB.
     #[inline(never)]
     fn add(&mut self, severity: Severity, problem: Arguments<'_>, remedy: Arguments<'_>) {
         self.0.push(Finding { severity, problem: problem.to_string(), remedy: remedy.to_string() });

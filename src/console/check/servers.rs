@@ -1,14 +1,14 @@
-//! The web server and the unit that starts it, as they are configured.
+//! The configuration of the web server and of the unit that starts it.
 
 use super::{AGAIN, Findings, Severity};
 use crate::appliance::Appliance;
 use crate::console::machine::Machine;
 use std::fs;
 
-/// Workers of fcgiwrap that there should be: fewer are all busy with a few slow requests.
+/// Minimum number of fcgiwrap workers: with fewer, a few slow requests block all.
 const MIN_WORKERS: u32 = 8;
 const UNIT: &str = "/etc/systemd/system/jidoteki-admin-api.service";
-/// The socket at which a unit that is confined asks for jobs.
+/// The socket where a confined unit requests jobs.
 const GATE: &str = "/run/jidoteki-admin-api/jobs.sock";
 
 impl Findings {
@@ -23,7 +23,7 @@ impl Findings {
             "lighttpd" => {
                 let text = machine.text("/etc/jidoteki-admin-api/lighttpd.conf");
                 let value = text.lines().find_map(|line| line.strip_prefix("server.max-request-size = "));
-                // It counts in kibibytes, and rounds down.
+                // In KiB, rounded down.
                 value.and_then(|value| value.trim().parse::<u64>().ok()).map(|kib| (kib << 10) | 1023)
             }
             _ => return,
@@ -36,12 +36,12 @@ impl Findings {
                 format_args!(
                     "{server} refuses bodies of more than {limit} bytes, although max-upload-bytes is {wanted}"
                 ),
-                format_args!("run ./install.sh again: it tells the web server"),
+                format_args!("run ./install.sh again; it configures the web server"),
             ),
             None => {
                 self.add(
                     Severity::Error,
-                    format_args!("the configuration of {server} for the API is not there"),
+                    format_args!("the API's configuration for {server} is missing"),
                     format_args!("{AGAIN}"),
                 );
             }
@@ -53,7 +53,7 @@ impl Findings {
                 Some(workers) if workers >= MIN_WORKERS => {}
                 workers => self.add(
                     Severity::Warning,
-                    format_args!("fcgiwrap has {} workers: slow requests hold up all others", workers.unwrap_or(1)),
+                    format_args!("fcgiwrap has {} workers: slow requests can block all others", workers.unwrap_or(1)),
                     format_args!("{AGAIN}"),
                 ),
             }
@@ -80,15 +80,15 @@ impl Findings {
         if mode != "process" {
             self.add(
                 Severity::Error,
-                format_args!("KillMode={mode} in {UNIT}: a restart of the web server would kill an update that runs"),
-                format_args!("run ./install.sh again, and see systemctl cat jidoteki-admin-api for what adds to it"),
+                format_args!("KillMode={mode} in {UNIT}: a restart of the web server would kill a running update"),
+                format_args!("run ./install.sh again; systemctl cat jidoteki-admin-api shows drop-ins"),
             );
         }
         let is_confined = text.lines().any(|line| line == "NoNewPrivileges=yes");
         if is_confined && machine.file("/run/systemd/system").exists() && !machine.file(GATE).exists() {
             self.add(
                 Severity::Error,
-                format_args!("{GATE} is not there, so no job can be asked for"),
+                format_args!("{GATE} is missing, so no job can be started"),
                 format_args!("systemctl enable --now jidoteki-admin-api-jobs.socket"),
             );
         }

@@ -1,5 +1,5 @@
-//! What an appliance has of the ancestor whose place we took: files that the API's user must be able to read, the jobs that
-//! were kept, lists and certificates where the ancestor had them (docs/MIGRATION.md).
+//! A migrated appliance: files that the API's user must be able to read, the ancestor's jobs, and its lists and
+//! certificates (docs/MIGRATION.md).
 
 use super::{Findings, Severity};
 use crate::appliance::Appliance;
@@ -7,7 +7,7 @@ use crate::console::machine::{Machine, USER};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
-/// Files below `etc` that the API answers with.
+/// Files below `etc` that the API returns.
 const ANSWERS: [&str; 10] = [
     "app.json",
     "changelog.txt",
@@ -21,15 +21,15 @@ const ANSWERS: [&str; 10] = [
     "version.txt",
 ];
 
-/// Written by `install.sh` when it takes a machine over.
+/// Written by `install.sh` when it migrates a machine.
 const TAKEOVER: &str = "/etc/jidoteki-admin-api/takeover";
 
-/// Whether this machine was taken over from the ancestor, whose owners and modes others rely on.
+/// Whether this machine was migrated, so that others rely on the ancestor's owners and modes.
 pub(super) fn is_taken_over(machine: &Machine) -> bool {
     machine.file(TAKEOVER).exists()
 }
 
-/// Whether the ancestor's jobs are what runs there: they read their lists in their own way.
+/// Whether the ancestor's jobs run there: they read lists differently.
 pub(super) fn keeps_jobs(machine: &Machine) -> bool {
     machine.text(TAKEOVER).lines().any(|line| line == "jobs keep")
 }
@@ -54,7 +54,7 @@ impl Findings {
                 let shown = path.display();
                 self.add(
                     Severity::Error,
-                    format_args!("{USER} cannot read {shown}, so the API does not know it"),
+                    format_args!("{USER} cannot read {shown}, so the API cannot return it"),
                     format_args!("chgrp {name} {shown} && chmod g+r {shown}"),
                 );
             }
@@ -67,8 +67,8 @@ impl Findings {
             let shown = wrapper.display();
             self.add(
                 Severity::Error,
-                format_args!("{USER} cannot start {shown}, so no job runs where systemd does not"),
-                format_args!("run ./install.sh again: it takes the ancestor's wrapper.sh over"),
+                format_args!("{USER} cannot run {shown}, so no job runs without systemd"),
+                format_args!("run ./install.sh again; it adapts the ancestor's wrapper.sh"),
             );
         }
     }
@@ -82,7 +82,7 @@ impl Findings {
         }
     }
 
-    /// The ancestor's job puts a certificate where the ancestor served it from; ours are served from elsewhere.
+    /// The ancestor's job installs a certificate where the ancestor served it; our server reads another directory.
     fn old_certificate(&mut self, appliance: &Appliance, machine: &Machine) {
         let (old, served) = (
             appliance.etc().join("pki/tls/enterprise.pem").display().to_string(),
@@ -100,9 +100,9 @@ impl Findings {
             let job = appliance.admin().join("bin/jobs/old-certificate");
             self.add(
                 Severity::Error,
-                format_args!("the certificate in {old} is not the one that is served"),
+                format_args!("the certificate in {old} is not the one being served"),
                 format_args!(
-                    "{} puts it in force; {} says why not",
+                    "run {} to install it; {} has the reason if that fails",
                     job.display(),
                     appliance.log_file("update_certs.log").display()
                 ),

@@ -188,27 +188,27 @@ fn each_thing_that_is_wrong_is_named() {
                 fs::create_dir_all(i.root.join("proc/1/fd")).unwrap();
                 std::os::unix::fs::symlink("socket:[4711]", i.root.join("proc/1/fd/3")).unwrap();
             },
-            "port 8443 is taken by another program, chronyd",
+            "port 8443 is used by another program, chronyd",
         ),
         (
             "list",
             |i| i.write("admin/etc/logs.txt", "/var/log/x\n", 0o664),
-            "others than root may change /admin/etc/logs.txt, so jobs do not read it",
+            "users other than root can change /admin/etc/logs.txt, so jobs ignore it",
         ),
         (
             "line",
             |i| i.write("admin/etc/backup.txt", "# data\n\n/data/a b\ndata\n", 0o640),
-            "line 4 of /admin/etc/backup.txt is no absolute path, so no backup has it",
+            "line 4 of /admin/etc/backup.txt is not an absolute path, so backups ignore it",
         ),
         (
             "dots",
             |i| i.write("admin/etc/backup.txt", "/data/../etc\n", 0o640),
-            "line 1 of /admin/etc/backup.txt is no absolute path, so no backup has it",
+            "line 1 of /admin/etc/backup.txt is not an absolute path, so backups ignore it",
         ),
         (
             "kept",
             |i| i.write("etc/jidoteki-admin-api/kept", "/admin/bin/license.sh\n", 0o644),
-            "/admin/bin/license.sh is not ours, or was changed: ./install.sh has kept it",
+            "/admin/bin/license.sh was modified or not installed by us; ./install.sh kept it",
         ),
         (
             "changed",
@@ -216,12 +216,12 @@ fn each_thing_that_is_wrong_is_named() {
                 let path = i.root.join("admin/bin/wrapper.sh");
                 i.write("etc/jidoteki-admin-api/installed", &format!("{:064}  {}\n", 0, path.display()), 0o644);
             },
-            "/admin/bin/wrapper.sh was changed since it was installed",
+            "/admin/bin/wrapper.sh was modified since it was installed",
         ),
         (
             "network",
             |i| i.write("etc/jidoteki-admin-api/installed", "0  /opt/x/bin/network.sh\n", 0o644),
-            "nothing manages the network that POST /settings could tell: no systemd-networkd, no ifupdown",
+            "POST /settings cannot configure the network: no systemd-networkd, no ifupdown",
         ),
         (
             "past",
@@ -229,7 +229,7 @@ fn each_thing_that_is_wrong_is_named() {
                 i.write("usr/local/bin/jidoteki-admin-api", "x", 0o755);
                 i.written("usr/local/bin/jidoteki-admin-api", NOW + 2 * DAY);
             },
-            "the clock says 2026-11-23, which is before the day of the installation",
+            "the clock says 2026-11-23, before the day of the installation",
         ),
         (
             "nojson",
@@ -256,7 +256,7 @@ fn each_thing_that_is_wrong_is_named() {
                 fs::write(i.root.join("admin/etc/api.token.setup"), b"\n\xff\n").unwrap();
                 i.mode("admin/etc/api.token.setup", 0o660);
             },
-            "cannot read /admin/etc/api.token.setup: its first line is empty: nobody knows whether first run is over",
+            "cannot read /admin/etc/api.token.setup: its first line is empty: it is unknown whether first run is over",
         ),
         (
             "tokens",
@@ -266,12 +266,12 @@ fn each_thing_that_is_wrong_is_named() {
         (
             "pending",
             |i| fs::create_dir(i.root.join("admin/etc/pending_certs.txt")).unwrap(),
-            "cannot read /admin/etc/pending_certs.txt: Is a directory (os error 21): a change of certs may wait, so no other is accepted",
+            "cannot read /admin/etc/pending_certs.txt: Is a directory (os error 21): a change of certs may be pending, so no other is accepted",
         ),
         (
             "lockfolder",
             |i| fs::create_dir(i.root.join("admin/home/sftp/uploads/.update.lock")).unwrap(),
-            "/admin/home/sftp/uploads/.update.lock is a directory, and not a file that this program made",
+            "/admin/home/sftp/uploads/.update.lock is a directory, not a file from this program",
         ),
         (
             "pausepipe",
@@ -279,12 +279,12 @@ fn each_thing_that_is_wrong_is_named() {
                 let pipe = i.root.join("admin/home/sftp/uploads/.pause-3.lock");
                 nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
             },
-            "/admin/home/sftp/uploads/.pause-3.lock is a named pipe, a socket or a device, and not a file that this program made",
+            "/admin/home/sftp/uploads/.pause-3.lock is a named pipe, a socket or a device, not a file from this program",
         ),
         (
             "statelink",
             |i| std::os::unix::fs::symlink("/etc/passwd", i.root.join("admin/state/refusals")).unwrap(),
-            "/admin/state/refusals is a link, and not a file that this program made",
+            "/admin/state/refusals is a link, not a file from this program",
         ),
         (
             "hardlink",
@@ -293,22 +293,22 @@ fn each_thing_that_is_wrong_is_named() {
                 let uploads = i.root.join("admin/home/sftp/uploads");
                 fs::hard_link(uploads.join(".certs.lock"), uploads.join("other")).unwrap();
             },
-            "/admin/home/sftp/uploads/.certs.lock is a file with another name elsewhere, and not a file that this program made",
+            "/admin/home/sftp/uploads/.certs.lock is a file with another hard link, not a file from this program",
         ),
         (
             "lockmode",
             |i| i.write("admin/home/sftp/uploads/.logs.lock", "", 0),
-            "/admin/home/sftp/uploads/.logs.lock is a file that its owner cannot open, and not a file that this program made",
+            "/admin/home/sftp/uploads/.logs.lock is a file that its owner cannot open, not a file from this program",
         ),
         (
             "aside",
             |i| i.write("admin/home/sftp/uploads/.aside-update.lock-01234567", "", 0o600),
-            "/admin/home/sftp/uploads/.aside-update.lock-01234567 stood where a file of this program belongs, and was put aside",
+            "/admin/home/sftp/uploads/.aside-update.lock-01234567 was in place of a file of this program, and was set aside",
         ),
         (
             "noconfig",
             |i| i.remove("usr/jidoteki-admin-api.json"),
-            "/usr/jidoteki-admin-api.json is not there, so only the default endpoints are enabled",
+            "/usr/jidoteki-admin-api.json is missing, so only the default endpoints are enabled",
         ),
         (
             "field",
@@ -318,82 +318,86 @@ fn each_thing_that_is_wrong_is_named() {
         (
             "unknown",
             |i| i.write("usr/jidoteki-admin-api.json", r#"{"endpoints":["x"]}"#, 0o644),
-            "/usr/jidoteki-admin-api.json enables \"x\", which is no optional endpoint",
+            "/usr/jidoteki-admin-api.json enables \"x\", which is not an optional endpoint",
         ),
         (
             "wrapper",
             |i| i.mode("admin/bin/wrapper.sh", 0o644),
             "/admin/bin/wrapper.sh is not executable, so no job can run",
         ),
-        ("nowrapper", |i| i.remove("admin/bin/wrapper.sh"), "/admin/bin/wrapper.sh is not there, so no job can run"),
-        ("nojobs", |i| i.remove("programs/jidoteki-admin-jobs"), "jidoteki-admin-jobs is not there, so most jobs fail"),
+        ("nowrapper", |i| i.remove("admin/bin/wrapper.sh"), "/admin/bin/wrapper.sh is missing, so no job can run"),
+        ("nojobs", |i| i.remove("programs/jidoteki-admin-jobs"), "jidoteki-admin-jobs is missing, so most jobs fail"),
         (
             "job",
             |i| i.mode("admin/bin/jobs/update", 0o775),
-            "others than root may change /admin/bin/jobs/update, and root runs it",
+            "users other than root can change /admin/bin/jobs/update, which root runs",
         ),
-        ("claim", |i| i.write("admin/etc/api.token", "", 0o660), "no API token is set: whoever comes first can set it"),
+        (
+            "claim",
+            |i| i.write("admin/etc/api.token", "", 0o660),
+            "no API token is set: anyone who can reach the API can set it",
+        ),
         (
             "firstrun",
             |i| {
                 i.write("usr/jidoteki-admin-api.json", r#"{"first-run":{"word-length":4,"enabled":true}}"#, 0o644);
                 i.write("admin/etc/api.token.setup", "x\n", 0o660);
             },
-            "first run is pending: nothing but /setup is open",
+            "first run is pending: only /setup is open",
         ),
         (
             "nokey",
             |i| i.remove("admin/etc/updates.key"),
-            "/admin/etc/updates.key is not there, so no update can be decrypted",
+            "/admin/etc/updates.key is missing, so updates cannot be decrypted",
         ),
         (
             "nopub",
             |i| i.remove("admin/etc/updates.pub"),
-            "/admin/etc/updates.pub is not there, so no update can be verified",
+            "/admin/etc/updates.pub is missing, so updates cannot be verified",
         ),
-        ("log", |i| i.remove("admin/log"), "/admin/log/ is not there"),
+        ("log", |i| i.remove("admin/log"), "/admin/log/ is missing"),
         (
             "state",
             |i| i.remove("admin/state"),
-            "/admin/state/ is not there: no signed request is accepted, guesses are not counted, the audit log is not chained",
+            "/admin/state/ is missing: signed requests are refused, guesses are not counted, the audit log is not chained",
         ),
         (
             "disk",
             |i| i.machine.free = |path| Some(if path.ends_with("uploads") { 3 << 20 } else { 1 << 30 }),
-            "only 3 MiB are free for uploads in /admin/home/sftp/uploads",
+            "only 3 MiB free for uploads in /admin/home/sftp/uploads",
         ),
         (
             "logdisk",
             |i| i.machine.free = |path| Some(if path.ends_with("uploads") { 1 << 30 } else { 0 }),
-            "only 0 MiB are free for logs in /admin/log/",
+            "only 0 MiB free for logs in /admin/log/",
         ),
-        ("memory", |i| i.write("proc/meminfo", "MemAvailable: 2048 kB\n", 0o644), "only 2 MiB of memory are available"),
-        ("ntp", |i| i.write("proc/1/comm", "init\n", 0o644), "nothing keeps the clock right: no program for NTP runs"),
+        ("memory", |i| i.write("proc/meminfo", "MemAvailable: 2048 kB\n", 0o644), "only 2 MiB of memory available"),
+        ("ntp", |i| i.write("proc/1/comm", "init\n", 0o644), "the clock is not synchronized: no NTP client is running"),
         (
             "update",
             |i| i.write("admin/etc/status_update.txt", "running\n", 0o640),
-            "the last job update was interrupted",
+            "the last update job was interrupted",
         ),
-        ("certs", |i| i.write("admin/etc/status_certs.txt", "running\n", 0o640), "the last job certs was interrupted"),
+        ("certs", |i| i.write("admin/etc/status_certs.txt", "running\n", 0o640), "the last certs job was interrupted"),
         (
             "settings",
             |i| i.write("admin/etc/status_settings.txt", "running\n", 0o640),
-            "the last job settings was interrupted",
+            "the last settings job was interrupted",
         ),
         (
             "storage",
             |i| i.write("admin/etc/status_storage.txt", "running\n", 0o640),
-            "the last job storage was interrupted",
+            "the last storage job was interrupted",
         ),
         (
             "backup",
             |i| i.write("admin/home/sftp/uploads/backup.json", r#"{"status":"running"}"#, 0o640),
-            "the last job backup was interrupted",
+            "the last backup job was interrupted",
         ),
         (
             "expired",
             |i| i.at(NOW + 60 * DAY),
-            "the certificate /usr/tls/current/appliance.pem has expired: it ended 2026-12-31 00:00:00Z",
+            "the certificate /usr/tls/current/appliance.pem expired on 2026-12-31 00:00:00Z",
         ),
         (
             "soon",
@@ -403,7 +407,7 @@ fn each_thing_that_is_wrong_is_named() {
         (
             "early",
             |i| i.at(NOW - 30 * DAY),
-            "the certificate /usr/tls/current/appliance.pem is not valid yet: it begins 2026-11-01 00:00:00Z",
+            "the certificate /usr/tls/current/appliance.pem is not valid before 2026-11-01 00:00:00Z",
         ),
         (
             "otherkey",
@@ -418,23 +422,23 @@ fn each_thing_that_is_wrong_is_named() {
         (
             "nocert",
             |i| i.write("usr/tls/current/appliance.pem", "x", 0o644),
-            "/usr/tls/current/appliance.pem is no certificate",
+            "/usr/tls/current/appliance.pem is not a certificate",
         ),
         (
             "name",
             |i| i.write("proc/sys/kernel/hostname", "other.example\n", 0o644),
-            "the certificate /usr/tls/current/appliance.pem does not name this machine, other.example: browsers refuse it",
+            "the certificate /usr/tls/current/appliance.pem does not contain this machine's name, other.example: browsers refuse it",
         ),
         (
             "audit",
             |i| i.write("admin/audit/jidoteki-audit.jsonl", "x\n", 0o660),
-            "the audit log is not as it was written: /admin/audit/jidoteki-audit.jsonl: line 1: this is no entry",
+            "the audit log was altered: /admin/audit/jidoteki-audit.jsonl: line 1: not an entry",
         ),
-        ("nouser", |i| i.write("etc/passwd", "root:x:0:0::/:\n", 0o644), "there is no user jidoteki-admin-api"),
+        ("nouser", |i| i.write("etc/passwd", "root:x:0:0::/:\n", 0o644), "the user jidoteki-admin-api does not exist"),
         (
             "nosudoers",
             |i| i.remove("etc/sudoers.d"),
-            "/etc/sudoers.d/jidoteki-admin-api is not there, so no job can run as root",
+            "/etc/sudoers.d/jidoteki-admin-api is missing, so no job can run as root",
         ),
         (
             "nosudo",
@@ -444,12 +448,12 @@ fn each_thing_that_is_wrong_is_named() {
                 i.write("few/jidoteki-admin-jobs", "#!/bin/sh\n", 0o755);
                 i.remove("usr/tls");
             },
-            "sudo is not there, so no job can run as root",
+            "sudo is not installed, so no job can run as root",
         ),
         (
             "visudo",
             |i| i.write("programs/visudo", "#!/bin/sh\necho 'x:3: syntax error'; exit 1\n", 0o755),
-            "the rules of sudo are not valid, so it does nothing for anybody: x:3: syntax error",
+            "the sudo rules are invalid, so sudo does not work at all: x:3: syntax error",
         ),
         (
             "rights",
@@ -480,11 +484,7 @@ fn each_thing_that_is_wrong_is_named() {
             },
             "lighttpd refuses bodies of more than 3071 bytes, although max-upload-bytes is 4294967296",
         ),
-        (
-            "nosite",
-            |i| i.remove("etc/jidoteki-admin-api/nginx.conf"),
-            "the configuration of nginx for the API is not there",
-        ),
+        ("nosite", |i| i.remove("etc/jidoteki-admin-api/nginx.conf"), "the API's configuration for nginx is missing"),
         (
             "gate",
             |i| {
@@ -493,7 +493,7 @@ fn each_thing_that_is_wrong_is_named() {
                 i.write(unit, &text, 0o644);
                 i.write("run/systemd/system/x", "", 0o644);
             },
-            "/run/jidoteki-admin-api/jobs.sock is not there, so no job can be asked for",
+            "/run/jidoteki-admin-api/jobs.sock is missing, so no job can be started",
         ),
         (
             "workers",
@@ -504,14 +504,14 @@ fn each_thing_that_is_wrong_is_named() {
                     0o644,
                 );
             },
-            "fcgiwrap has 1 workers: slow requests hold up all others",
+            "fcgiwrap has 1 workers: slow requests can block all others",
         ),
         (
             "killmode",
             |i| {
                 i.write("etc/systemd/system/jidoteki-admin-api.service.d/x.conf", "[Service]\nKillMode=mixed\n", 0o644);
             },
-            "KillMode=mixed in /etc/systemd/system/jidoteki-admin-api.service: a restart of the web server would kill an update that runs",
+            "KillMode=mixed in /etc/systemd/system/jidoteki-admin-api.service: a restart of the web server would kill a running update",
         ),
         (
             "rotation",
@@ -521,17 +521,17 @@ fn each_thing_that_is_wrong_is_named() {
         (
             "large",
             |i| fs::File::create(i.root.join("admin/log/update.log")).unwrap().set_len(65 << 20).unwrap(),
-            "/admin/log/update.log has 65 MiB: nobody rotates it",
+            "/admin/log/update.log has 65 MiB and is not rotated",
         ),
         (
             "minute",
             |i| i.written("admin/etc/health.json", NOW - 700),
-            "nothing runs once a minute: health is old, and what nobody confirms is not taken back",
+            "the minute job does not run: health is outdated, and unconfirmed changes are not rolled back",
         ),
         (
             "notroot",
             |i| i.machine.is_root = false,
-            "only root can see everything: sudo and what only root may read were not checked",
+            "not running as root: sudo rules and files of root were not checked",
         ),
     ];
     for (name, spoil, wanted) in cases {
@@ -587,7 +587,10 @@ fn what_the_ancestor_has_left_is_named() {
     installation.mode("admin/etc/updates.key", 0o640);
     assert_eq!(installation.problems(), Vec::<String>::new());
     installation.write("admin/etc/backup.txt", "app\n", 0o644);
-    assert_eq!(installation.problems(), ["line 1 of /admin/etc/backup.txt is no absolute path, so no backup has it"]);
+    assert_eq!(
+        installation.problems(),
+        ["line 1 of /admin/etc/backup.txt is not an absolute path, so backups ignore it"]
+    );
     // With its jobs, a certificate of theirs that is not in force.
     installation.write("etc/jidoteki-admin-api/takeover", "jobs keep\n", 0o644);
     fs::create_dir_all(installation.root.join("usr/pki/tls")).unwrap();
@@ -601,10 +604,7 @@ fn what_the_ancestor_has_left_is_named() {
         .output()
         .unwrap();
     assert!(other.status.success());
-    assert_eq!(
-        installation.problems(),
-        ["the certificate in /usr/pki/tls/enterprise.pem is not the one that is served"]
-    );
+    assert_eq!(installation.problems(), ["the certificate in /usr/pki/tls/enterprise.pem is not the one being served"]);
     fs::remove_file(old).unwrap();
     // Kept jobs are started from their own folder, which the rules of sudo must name.
     installation.write("admin/bin/start.sh", "#!/bin/sh\n", 0o755);
@@ -618,8 +618,8 @@ fn what_the_ancestor_has_left_is_named() {
     installation.mode("admin/bin/wrapper.sh", 0o750);
     let problems = installation.problems();
     for wanted in [
-        "jidoteki-admin-api cannot read /admin/etc/network.json, so the API does not know it",
-        "jidoteki-admin-api cannot start /admin/bin/wrapper.sh, so no job runs where systemd does not",
+        "jidoteki-admin-api cannot read /admin/etc/network.json, so the API cannot return it",
+        "jidoteki-admin-api cannot run /admin/bin/wrapper.sh, so no job runs without systemd",
     ] {
         assert!(problems.iter().any(|problem| problem == wanted), "{problems:?}");
     }
@@ -638,7 +638,13 @@ fn a_clock_that_was_never_set_and_a_change_that_waits_are_named() {
     installation.write("admin/etc/pending_certs.txt", &pending, 0o640);
     let problems = installation.problems();
     assert_eq!(problems[0], "the clock says 1970-01-02: certificates are not valid yet, and the logs have wrong times");
-    assert!(problems[1].starts_with("a change of settings waits to be confirmed, and is undone in "), "{problems:?}");
-    assert!(problems[2].starts_with("a change of certs waits to be confirmed, and is undone in "), "{problems:?}");
+    assert!(
+        problems[1].starts_with("a change of settings waits for confirmation, and is rolled back in "),
+        "{problems:?}"
+    );
+    assert!(
+        problems[2].starts_with("a change of certs waits for confirmation, and is rolled back in "),
+        "{problems:?}"
+    );
     assert_eq!(problems.len(), 4, "{problems:?}");
 }
