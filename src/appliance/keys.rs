@@ -1,7 +1,7 @@
-//! The keys that open the API: the one token of the document, and named tokens beside it with a scope and an end.
+//! The keys of the API: the first token, and named tokens with a scope and an expiration time.
 //!
-//! A named token is kept as a verifier, the SHA-256 of its text, in `etc/api.tokens.json`; the document has the first one
-//! kept as it is, in `etc/api.token`.
+//! A named token is stored as a verifier, the SHA-256 of its text, in `etc/api.tokens.json`. The first one is stored in
+//! clear, in `etc/api.token`, as the API document requires.
 
 use crate::appliance::slots::{self, Table};
 use crate::appliance::{self, Appliance, about};
@@ -11,25 +11,25 @@ use serde::{Deserialize, Serialize};
 use std::io;
 use std::ops::RangeInclusive;
 
-/// The name of the one token of the document.
+/// The name of the first token.
 pub const FIRST: &str = "admin";
-/// What the names of its predecessors begin with.
+/// The prefix of names of previous first tokens.
 const PREVIOUS: &str = "previous-";
 
-/// Days after which a named token may end.
+/// Allowed days until a named token expires.
 pub const DAYS: RangeInclusive<u64> = 1..=3650;
 
-/// A key, as it is kept.
+/// A stored key.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Key {
-    /// What it is called, in the audit log and as `keyid`: 1 to 32 letters, digits, `-` and `_`.
+    /// Its name, in the audit log and as `keyid`: 1 to 32 letters, digits, `-` and `_`.
     pub name: String,
-    /// What it may do.
+    /// Its scope.
     pub scope: Scope,
-    /// When it ends, in seconds since 1970; `None` for never.
+    /// When it expires, in seconds since 1970; `None` for never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<u64>,
-    /// What checks it.
+    /// Its verifier.
     pub verifier: Verifier,
 }
 
@@ -38,12 +38,12 @@ struct KeyFile {
     tokens: Vec<Key>,
 }
 
-/// The key of the one token of the document.
+/// The key of the first token.
 pub fn first(token: &Token) -> Key {
     Key { name: FIRST.to_owned(), scope: Scope::Admin, expires: None, verifier: Verifier::of(token.reveal()) }
 }
 
-/// The named keys, expired ones too. A file that cannot be used is a line in the log, and opens nothing.
+/// The named keys, including expired ones. A file that cannot be used is logged, and gives no access.
 pub fn named(appliance: &Appliance) -> Vec<Key> {
     load(appliance).unwrap_or_else(|error| {
         log::error!("no named token is valid: {error}");
@@ -51,7 +51,7 @@ pub fn named(appliance: &Appliance) -> Vec<Key> {
     })
 }
 
-/// The named keys, or why they cannot be told.
+/// The named keys, or why they cannot be read.
 pub fn load(appliance: &Appliance) -> io::Result<Vec<Key>> {
     let path = appliance.keys_file();
     let content = match appliance::read(&path) {
@@ -62,32 +62,32 @@ pub fn load(appliance: &Appliance) -> io::Result<Vec<Key>> {
     Ok(file.map_err(|error| about(&path, io::ErrorKind::InvalidData, error))?.tokens)
 }
 
-/// Keeps the named keys. Only root can: the API's own user reads them.
+/// Stores the named keys. Only root can: the API's own user only reads them.
 pub fn keep(appliance: &Appliance, keys: Vec<Key>) -> io::Result<()> {
     let text = serde_json::to_string(&KeyFile { tokens: keys }).map_err(io::Error::other)?;
     let path = appliance.keys_file();
     appliance::replace(&path, format!("{text}\n").as_bytes(), 0o640)?;
-    // The API's user must read it, whatever umask root has.
+    // The API's user must be able to read it, whatever root's umask.
     appliance::set_mode(&path, 0o640)
 }
 
-/// Where the nonces are remembered that were used with a key, whatever name it has now. The place tells nothing of the key.
+/// The table of nonces of a key, whatever its current name. Its file name reveals nothing about the key.
 pub fn nonces(key: &Key) -> Table {
     Table::Nonces(slots::key_of(key.verifier.tag("nonces of", "").as_bytes()))
 }
 
-/// Whether a key was the first one once.
+/// Whether a key is a previous first token.
 pub fn is_previous(key: &Key) -> bool {
     key.name.starts_with(PREVIOUS)
 }
 
-/// The name of what was the first key, while it stays valid beside its successor.
+/// The name of a previous first token while it stays valid.
 pub fn previous(now: u64) -> String {
     format!("{PREVIOUS}{now}")
 }
 
-/// Whether a signature that names this key, `None` for none, may be of that one. A person who has a token need not know what
-/// it is called, and whoever signs with the first key need not know that it was replaced.
+/// Whether a signature with this `keyid` (`None` for none) can be from that key. The holder of a token need not know
+/// its name, and a client that signs with the first key need not know that it was replaced.
 pub fn is_meant(key: &Key, named: Option<&str>) -> bool {
     match named {
         None => true,
@@ -96,10 +96,10 @@ pub fn is_meant(key: &Key, named: Option<&str>) -> bool {
     }
 }
 
-/// What names there are, in words.
+/// The syntax of names, for messages.
 pub const NAME: &str = "1 to 32 letters, digits, - and _; admin and previous-... belong to the first token";
 
-/// Whether a key can have this name.
+/// Whether this is a valid name for a key.
 pub fn is_name(name: &str) -> bool {
     (1..=32).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))

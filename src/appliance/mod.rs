@@ -1,4 +1,4 @@
-//! The machine that is administered: every path, once (behaviour, section 1), and how its small files are read.
+//! The managed machine: every path, once (behaviour, section 1), and functions to read and replace its small files.
 
 pub mod slots;
 pub mod keys;
@@ -18,23 +18,23 @@ use std::path::{Path, PathBuf};
 const DEFAULT_ADMIN: &str = "/opt/jidoteki/tinyadmin/";
 const DEFAULT_ETC: &str = "/usr/local/etc/";
 
-/// Bytes that a file of settings or status may have: 4 MiB. Something larger is no such file, and would only fill memory.
+/// Maximum bytes of a settings or status file: 4 MiB. A larger file is not one, and would only fill memory.
 const MAX_SMALL_FILE: u64 = 4 << 20;
-/// Bytes that nearly all of them fit into: these are read at once.
+/// Bytes for the first read, which is enough for nearly all of these files.
 const USUAL_FILE: usize = 1 << 10;
 
-/// The folders of one appliance.
+/// The directories of one appliance.
 #[derive(Debug, Clone)]
 pub struct Appliance {
     admin: PathBuf,
     etc: PathBuf,
-    /// `JIDO_ADMIN_PATH` and `JIDO_ETC_PATH` where they were set, for the jobs.
+    /// `JIDO_ADMIN_PATH` and `JIDO_ETC_PATH`, if set, for the jobs.
     variables: Vec<(&'static str, OsString)>,
     gate: Option<PathBuf>,
 }
 
 impl Appliance {
-    /// The appliance at the paths that the web server's configuration names, or at the usual ones.
+    /// The appliance at the paths in the web server's configuration, or at the default ones.
     pub fn new(admin: Option<OsString>, etc: Option<OsString>) -> Appliance {
         let mut variables = Vec::new();
         let mut path = |name, value: Option<OsString>, default| match value.filter(|value| !value.is_empty()) {
@@ -49,17 +49,17 @@ impl Appliance {
         Appliance { admin, etc, variables, gate: None }
     }
 
-    /// With the socket at which root waits for jobs, if it is there: only systemd makes it.
+    /// Adds the socket for root's jobs, if it exists: only systemd creates it.
     pub fn with_gate(self, socket: Option<OsString>) -> Appliance {
         Appliance { gate: socket.filter(|socket| !socket.is_empty()).map(PathBuf::from), ..self }
     }
 
-    /// The socket at which root waits for jobs, where there is one.
+    /// The socket for root's jobs, if there is one.
     pub fn gate(&self) -> Option<&Path> {
         self.gate.as_deref().filter(|socket| socket.exists())
     }
 
-    /// The variables that told us where we are, to be told on.
+    /// The variables that named the paths, to pass on.
     pub fn variables(&self) -> &[(&'static str, OsString)] {
         &self.variables
     }
@@ -79,17 +79,17 @@ impl Appliance {
         self.etc.join("jidoteki-admin-api.json")
     }
 
-    /// Types of storage that this appliance offers.
+    /// The storage types that this appliance offers.
     pub fn storage_options_file(&self) -> PathBuf {
         self.etc.join("storage-options.json")
     }
 
-    /// Body of `GET /build`.
+    /// The body of `GET /build`.
     pub fn build_file(&self) -> PathBuf {
         self.etc.join("build.json")
     }
 
-    /// The certificate in force, and those that issued it.
+    /// The certificate in use, and its issuers.
     pub fn certificate_file(&self) -> PathBuf {
         self.etc.join("tls/current/appliance.pem")
     }
@@ -104,7 +104,7 @@ impl Appliance {
         self.etc_file("api.token")
     }
 
-    /// The passphrase of a first run that is pending.
+    /// The passphrase of a pending first run.
     pub fn setup_file(&self) -> PathBuf {
         self.etc_file("api.token.setup")
     }
@@ -114,8 +114,8 @@ impl Appliance {
         self.etc_file("api.tokens.json")
     }
 
-    /// What the executable itself remembers between requests. The ancestor has no such folder; where it is not there,
-    /// nothing is remembered.
+    /// The executable's own state between requests. The ancestor has no such directory; if it is missing, nothing is
+    /// stored.
     pub fn state_file(&self, name: &str) -> PathBuf {
         self.admin.join("state").join(name)
     }
@@ -125,8 +125,8 @@ impl Appliance {
         self.admin.join("progress").join(word)
     }
 
-    /// A file of the audit log that vouches for itself, in `audit` below the admin path. It is not in `log`, which a
-    /// request that is refused leaves as it is.
+    /// A file of the chained audit log, in `audit` below the admin path. It is not in `log`, which a refused request
+    /// does not change.
     pub fn audit_file(&self, name: &str) -> PathBuf {
         self.admin.join("audit").join(name)
     }
@@ -141,19 +141,19 @@ impl Appliance {
         self.admin.join("home/sftp/uploads")
     }
 
-    /// The one way from the executable to a job: `wrapper.sh`, or `start.sh` where an appliance has kept a `wrapper.sh`
-    /// of the ancestor, which others still call.
+    /// The only way from the executable to a job: `wrapper.sh`, or `start.sh` if the appliance kept the ancestor's
+    /// `wrapper.sh`, which other programs still call.
     pub fn wrapper(&self) -> PathBuf {
         let beside = self.admin.join("bin/start.sh");
         if beside.exists() { beside } else { self.admin.join("bin/wrapper.sh") }
     }
 
-    /// The vendor's script that prints the licence.
+    /// The vendor's script that prints the license.
     pub fn license_script(&self) -> PathBuf {
         self.admin.join("bin/license.sh")
     }
 
-    /// The configuration in force. A file that cannot be used is a line in the log, and enables nothing.
+    /// The current configuration. A file that cannot be used is logged, and enables nothing.
     pub fn config(&self) -> Config {
         let path = self.config_file();
         let text = match read(&path) {
@@ -170,8 +170,8 @@ impl Appliance {
         })
     }
 
-    /// The API token; `None` if none is set. A file that is there and has none we can use is an error: it is never taken
-    /// for an appliance that anybody may claim.
+    /// The API token; `None` if none is set. An existing file without a valid token is an error, so that nobody can
+    /// claim the appliance.
     pub fn token(&self) -> io::Result<Option<Token>> {
         read_token(&self.token_file())
     }
@@ -181,7 +181,7 @@ impl Appliance {
         read_token(&self.setup_file())
     }
 
-    /// The text of a file without the white space around it; `None` where there is none to tell.
+    /// The text of a file without surrounding white space; `None` if it is missing or empty.
     pub fn trimmed_text(&self, path: &Path) -> Option<String> {
         let content = read(path).ok()?;
         let text = String::from_utf8_lossy(&content).trim().to_owned();
@@ -197,20 +197,20 @@ fn read_token(path: &Path) -> io::Result<Option<Token>> {
     }
 }
 
-/// An error that names its file.
+/// An error with the name of its file.
 pub fn about(path: &Path, kind: io::ErrorKind, reason: impl Display) -> io::Error {
     io::Error::new(kind, format!("{}: {reason}", path.display()))
 }
 
-/// Reads a small file whole.
+/// Reads a small file completely.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     let file = open_now(path)?;
-    // On the stack, whose page is there already: one on the heap is another page of every request.
+    // On the stack, whose page is already mapped: a heap page would be another fault for every request.
     let mut start = [0; USUAL_FILE];
-    // By position, which a named pipe has none of: the kernel refuses to read it like this.
+    // By position: the kernel refuses this for a named pipe.
     let n_read = file.read_at(&mut start, 0)?;
     let mut content = start[..n_read].to_vec();
-    // Files of settings and status are replaced, not extended: one that leaves room was read to its end.
+    // Settings and status files are replaced, never extended: a short read is complete.
     if n_read == USUAL_FILE {
         content.clear();
         file.take(MAX_SMALL_FILE + 1).read_to_end(&mut content)?;
@@ -221,11 +221,12 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
-/// Reads a small file that only root can have written. What others can change is no list, key or configuration for root.
+/// Reads a small file that only root can have written. Root trusts no list, key or configuration that others can
+/// change.
 pub fn read_trusted(path: &Path) -> io::Result<Vec<u8>> {
     let file = open(path)?;
     let metadata = file.metadata()?;
-    // Jobs run as root. In a test we are somebody else, who stands for root.
+    // Jobs run as root. In a test, the current user stands for root.
     let root = std::fs::metadata("/proc/self")?.uid();
     if metadata.uid() != root || metadata.mode() & 0o022 != 0 {
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, "others than root can change it"));
@@ -238,12 +239,12 @@ pub fn read_trusted(path: &Path) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
-/// Opens a regular file. To read anything else might take for ever.
+/// Opens a regular file. Reading anything else could block forever.
 pub fn open(path: &Path) -> io::Result<File> {
     regular(open_now(path)?)
 }
 
-/// Opens a regular file in a directory where others can plant a link to something that is not theirs.
+/// Opens a regular file in a directory where others can plant a link to a file that is not theirs.
 pub fn open_unlinked(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     regular(rustix::fs::open(path, flags, Mode::empty())?.into())
@@ -257,8 +258,9 @@ pub fn regular(file: File) -> io::Result<File> {
     Ok(file)
 }
 
-/// Opens a file of our own to read and write, and makes it with this mode if there is none; `None` only opens. What is not a
-/// plain file at exactly this name is an error: others can write where our files lie, and a link would lead us elsewhere.
+/// Opens one of our files for reading and writing. Creates it with this mode if it is missing; `None` only opens.
+/// Anything but a regular file with exactly this name is an error: others can write in these directories, and plant a
+/// link.
 pub fn open_own(path: &Path, made_with: Option<u32>) -> io::Result<File> {
     let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let (flags, mode) = match made_with {
@@ -268,11 +270,11 @@ pub fn open_own(path: &Path, made_with: Option<u32>) -> io::Result<File> {
     regular(rustix::fs::open(path, flags, mode)?.into())
 }
 
-/// The same in a directory where others can plant something at our names: that is put aside, and we go on.
+/// The same in a directory where others can plant something under our names: sets it aside and continues.
 pub fn open_own_making_way(path: &Path, mode: u32) -> io::Result<File> {
     match open_own(path, Some(mode)) {
-        // What we write would be written under the other name too. One that is locked is ours: somebody gave it the other
-        // name, and a job has it.
+        // A write would also change the file's other name. If the file is locked, it is ours: somebody added the other
+        // name, and a job uses it.
         Ok(file) if file.metadata()?.nlink() > 1 && file.try_lock().is_ok() => {
             put_aside(path)?;
             log::warn!("{} was a file with another name elsewhere, and was put aside", path.display());
@@ -287,9 +289,9 @@ pub fn open_own_making_way(path: &Path, mode: u32) -> io::Result<File> {
     }
 }
 
-/// Whether a file of ours could not be opened because something else has its name.
+/// Whether the error means that something else has the name of our file.
 pub fn is_planted(error: &io::Error) -> bool {
-    // A link; a socket, or a device without its driver.
+    // A link; a socket, or a device without a driver.
     matches!(error.raw_os_error(), Some(nix::libc::ELOOP | nix::libc::ENXIO | nix::libc::ENODEV))
         || matches!(
             error.kind(),
@@ -297,10 +299,10 @@ pub fn is_planted(error: &io::Error) -> bool {
         )
 }
 
-/// What the names begin with of what was put aside; `check` looks for them.
+/// The prefix of names that were set aside; `check` looks for it.
 pub const ASIDE: &str = ".aside-";
 
-/// Takes what has a name of ours out of the way, without deleting it: somebody may want to know what it was.
+/// Renames something that has our name, without deleting it, because somebody may want to examine it.
 fn put_aside(path: &Path) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let aside =
@@ -308,7 +310,7 @@ fn put_aside(path: &Path) -> io::Result<()> {
     std::fs::rename(path, aside)
 }
 
-/// Takes away a file of ours, or puts aside a directory that somebody made there. It is no error if nothing is there.
+/// Removes one of our files, or sets aside a directory in its place. A missing file is not an error.
 pub fn make_way(path: &Path) -> io::Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -317,7 +319,7 @@ pub fn make_way(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Gives a file its name, whatever has that now.
+/// Gives a file its name, whatever has that name now.
 pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     match std::fs::rename(from, to) {
         Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
@@ -328,37 +330,37 @@ pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// Opens what is there without waiting for anybody, as a named pipe in the exchange directory would.
+/// Opens a file without blocking, as a named pipe in the exchange directory would.
 fn open_now(path: &Path) -> io::Result<File> {
     Ok(rustix::fs::open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?.into())
 }
 
-/// Writes a file beside its name and renames it: a reader sees the old content or the new one, never half of it, after a
-/// power cut either. The name is brought to the disk too: a token that was replaced does not come back with the power.
+/// Writes a file under a temporary name and renames it: a reader sees the old content or the new one, also after a
+/// power cut. The name is flushed too, so that a replaced token does not come back.
 pub fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let beside = path.with_file_name(format!(".{name}.new"));
-    // What a killed predecessor left is in the way of `create_new`, which follows no link and gives the mode at once.
+    // A file left by a killed process would block `create_new`, which follows no link and sets the mode at once.
     make_way(&beside)?;
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside)?;
     file.write_all(content).and_then(|()| file.sync_all()).and_then(|()| rename(&beside, path)).inspect_err(|_| {
-        // The reason that matters is the one returned; a file that cannot be removed is removed next time.
+        // Return the first error; a file that cannot be removed is removed next time.
         let _ = std::fs::remove_file(&beside);
     })?;
-    // The file is in force whatever becomes of this: who may write in a folder may not be allowed to open it.
+    // The file is in place even if this fails: write access to a directory does not imply read access.
     if let Ok(folder) = File::open(path.with_file_name(".")) {
         let _ = folder.sync_all();
     }
     Ok(())
 }
 
-/// Sets the mode of a file of ours where the mask of whoever runs us may have taken something of it.
+/// Sets the mode of one of our files, in case the umask removed bits.
 pub fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
 }
 
-/// Bytes that can still be written into a folder. On a file system in memory its own figure is a wish, so the kernel is
-/// asked too. `None` where neither knows, as with ramfs.
+/// Bytes available in a directory. A memory filesystem's own number is only a limit, so the kernel is asked too. `None`
+/// if neither knows, as with ramfs.
 pub fn free_bytes(folder: &Path) -> Option<u64> {
     let stat = statfs(folder).ok()?;
     if stat.blocks() == 0 {
@@ -371,7 +373,7 @@ pub fn free_bytes(folder: &Path) -> Option<u64> {
     Some(free)
 }
 
-/// Bytes of memory that a new process may take. `None` where the kernel does not say.
+/// Bytes of memory available to a new process. `None` if the kernel does not say.
 pub fn available_memory() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
@@ -398,7 +400,7 @@ mod tests {
         assert_eq!(read(&root.join("nothing")).unwrap_err().kind(), io::ErrorKind::NotFound);
         let pipe = root.join("pipe");
         nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        // With somebody at the other end, and without.
+        // With a process at the other end, and without.
         assert_eq!(read(&pipe).unwrap_err().kind(), io::ErrorKind::NotSeekable);
         let mut writer = OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
         writer.write_all(b"x").unwrap();

@@ -1,7 +1,7 @@
-//! Small facts about many callers in files of a fixed size: what is remembered is bounded, whatever is sent.
+//! Small facts about many callers in files of a fixed size, so that storage is bounded whatever clients send.
 //!
-//! A file is a table of slots in buckets. A fact is looked for in the one bucket that its key falls into, so that finding it
-//! costs the same however full the table is.
+//! A file is a table of slots in buckets. A fact can only be in the bucket of its key, so a lookup costs the same
+//! however full the table is.
 
 use crate::appliance::{self, Appliance};
 use sha2::{Digest, Sha256};
@@ -16,27 +16,28 @@ const SLOT: usize = 16;
 /// One fact.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Slot {
-    /// What it is about; 0 for an empty slot.
+    /// Its key; 0 for an empty slot.
     pub key: u64,
-    /// When, in seconds since 1970.
+    /// Seconds since 1970.
     pub time: u32,
-    /// How often; of what is remembered once, how late in its bucket.
+    /// A counter; for facts that are stored once, the order in the bucket.
     pub count: u32,
 }
 
-/// What can be remembered.
+/// The tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Table {
-    /// Nonces of signed requests, of one key: no other can fill its table.
+    /// Nonces of signed requests, per key, so that one key cannot fill another's table.
     Nonces(u64),
-    /// Refusals, by where they came from.
+    /// Refused requests, by source.
     Refusals,
-    /// Lines of the audit log, by who caused them.
+    /// Lines of the audit log, by caller.
     Lines,
 }
 
 impl Table {
-    /// Buckets, and slots in each. 20 signed requests a second are 12,000 nonces that are remembered at a time, 23 a bucket: a
+    /// The numbers of buckets, and of slots in each. 20 signed requests a second are 12,000 nonces at a time, 23 per
+    /// bucket: statistically, one overflows in ten thousand years. Refusals can be dropped, and need less.
     /// full one is a matter of ten thousand years. Refusals may forget, and need less.
     fn shape(self) -> (u64, usize) {
         match self {
@@ -55,7 +56,7 @@ impl Table {
     }
 }
 
-/// Changes the bucket of a key while nobody else does. Fails where the appliance has no folder `state`.
+/// Changes the bucket of a key under a lock. Fails if the appliance has no directory `state`.
 pub fn update<R>(
     appliance: &Appliance,
     table: Table,
@@ -67,7 +68,7 @@ pub fn update<R>(
     file.lock()?;
     let mut bytes = vec![0; n_slots * SLOT];
     let offset = key % n_buckets * bytes.len() as u64;
-    // Behind the end of the file all slots are empty.
+    // Beyond the end of the file, all slots are empty.
     let mut n_read = 0;
     while n_read < bytes.len() {
         match file.read_at(&mut bytes[n_read..], offset + n_read as u64)? {
@@ -90,18 +91,18 @@ pub fn update<R>(
     Ok(result)
 }
 
-/// Why something is not remembered.
+/// Why a fact is not stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotRemembered {
-    /// It was here before.
+    /// It is already stored.
     Known,
-    /// All others of its bucket must stay.
+    /// Its bucket is full of facts that must stay.
     NoRoom,
 }
 
-/// Remembers a key with its time, once. What is within `span` seconds of now stays. The rest gives way only where there is
-/// no room: first what was written first, and last what lies in the future. A clock that starts again in 1970, or that was
-/// there before, comes back to a time that it had, and must find again what was remembered then.
+/// Stores a key with its time, once. Facts within `span` seconds of now stay. Others are replaced only if there is no
+/// room: oldest first, those in the future last. A clock that restarts in 1970 comes back to a time in its past or
+/// future, and must still find those facts.
 pub fn remember_once(slots: &mut [Slot], key: u64, time: u32, span: u64, now: u64) -> Result<(), NotRemembered> {
     if slots.iter().any(|slot| slot.key == key && slot.time == time) {
         return Err(NotRemembered::Known);
@@ -116,7 +117,7 @@ pub fn remember_once(slots: &mut [Slot], key: u64, time: u32, span: u64, now: u6
     Ok(())
 }
 
-/// Forgets everything in a table.
+/// Clears a table.
 pub fn clear(appliance: &Appliance, table: Table) -> io::Result<()> {
     match appliance::open_own(&table.path(appliance), None) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -128,7 +129,7 @@ pub fn clear(appliance: &Appliance, table: Table) -> io::Result<()> {
     }
 }
 
-/// Takes a table away that nobody will ask for again.
+/// Removes a table that is no longer used.
 pub fn remove(appliance: &Appliance, table: Table) -> io::Result<()> {
     match fs::remove_file(table.path(appliance)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -136,7 +137,7 @@ pub fn remove(appliance: &Appliance, table: Table) -> io::Result<()> {
     }
 }
 
-/// Whether anything was ever remembered in a table.
+/// Whether a table exists.
 pub fn is_there(appliance: &Appliance, table: Table) -> bool {
     table.path(appliance).exists()
 }
@@ -203,7 +204,7 @@ mod tests {
         let mut key = 88_172_645_463_325_252_u64;
         for second in 0..3600 {
             for _ in 0..20 {
-                // Xorshift, after Marsaglia: as even as digests, and the same each time.
+                // Xorshift, after Marsaglia: uniform like digests, and the same each time.
                 key ^= key << 13;
                 key ^= key >> 7;
                 key ^= key << 17;
@@ -217,7 +218,7 @@ mod tests {
     fn a_clock_that_starts_again_in_1970_forgets_nothing_that_it_will_believe_again() {
         let mut slots = [Slot::default(); 8];
         remember(&mut slots, 1, NOW, NOW).unwrap();
-        // The battery is flat: the next ones are of another time, and more than there is room for.
+        // The battery is flat: the next facts are from another time, and more than there is room for.
         for key in 2..20_u32 {
             remember(&mut slots, key.into(), key * 1000, key * 1000).unwrap();
         }

@@ -1,9 +1,9 @@
-//! The way to root where sudo cannot be: a web server's side that systemd confines may not gain rights, so root waits at a
-//! socket, and starts `wrapper.sh` for whoever may connect to it.
+//! The way to root where sudo cannot work. The web server's side is confined by systemd and cannot gain privileges, so
+//! root listens on a socket and starts `wrapper.sh` for the processes that are allowed to connect.
 //!
-//! A request is one message: the words for `wrapper.sh`, and the three descriptors that the job shall have, of which the
-//! first is its lock. The answer is one byte, the exit status. Nothing else comes in, and the environment is made from
-//! nothing here as well. `wrapper.sh` judges the words, as it does in front of sudo.
+//! A request is one message: the words for `wrapper.sh`, and the job's three descriptors, of which the first is its
+//! lock. The response is one byte, the exit status. Nothing else is received, and here too the environment is built
+//! from scratch. `wrapper.sh` checks the words, as it does before sudo.
 
 use crate::appliance::Appliance;
 use crate::jobs::job;
@@ -22,14 +22,14 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// Bytes that the words may have; the longest that `wrapper.sh` knows has 16.
+/// Maximum bytes of the words; the longest ones in `wrapper.sh` have 16.
 const MAX_WORDS: usize = 64;
 
-/// How long root waits for a request that somebody has announced by connecting.
+/// How long root waits for the message after a connection.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Asks for a job with our own standard descriptors, and waits for its end. Arguments: the socket, the words. Exits with
-/// the job's status.
+/// Requests a job with our own standard descriptors, and waits for its end. Arguments: the socket, the words. Exits
+/// with the job's status.
 pub fn ask(arguments: Arguments<'_>, _: &Appliance) -> Result<ExitCode, String> {
     let (Some(socket), Some(words)) = (arguments.next(), arguments.next()) else {
         return Err("the socket and the words are missing".to_owned());
@@ -56,7 +56,7 @@ fn send(socket: &Path, words: &str) -> io::Result<u8> {
     }
 }
 
-/// Answers one request on the connection that is our standard input.
+/// Serves one request on the connection that is our standard input.
 pub fn answer(_: Arguments<'_>, appliance: &Appliance) -> Result<ExitCode, String> {
     serve(appliance).map(ExitCode::from).map_err(|error| error.to_string())
 }
@@ -64,15 +64,15 @@ pub fn answer(_: Arguments<'_>, appliance: &Appliance) -> Result<ExitCode, Strin
 fn serve(appliance: &Appliance) -> io::Result<u8> {
     let mut connection = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     let words = receive(&connection)?;
-    // Marks the connection too: a job that had it would hold the asker's answer.
+    // This includes the connection: a job that has it would delay the requester's response.
     job::close_on_exec_above_two();
     let status = job::run_as_asked(appliance, &words)?;
-    // Whoever has asked may be gone: a job in the background has nobody to wait for it.
+    // The requester may be gone: it does not wait for a background job.
     let _ = connection.write_all(&[status]);
     Ok(0)
 }
 
-/// The words of the request; its descriptors become our standard ones.
+/// Receives the words of the request; its descriptors become our standard ones.
 fn receive(connection: &UnixStream) -> io::Result<String> {
     connection.set_read_timeout(Some(PATIENCE))?;
     let mut bytes = [0; MAX_WORDS];
@@ -88,7 +88,7 @@ fn receive(connection: &UnixStream) -> io::Result<String> {
     }
     let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b' ';
     let words = bytes[..n].strip_suffix(b"\n").filter(|words| !words.is_empty() && words.iter().all(is_word));
-    // More descriptors than three do not fit.
+    // There is no room for more than three descriptors.
     let is_whole = !message.flags.contains(ReturnFlags::CTRUNC);
     let (Some(words), [input, output, errors], true) = (words, descriptors.as_slice(), is_whole) else {
         return Err(io::Error::other("this is no request for a job"));

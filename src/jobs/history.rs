@@ -1,5 +1,5 @@
-//! What became of each job: those that run, and the last hundred before them. True after a kill, a restart of the web
-//! server and a power cut, because "running" is what the kernel says of the lock, and nothing else.
+//! The result of each job: running ones, and the last hundred. It is true after a kill, a restart of the web server and
+//! a power cut, because only the kernel's lock decides whether a job is running.
 
 use crate::appliance::{self, Appliance};
 use crate::jobs::job;
@@ -15,24 +15,24 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Jobs that have ended and are remembered.
+/// Maximum number of ended jobs.
 pub const MAX_PAST: usize = 100;
-/// Where they are, in the state of the executable: JSON, a line each, the oldest first.
+/// Their file in the executable's state: one JSON object per line, oldest first.
 const FILE: &str = "jobs";
 /// A job that has said nothing for so long is called silent.
 const SILENCE: Duration = Duration::from_secs(600);
 
-/// How a job stands.
+/// The state of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stage {
-    /// It is at work.
+    /// The job is running.
     Running,
-    /// It has done what it was asked to.
+    /// The job succeeded.
     Success,
-    /// It has not.
+    /// The job failed.
     Failed,
-    /// It was cut off: it ended without a result.
+    /// The job was interrupted: it ended without a result.
     Interrupted,
 }
 
@@ -47,16 +47,16 @@ impl Stage {
     }
 }
 
-/// A job of now or of the past.
+/// A running or ended job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// The word of the job.
     pub job: String,
-    /// How it began.
+    /// Its start.
     pub record: Record,
-    /// How it stands.
+    /// Its state.
     pub stage: Stage,
-    /// How it ended, where it has.
+    /// Its end, if it has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ending: Option<Ending>,
 }
@@ -89,7 +89,7 @@ impl Entry {
         text
     }
 
-    /// What a client that waits wants to see change.
+    /// The values whose change a client waits for.
     pub fn progress(&self, appliance: &Appliance) -> (Stage, Option<u8>, Option<String>) {
         let life = self.life(appliance);
         (self.stage, life.as_ref().and_then(|life| life.percentage), life.and_then(|life| life.step))
@@ -143,7 +143,7 @@ impl Life {
     }
 }
 
-/// How far a job is, 0 to 100, where it says so.
+/// The job's progress, 0 to 100, if it reports it.
 fn percentage(path: &Path) -> Option<u8> {
     let object = status::read_object(path)?;
     object.get("percentage")?.get().parse().ok().filter(|share| *share <= 100)
@@ -154,7 +154,7 @@ fn step(log: &Path) -> Option<String> {
     status::tail(log)?.lines().last().map(step_of)
 }
 
-/// The text of a line of a log, without its time and its word.
+/// The text of a log line, without its time and type.
 fn step_of(line: &str) -> String {
     line.rsplit_once(']').map_or(line, |(_, text)| text).trim().to_owned()
 }
@@ -167,7 +167,7 @@ fn modified(path: &Path) -> Option<SystemTime> {
     std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok()
 }
 
-/// The jobs that run, then the last hundred that have ended, the newest first.
+/// The running jobs, then the last hundred that ended, newest first.
 pub fn list(appliance: &Appliance) -> Vec<Entry> {
     let (mut running, mut past): (Vec<Entry>, Vec<Entry>) =
         JOBS.iter().filter_map(|row| latest(appliance, row)).partition(|entry| entry.stage == Stage::Running);
@@ -187,7 +187,7 @@ pub fn find(appliance: &Appliance, id: &str) -> Option<Entry> {
     latest.or_else(|| remembered(appliance).into_iter().find(|entry| entry.record.id == id))
 }
 
-/// The job that was started by a request with this key within a day.
+/// The job that a request with this key started within a day.
 pub fn started_by(appliance: &Appliance, key: &str) -> Option<Entry> {
     let since = clock::now().saturating_sub(86_400);
     list(appliance).into_iter().find(|entry| {
@@ -196,7 +196,7 @@ pub fn started_by(appliance: &Appliance, key: &str) -> Option<Entry> {
     })
 }
 
-/// Remembers the job that had this lock before, and forgets its record for the one that is prepared. The lock is ours.
+/// Stores the previous job with this lock, and removes its record for the next one. The caller has the lock.
 pub fn turn_page(appliance: &Appliance, row: &'static Row) -> io::Result<()> {
     if let Some((record, ending)) = record::read(appliance, row) {
         remember(appliance, conclude(appliance, row, record, ending))?;
@@ -214,7 +214,7 @@ fn latest(appliance: &Appliance, row: &'static Row) -> Option<Entry> {
     Some(conclude(appliance, row, record, ending))
 }
 
-/// How a job ended that runs no more.
+/// The result of a job that is no longer running.
 fn conclude(appliance: &Appliance, row: &'static Row, record: Record, ending: Option<Ending>) -> Entry {
     let ending = ending.or_else(|| ending_by_files(appliance, row, &record));
     let stage = match &ending {
@@ -225,10 +225,10 @@ fn conclude(appliance: &Appliance, row: &'static Row, record: Record, ending: Op
     Entry { job: row.word.to_owned(), record, stage, ending }
 }
 
-/// What the status files say of a job that has not written its end.
+/// The status files of a job that did not record its end.
 fn ending_by_files(appliance: &Appliance, row: &'static Row, record: &Record) -> Option<Ending> {
     if row.job == Job::Reboot {
-        // A machine that has booted since was restarted.
+        // If the machine has booted since, the restart succeeded.
         let (_, uptime) = clock::boot()?;
         let booted = clock::now().checked_sub(uptime)?;
         return (booted >= record.started / 1_000_000_000).then(|| Ending { ended: booted, ..Ending::default() });
@@ -271,7 +271,7 @@ fn remember(appliance: &Appliance, entry: Entry) -> io::Result<()> {
         text.push('\n');
     }
     match appliance::replace(&appliance.state_file(FILE), text.as_bytes(), 0o600) {
-        // An image without that folder remembers nothing, and starts its jobs all the same.
+        // An image without that directory stores nothing, and starts its jobs all the same.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         result => result,
     }

@@ -1,8 +1,8 @@
-//! The executable's side of the job contract (behaviour, section 2): one job of a kind at a time, started with an
-//! environment made from nothing and none of the web server's descriptors.
+//! The executable's side of the job contract (behaviour, section 2): one job of each kind at a time, started with an
+//! environment built from scratch and none of the web server's descriptors.
 //!
-//! The lock is an open file under `flock`. The job gets it as its standard input, so the kernel frees it with the last
-//! process of the job, however that ends, and no file can ever say "running" of something dead.
+//! The lock is an open file under `flock`. It is the job's standard input, so the kernel releases it when the last
+//! process of the job ends, for whatever reason. Nothing can report a dead job as running.
 
 use crate::appliance::{self, Appliance};
 use crate::jobs::record;
@@ -22,38 +22,38 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Where the jobs find their programs.
+/// The job's PATH.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// What our executable is called with to ask at the gate.
+/// The command of our executable that connects to the gate.
 pub const GATE_ASK: &str = "gate-ask";
 
-/// How long a lock may stay taken by somebody who only looks, or by a job that the kernel is still ending.
+/// How long a lock can be held by a process that only checks it, or by a job that the kernel is still ending.
 const PATIENCE: Duration = Duration::from_millis(200);
-/// The same for a job that only reads: two pages that ask at once both get their answer.
+/// The same for a job that only reads: two concurrent requests both get their response.
 const READING_PATIENCE: Duration = Duration::from_millis(1500);
 
-/// How long an answer waits for a job that is not expected to take long.
+/// Time limit for a job that the response waits for.
 const WAITING: Duration = Duration::from_secs(300);
-/// The same for one that restores a backup or collects logs; the web servers give up after an hour.
+/// The same for restores and collections; the web servers give up after an hour.
 const LONG_WAITING: Duration = Duration::from_secs(3000);
-/// How long an answer waits for the vendor's license script.
+/// Time limit of the vendor's license script.
 const LICENSE_PATIENCE: Duration = Duration::from_secs(20);
-/// Bytes that a program may print into an answer.
+/// Maximum output of a program that becomes a response.
 const MAX_OUTPUT: usize = 8 << 20;
 
-/// Why a job did not do what it was asked to.
+/// Why a job failed.
 #[derive(Debug)]
 pub enum JobError {
-    /// One of its kind is at work.
+    /// A job of this kind is running.
     Running(Job),
-    /// Another one is at work that must not run beside it.
+    /// A job that excludes it is running.
     Excluded {
-        /// The job that was asked for.
+        /// The requested job.
         job: Job,
-        /// The one that is at work.
+        /// The running job.
         by: Job,
-        /// When that one began.
+        /// The start of the running job.
         since: SystemTime,
         /// Why the two exclude each other.
         reason: &'static str,
@@ -62,9 +62,9 @@ pub enum JobError {
     NoLock(Job, io::Error),
     /// It could not be started.
     NotStarted(Job, io::Error),
-    /// It was started, but its end was not seen.
+    /// It was started, but did not end in time.
     Unfinished(Job, io::Error),
-    /// It ended with a failure, and perhaps said why in words for the client.
+    /// It failed, with an optional reason for the client.
     Failed(Job, Option<String>),
 }
 
@@ -84,7 +84,7 @@ impl fmt::Display for JobError {
     }
 }
 
-/// The right to run a job of one kind, shared with the job itself: it is free again when both are done with it.
+/// The right to run a job of one kind, shared with the job: it is released when neither uses it any more.
 #[derive(Debug)]
 pub struct Lock {
     job: Job,
@@ -92,23 +92,23 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Takes the lock, or says that a job of this kind is running. Whatever runs beside it is not looked at.
+    /// Takes the lock, or returns that a job of this kind is running. Ignores exclusions.
     pub fn take(appliance: &Appliance, job: Job) -> Result<Lock, JobError> {
         let file = open(appliance, job)?;
         wait_until(deadline(job), || if try_lock(&file, job)? { Ok(()) } else { Err(JobError::Running(job)) })?;
         Ok(Lock { job, file })
     }
 
-    /// Takes the lock for an order, or says which job must end first.
+    /// Takes the lock for an order, or returns the job that must end first.
     pub fn take_for(appliance: &Appliance, job: Job, order: &Order) -> Result<Lock, JobError> {
         if order.beside == Beside::Free {
             return Lock::take(appliance, job);
         }
         let file = open(appliance, job)?;
-        // Of two that exclude each other and start at once, one must win: only one at a time looks and takes.
+        // If two jobs that exclude each other start at once, one must win: only one process at a time checks and locks.
         let turn = open_named(appliance, STARTING).map_err(|error| JobError::NoLock(job, error))?;
         wait_until(deadline(job), || {
-            // Not for ever: somebody else could hold it.
+            // With a deadline, because another process could hold it.
             if !try_lock(&turn, job)? {
                 return Err(JobError::Running(job));
             }
@@ -119,25 +119,26 @@ impl Lock {
         Ok(Lock { job, file })
     }
 
-    /// The kind of job that this is the right to.
+    /// The kind of job.
     pub fn job(&self) -> Job {
         self.job
     }
 
-    /// Notes in the times of the lock when its job begins, for those who ask.
+    /// Records the job's start as the time of the lock file.
     pub fn begin(&self) {
-        // On a file system without times the words of the job before only stand a moment longer.
+        // On a filesystem without times, the previous job's status is only shown a moment longer.
         let _ = self.file.set_modified(SystemTime::now());
     }
 
-    /// Starts the job and leaves it to itself: it outlives the request, the web server and a restart of it.
+    /// Starts the job in the background: it outlives the request, the web server and its restart.
     pub fn start(&self, appliance: &Appliance, argument: Option<&'static str>) -> Result<(), JobError> {
-        // All three descriptors, always: fcgiwrap answers only when stdout *and* stderr are closed.
+        // All three descriptors, always: fcgiwrap responds only when stdout *and* stderr are closed.
         let spawned = self.command(appliance, argument)?.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         spawned.map(drop).map_err(|error| JobError::NotStarted(self.job, error))
     }
 
-    /// Runs the job to its end; returns what it printed. One that takes too long is left to itself, with its lock: only root
+    /// Runs the job to its end and returns its output. If it takes too long, it keeps running with its lock: only root
+    /// could kill it.
     /// could end it.
     pub fn wait(&self, appliance: &Appliance, argument: Option<&'static str>) -> Result<Vec<u8>, JobError> {
         let job = self.job;
@@ -158,12 +159,12 @@ impl Lock {
     fn command(&self, appliance: &Appliance, argument: Option<&'static str>) -> Result<Command, JobError> {
         let lock = self.file.try_clone().map_err(|error| JobError::NoLock(self.job, error))?;
         close_on_exec_above_two();
-        // The CGI program leads no process group, so this works; where a person starts it from a shell it does not, and
-        // then the job shares that person's session, which is no harm.
+        // This works because the CGI program leads no process group. From a shell it fails, and the job harmlessly
+        // shares the session.
         let _ = nix::unistd::setsid();
         let name = self.job.word();
         let mut command = if let Some(gate) = appliance.gate() {
-            // Where we are confined, root waits at a socket for the words that `wrapper.sh` would get from us.
+            // If we are confined, root accepts the words for `wrapper.sh` at a socket.
             let words = argument.map_or_else(|| name.to_owned(), |argument| format!("{name} {argument}"));
             let mut command = clean_command(appliance, Path::new("/proc/self/exe"));
             command.arg0("jidoteki-admin-api").args([GATE_ASK.as_ref(), gate.as_os_str(), words.as_ref()]);
@@ -178,8 +179,8 @@ impl Lock {
     }
 }
 
-/// Runs `wrapper.sh` with our own standard descriptors, for somebody who has asked at the gate. Its exit status; 1 where a
-/// signal has ended it.
+/// Runs `wrapper.sh` with our own standard descriptors, for a request at the gate. Returns its exit status; 1 if a
+/// signal killed it.
 pub fn run_as_asked(appliance: &Appliance, words: &str) -> io::Result<u8> {
     let (name, argument) = words.split_once(' ').map_or((words, None), |(name, argument)| (name, Some(argument)));
     let mut command = clean_command(appliance, &appliance.wrapper());
@@ -187,13 +188,13 @@ pub fn run_as_asked(appliance: &Appliance, words: &str) -> io::Result<u8> {
     Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
 }
 
-/// The name of the lock that is held for a moment by a request that looks which jobs are running before it starts one.
+/// The lock that a request holds briefly while it checks for running jobs and starts one.
 pub const STARTING: &str = ".starting.lock";
 
-/// Opens a file of the exchange directory to lock it, and makes it where it is not there yet.
+/// Opens a lock file in the exchange directory, and creates it if it is missing.
 fn open_named(appliance: &Appliance, name: &str) -> io::Result<File> {
     let file = appliance::open_own_making_way(&appliance.uploads().join(name), 0o660)?;
-    // One that root made at the console is for the API's user too, whatever umask root has.
+    // If root created it at the console, the API's user needs it too, whatever root's umask.
     if file.metadata()?.mode() & 0o660 != 0o660 {
         let _ = file.set_permissions(Permissions::from_mode(0o660));
     }
@@ -204,7 +205,7 @@ fn open(appliance: &Appliance, job: Job) -> Result<File, JobError> {
     open_named(appliance, job.row().lock).map_err(|error| JobError::NoLock(job, error))
 }
 
-/// Whether the lock is ours now.
+/// Whether we have the lock now.
 fn try_lock(file: &File, job: Job) -> Result<bool, JobError> {
     match file.try_lock() {
         Ok(()) => Ok(true),
@@ -213,7 +214,7 @@ fn try_lock(file: &File, job: Job) -> Result<bool, JobError> {
     }
 }
 
-/// Says which job is at work that must not run beside this one.
+/// Returns the running job that excludes this one.
 fn excluded(appliance: &Appliance, job: Job) -> Result<(), JobError> {
     job.exclusions().try_for_each(|(by, reason)| match running_since(appliance, by) {
         Some(since) => Err(JobError::Excluded { job, by, since, reason }),
@@ -226,7 +227,7 @@ fn deadline(job: Job) -> Instant {
     Instant::now() + if only_reads { READING_PATIENCE } else { PATIENCE }
 }
 
-/// Tries again until the deadline as long as another job is in the way.
+/// Tries again until the deadline while another job is in the way.
 fn wait_until(deadline: Instant, mut attempt: impl FnMut() -> Result<(), JobError>) -> Result<(), JobError> {
     loop {
         match attempt() {
@@ -238,29 +239,29 @@ fn wait_until(deadline: Instant, mut attempt: impl FnMut() -> Result<(), JobErro
     }
 }
 
-/// Whether a job of this kind is at work now.
+/// Whether a job of this kind is running.
 pub fn is_running(appliance: &Appliance, job: Job) -> bool {
     running_since(appliance, job).is_some()
 }
 
-/// When the job began that is at work now; `None` where none is.
+/// The start of the running job; `None` if none is running.
 pub fn running_since(appliance: &Appliance, job: Job) -> Option<SystemTime> {
     let (file, is_running) = look(appliance, job)?;
     is_running.then(|| modified(&file))
 }
 
-/// When the job began that is at work now and tells of itself in its status files. Until it does, they speak of the job
-/// before, and a client that asks meanwhile would take the old result for the new one.
+/// The start of a running job that reports its status in files. Until it does, the files are the previous job's, and a
+/// client would take the old result for the new one.
 pub fn status_since(appliance: &Appliance, job: Job) -> Option<SystemTime> {
     let since = running_since(appliance, job)?;
     let order = record::read(appliance, job.row()).and_then(|(record, _)| job.row().order(&record.argument));
     order.is_none_or(|order| order.trace == Trace::Status).then_some(since)
 }
 
-/// The file of a lock, and whether a job has it.
+/// A lock file, and whether a job has it.
 fn look(appliance: &Appliance, job: Job) -> Option<(File, bool)> {
     let file = appliance::open_unlinked(&appliance.uploads().join(job.row().lock)).ok()?;
-    // Shared, so that two who look do not see each other.
+    // A shared lock, so that two checks do not see each other.
     let is_running = matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock));
     Some((file, is_running))
 }
@@ -269,8 +270,8 @@ fn modified(file: &File) -> SystemTime {
     file.metadata().and_then(|metadata| metadata.modified()).unwrap_or(UNIX_EPOCH)
 }
 
-/// Runs the vendor's license script; its output, if it ended well and printed something. One that does not end in time is
-/// ended, with what it has started: a worker of the web server waits for it.
+/// Runs the vendor's license script and returns its output, if it succeeded and printed something. After the time limit
+/// it is killed with its children, because a worker of the web server waits for it.
 pub fn license(appliance: &Appliance) -> Option<Vec<u8>> {
     license_within(appliance, LICENSE_PATIENCE)
 }
@@ -297,15 +298,14 @@ fn license_within(appliance: &Appliance, limit: Duration) -> Option<Vec<u8>> {
     (output.status.success() && !output.stdout.is_empty()).then_some(output.stdout)
 }
 
-/// Why a program gave no result.
+/// Why a program has no result.
 enum RunError {
     NotStarted(io::Error),
-    /// It may still run.
+    /// It may still be running.
     Unfinished(Child, io::Error),
 }
 
-/// Runs a program until it has ended and closed both its outputs, but not longer than a limit, and takes only so much of
-/// what it prints.
+/// Runs a program until it has ended and closed both outputs, with a time limit and a limit on its output.
 fn run(mut command: Command, limit: Duration) -> Result<Output, RunError> {
     let deadline = Instant::now() + limit;
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(RunError::NotStarted)?;
@@ -342,7 +342,7 @@ fn output(child: &mut Child, deadline: Instant) -> io::Result<Output> {
     }
 }
 
-/// Waits until one of two descriptors has something to read, or its end.
+/// Waits until one of two descriptors is readable or closed.
 fn readable(out: Option<BorrowedFd<'_>>, err: Option<BorrowedFd<'_>>, deadline: Instant) -> io::Result<(bool, bool)> {
     let (n_out, n_all) = (usize::from(out.is_some()), usize::from(out.is_some()) + usize::from(err.is_some()));
     let mut fds: Vec<PollFd<'_>> =
@@ -366,7 +366,7 @@ fn readable(out: Option<BorrowedFd<'_>>, err: Option<BorrowedFd<'_>>, deadline: 
     Ok((n_out == 1 && is_ready(0), n_all > n_out && is_ready(n_out)))
 }
 
-/// Adds what is there to read; `false` at the end.
+/// Adds the available bytes; `false` at the end.
 fn read_some(pipe: Option<&mut impl Read>, bytes: &mut Vec<u8>) -> io::Result<bool> {
     let mut buffer = [0; 8 << 10];
     let n = pipe.map_or(Ok(0), |pipe| pipe.read(&mut buffer))?;
@@ -377,7 +377,7 @@ fn read_some(pipe: Option<&mut impl Read>, bytes: &mut Vec<u8>) -> io::Result<bo
     Ok(n > 0)
 }
 
-/// What a program of the system makes of a file: the first so many bytes of its output. It is ended when there are more.
+/// The first bytes of the output of a system program that reads a file. If there are more, the program is killed.
 pub fn filter(program: &str, arguments: &[&str], input: File, limit: u64) -> io::Result<Vec<u8>> {
     let mut command = Command::new(program);
     command.args(arguments).env_clear().env("PATH", PATH).env("LC_ALL", "C").current_dir("/");
@@ -389,7 +389,7 @@ pub fn filter(program: &str, arguments: &[&str], input: File, limit: u64) -> io:
     read.map(|_| output)
 }
 
-/// A program with an environment made from nothing, not filtered: there is no variable of a client to forget.
+/// A program with an environment built from scratch, not filtered, so that no client variable can be missed.
 fn clean_command(appliance: &Appliance, program: &Path) -> Command {
     let mut command = Command::new(program);
     command.env_clear().env("PATH", PATH).env("LC_ALL", "C").current_dir("/");
@@ -397,8 +397,8 @@ fn clean_command(appliance: &Appliance, program: &Path) -> Command {
     command
 }
 
-/// Marks whatever the web server left open in us, so that no job inherits it: fcgiwrap leaks its connection, and a job
-/// that holds it holds the client's answer.
+/// Marks every descriptor from the web server close-on-exec: fcgiwrap leaks its connection, and a job that has it
+/// delays the client's response.
 pub fn close_on_exec_above_two() {
     let Ok(entries) = std::fs::read_dir("/proc/self/fd") else { return };
     for fd in entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok()).filter(|fd| *fd > 2)
@@ -408,7 +408,7 @@ pub fn close_on_exec_above_two() {
     }
 }
 
-/// The words for the client of a job that failed: its last line `Reason: ...`, cut to printable ASCII.
+/// The reason for the client from a failed job: its last line `Reason: ...`, cut to printable ASCII.
 fn reason(stdout: &[u8]) -> Option<String> {
     let line = stdout.split(|byte| *byte == b'\n').filter_map(|line| line.strip_prefix(b"Reason: ")).next_back()?;
     let text: String =
@@ -416,7 +416,7 @@ fn reason(stdout: &[u8]) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-/// What a job said on its standard error goes into the log: a line of ours a line, and not more than a screen of them.
+/// Logs a job's standard error: one log line per line, and at most a screenful.
 fn log_lines(who: &str, stderr: &[u8]) {
     for line in stderr.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).take(20) {
         log::warn!("{who}: {}", line[..line.len().min(500)].escape_ascii());
@@ -437,13 +437,13 @@ mod tests {
             ("echo '{}'", 60, Some(b"{}\n".to_vec())),
             ("echo '{}'; exit 1", 60, None),
             ("head -c 9000000 /dev/zero", 60, None),
-            // It holds its output, and would for ever.
+            // It never closes its output.
             ("sleep 1000 & echo $! >\"$0.pid\"; echo '{}'", 1, None),
             ("exec >&- 2>&-; echo $$ >\"$0.pid\"; sleep 1000", 1, None),
         ] {
             std::fs::write(&script, format!("#!/bin/sh\n{text}\n")).unwrap();
             appliance::set_mode(&script, 0o755).unwrap();
-            // A process of another test may have had it open for writing when it was started.
+            // A process of another test may have had it open for writing.
             let got = loop {
                 let got = license_within(&appliance, Duration::from_secs(seconds));
                 let is_started = got.is_some() || seconds == 60 || root.join("bin/license.sh.pid").exists();
@@ -456,7 +456,7 @@ mod tests {
             std::fs::remove_file(root.join("bin/license.sh.pid")).unwrap();
             let status = std::path::PathBuf::from(format!("/proc/{}/stat", pid.trim()));
             let deadline = Instant::now() + Duration::from_secs(60);
-            // Gone, or dead and not yet collected by whoever adopted it.
+            // Gone, or dead and not yet reaped.
             while std::fs::read_to_string(&status).is_ok_and(|text| !text.contains(") Z ")) {
                 assert!(Instant::now() < deadline, "{text}: it still runs");
                 std::thread::sleep(Duration::from_millis(5));

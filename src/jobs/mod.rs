@@ -1,5 +1,5 @@
-//! `JOBS`, the one table of what root does for the API: every job with its orders, its files, and what must not run at
-//! the same time. `wrapper.sh`, `sudoers`, `sweep` and docs/JOBS.md are compared with it by tests.
+//! `JOBS`, the one table of root's work for the API: every job with its orders, its files, and the jobs that it
+//! excludes. Tests compare it with `wrapper.sh`, `sudoers`, `sweep` and docs/JOBS.md.
 
 pub mod record;
 pub mod job;

@@ -1,5 +1,5 @@
-//! How far a job is by its own word: a number and words, in the file that `JIDO_PROGRESS` names. Nowhere else reads it.
-//! Scripts of vendors write it, so it is bounded, and text that makes no sense counts as none.
+//! A job's own progress: a number and text, in the file that `JIDO_PROGRESS` names. The only file that reads it.
+//! Vendors' scripts write it, so it has limits, and invalid text counts as none.
 
 use crate::appliance::{self, Appliance};
 use crate::jobs::{Job, Row};
@@ -7,24 +7,24 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::time::{Duration, SystemTime};
 
-/// Bytes at the end of the file that are read: the last line of one that only grows.
+/// Bytes to read at the end of the file: its last line, if it only grows.
 const MAX_BYTES: u64 = 512;
-/// Characters of the words that are told.
+/// Maximum characters of the text.
 const MAX_WORDS: usize = 80;
 /// The percentage of an update when its own script starts, which is a fifth of the whole.
 const SCRIPT_STARTS: u8 = 70;
 
-/// What a job says of itself while it runs.
+/// A running job's progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress {
-    /// How much is done, 0 to 100.
+    /// Percentage, 0 to 100.
     pub percentage: u8,
-    /// What it is doing; empty if it does not say.
+    /// The current step; empty if it is not reported.
     pub words: String,
 }
 
 impl Progress {
-    /// Reads the last line: `NUMBER WORD...` with 0 to 100, or `DONE/ALL WORD...` in bytes.
+    /// Parses the last line: `NUMBER WORD...` with 0 to 100, or `DONE/ALL WORD...` in bytes.
     pub fn parse(text: &[u8]) -> Option<Progress> {
         let line = text.trim_ascii_end().rsplit(|byte| matches!(byte, b'\n' | b'\r')).next()?.trim_ascii();
         let (number, words) = line.split_at(line.iter().position(u8::is_ascii_whitespace).unwrap_or(line.len()));
@@ -38,15 +38,15 @@ impl Progress {
         Some(Progress { percentage, words })
     }
 
-    /// What the job says that began at this time; `None` if it has said nothing.
+    /// The progress of the job that started at this time; `None` if it has reported none.
     pub fn read(appliance: &Appliance, row: &Row, began: SystemTime) -> Option<Progress> {
         let mut file = appliance::open_unlinked(&appliance.progress_file(row.word)).ok()?;
-        // An interrupted job leaves its own.
+        // An interrupted job leaves its file behind.
         let at = file.metadata().and_then(|metadata| metadata.modified()).ok()?;
         (at + Duration::from_millis(10) >= began).then(|| Progress::parse(&end(&mut file).ok()?)).flatten()
     }
 
-    /// The percentage of the whole job, of which its status file says `said`. The script of an update is a part of one.
+    /// The percentage of the whole job, whose status file has `said`. An update's script is only a part of it.
     pub fn of_job(&self, job: Job, said: Option<u8>) -> Option<u8> {
         match (job, said) {
             (Job::Update, Some(SCRIPT_STARTS)) => Some(SCRIPT_STARTS + self.percentage / 5),
@@ -62,9 +62,9 @@ fn whole(text: &str) -> Option<u64> {
     digits.parse().ok().filter(|_| digits.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// More than all is done where the data has grown since it was measured.
+/// The data can grow after it was measured, so that more than everything is done.
 fn of_bytes(done: u64, all: u64) -> Option<u8> {
-    // Hundred times as much must fit.
+    // A hundred times as much must fit.
     let (done, all) = if all >> 56 == 0 { (done, all) } else { (done >> 8, all >> 8) };
     u8::try_from((done.min(all) * 100).checked_div(all)?).ok()
 }

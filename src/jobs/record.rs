@@ -1,5 +1,5 @@
-//! What the executable remembers of the latest job of each kind: a line when it starts, and a line when it ends and the
-//! client waited for it. The end of any other job is concluded from what it left (`history.rs`).
+//! The executable's record of the latest job of each kind: a line at its start, and a line at its end if the client
+//! waited. For other jobs, the end is derived from their files (`history.rs`).
 
 use crate::appliance::{self, Appliance};
 use crate::jobs::Row;
@@ -9,23 +9,23 @@ use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// How a job began.
+/// The start of a job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// 16 hexadecimal digits.
     pub id: String,
     /// The argument of its script; empty for none.
     pub argument: String,
-    /// The name of the key that asked for it.
+    /// The name of the key that requested it.
     pub key: String,
     /// Nanoseconds since 1970.
     pub started: u64,
-    /// What tells the same request sent again.
+    /// Identifies a repeated request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency: Option<Idempotency>,
 }
 
-/// A request that must not be carried out twice.
+/// A request that must not run twice.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Idempotency {
     /// SHA-256 of the caller's key, the target and the value of `Idempotency-Key`, in hexadecimal.
@@ -34,7 +34,7 @@ pub struct Idempotency {
     pub body: String,
 }
 
-/// How a job ended.
+/// The end of a job.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ending {
     /// Seconds since 1970.
@@ -56,20 +56,20 @@ impl Record {
         Ok(Record { id, argument: argument.to_owned(), key: key.to_owned(), started, idempotency })
     }
 
-    /// When the job began.
+    /// The start of the job.
     pub fn started_at(&self) -> SystemTime {
         UNIX_EPOCH + Duration::from_nanos(self.started)
     }
 
-    /// Makes this the record of its kind. It is on the disk when this returns: after a power cut the job is known to have
-    /// been cut off.
+    /// Stores this as the record of its kind. It is on disk when this returns, so that a power cut shows as an
+    /// interrupted job.
     pub fn write(&self, appliance: &Appliance, row: &Row) -> io::Result<()> {
         put(appliance, row, &line(self)?)
     }
 }
 
 impl Ending {
-    /// Adds how the job ended.
+    /// Adds the end of the job.
     pub fn write(&self, appliance: &Appliance, row: &Row) -> io::Result<()> {
         match read(appliance, row) {
             Some((record, _)) => put(appliance, row, &(line(&record)? + &line(self)?)),
@@ -78,7 +78,7 @@ impl Ending {
     }
 }
 
-/// Forgets the record: nothing is known of the job that is prepared now.
+/// Removes the record, before the next job.
 pub fn clear(appliance: &Appliance, row: &Row) -> io::Result<()> {
     match std::fs::remove_file(path(appliance, row)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -86,7 +86,7 @@ pub fn clear(appliance: &Appliance, row: &Row) -> io::Result<()> {
     }
 }
 
-/// The record, and how the job ended; `None` where none is known.
+/// The record, and the end of the job; `None` for an unknown one.
 pub fn read(appliance: &Appliance, row: &Row) -> Option<(Record, Option<Ending>)> {
     let content = appliance::read(&path(appliance, row)).ok()?;
     let mut lines = content.split(|byte| *byte == b'\n');
@@ -100,7 +100,7 @@ fn path(appliance: &Appliance, row: &Row) -> PathBuf {
 
 fn put(appliance: &Appliance, row: &Row, text: &str) -> io::Result<()> {
     match appliance::replace(&path(appliance, row), text.as_bytes(), 0o600) {
-        // An image without that folder remembers nothing, and starts its jobs all the same.
+        // An image without that directory stores nothing, and starts its jobs all the same.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         result => result,
     }

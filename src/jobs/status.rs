@@ -1,4 +1,5 @@
-//! What jobs wrote about themselves, told so that it is true: a status of `running` whose job is gone is a job that died.
+//! Reads the status files of jobs, corrected by their locks: a status of `running` without a running job is a job that
+//! died.
 
 use crate::appliance::{self, Appliance};
 use crate::jobs::Job;
@@ -11,35 +12,34 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-/// The longest time that a client can ask for to confirm a change.
+/// The longest deadline for a confirmation.
 const MAX_CONFIRM: u64 = 3600;
-/// Lines of a log that an answer shows.
+/// Log lines in a response.
 const TAIL_LINES: usize = 10;
-/// Bytes at the end of a log that are looked at first, enough for ten usual lines.
+/// Bytes at the end of a log to read first, enough for ten usual lines.
 const TAIL_BYTES: u64 = 4 << 10;
-/// Bytes at the end of a log that are looked at at most, so that a log of any size and with lines of any length costs
-/// no more: 1 MiB.
+/// Maximum bytes at the end of a log to read, so that its size and the length of its lines do not matter: 1 MiB.
 const MAX_TAIL_BYTES: u64 = 1 << 20;
 
-/// How a job stands, as its files and its lock tell together.
+/// The status of a job, from its files and its lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobStatus {
-    /// `running`, `success`, `failed`, a word of a foreign job, or nothing where none ran.
+    /// `running`, `success`, `failed`, a word of another job script, or nothing if none ran.
     pub word: Option<String>,
-    /// Other members of its status file, as JSON: `percentage`, and whatever a job adds.
+    /// Other members of its status file, as JSON: `percentage`, and any that a job adds.
     pub members: Vec<(String, String)>,
-    /// How the two fit.
+    /// Whether the two agree.
     pub phase: Phase,
 }
 
-/// How what a job says of itself fits to whether one is running.
+/// Whether the status file agrees with the lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// It is as the file says.
+    /// They agree.
     AsSaid,
-    /// One was just started, and has not said anything yet: what the files say is of the one before.
+    /// A job just started and has not written its status: the files are the previous job's.
     Starting,
-    /// The file says `running`, but nothing runs: a job that died.
+    /// The file says `running`, but no job is running: it died.
     Interrupted,
 }
 
@@ -50,7 +50,7 @@ impl JobStatus {
         let said = read();
         let phase = phase(appliance, job, said.at, said.is_running(), || read().is_running());
         let (word, members) = match phase {
-            // It has ended between the two looks: its last word counts.
+            // It ended between the two checks: use its last status.
             Phase::AsSaid if said.is_running() => {
                 let said = read();
                 (said.word, said.members)
@@ -66,28 +66,28 @@ impl JobStatus {
     }
 }
 
-/// How a status file that is its own answer fits to whether its job is running.
+/// For a status file that is a response body: whether it agrees with the lock.
 pub fn phase_of_file(appliance: &Appliance, job: Job, path: &Path, says_running: impl Fn() -> bool) -> Phase {
     let at = std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
     phase(appliance, job, at, says_running(), says_running)
 }
 
-/// `at` is when the files were written, `again` looks once more whether they say `running`.
+/// `at` is when the files were written; `again` rereads whether they say `running`.
 fn phase(appliance: &Appliance, job: Job, at: Option<SystemTime>, is_running: bool, again: impl Fn() -> bool) -> Phase {
-    // A clock of files ticks more coarsely than the one that a start is measured by: a tick is forgiven.
+    // File times are coarser than the clock of a start: allow one tick.
     let is_older = |started| at.is_none_or(|at| at + Duration::from_millis(10) < started);
     if job::status_since(appliance, job).is_some_and(is_older) {
         return Phase::Starting;
     }
-    // Once more: a job that ended after the first look has written its last word.
+    // Check again: a job that ended after the first check has written its last status.
     if is_running && !job::is_running(appliance, job) && again() { Phase::Interrupted } else { Phase::AsSaid }
 }
 
-/// What the status files of a job say.
+/// The contents of a job's status files.
 struct Said {
     word: Option<String>,
     members: Vec<(String, String)>,
-    /// When they said it; `None` where they say nothing.
+    /// When they were written; `None` if they are empty.
     at: Option<SystemTime>,
 }
 
@@ -112,10 +112,10 @@ impl Said {
     }
 }
 
-/// Seconds until a change that waits to be confirmed is undone; `None` where none waits. The deadline is one of the
-/// kernel's uptime, since a change of the network may change the clock. Where that is of another boot than ours we may be
-/// confined in a container, where the job sees another uptime: then the clock decides. A file that a boot has left is taken
-/// away before anybody can ask, so this lets nothing old stand for long. `Err` where a file is there and cannot be read: then
+/// Seconds until an unconfirmed change is rolled back; `None` if none is pending. The deadline is in kernel uptime,
+/// because a network change can set the clock. If the file has another boot id, this process may be confined in a
+/// container where the job sees another uptime; then the clock decides. A boot removes old files before anybody can
+/// ask. `Err` if a file cannot be read: then a change may be pending.
 /// one may wait.
 pub fn pending(appliance: &Appliance, file: &str) -> io::Result<Option<u64>> {
     let path = appliance.etc_file(file);
@@ -136,8 +136,8 @@ fn seconds_left(text: &str) -> Option<u64> {
     (left > 0).then_some(left)
 }
 
-/// The same until the change is settled: without seconds while it is taken back. The job takes the file away when the
-/// state of before is in force.
+/// The same until the change is settled: with no seconds left while it is being rolled back. The job removes the file
+/// when the previous state is restored.
 pub fn unsettled(appliance: &Appliance, file: &str) -> Option<u64> {
     let left = pending(appliance, file).unwrap_or_else(|error| {
         log::error!("cannot tell whether a change waits to be confirmed: {error}");
@@ -146,7 +146,7 @@ pub fn unsettled(appliance: &Appliance, file: &str) -> Option<u64> {
     left.or_else(|| appliance.etc_file(file).exists().then_some(0))
 }
 
-/// The end of a log: its last ten lines joined by newlines, without a final one; `None` where there is no log.
+/// The end of a log: its last ten lines joined by newlines, without a final one; `None` if there is no log.
 pub fn tail(path: &Path) -> Option<String> {
     let mut file = appliance::open(path).ok()?;
     let length = file.metadata().ok()?.len();
@@ -171,30 +171,30 @@ pub fn last_lines(text: &[u8]) -> (String, bool) {
 
 fn last_bytes(file: &mut File, length: u64, n_bytes: u64) -> io::Result<Vec<u8>> {
     file.seek(SeekFrom::Start(length.saturating_sub(n_bytes)))?;
-    // As long as it was when it was measured: a job may be writing.
+    // Only the measured length: a job may be writing.
     let n_bytes = n_bytes.min(length);
     let mut bytes = Vec::with_capacity(usize::try_from(n_bytes).unwrap_or(0));
     file.take(n_bytes).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// A text as JSON, `null` where there is none.
+/// A text as JSON; `null` if there is none.
 pub fn or_null(text: Option<&str>) -> String {
     text.map_or_else(|| "null".to_owned(), quote)
 }
 
-/// A file that holds one JSON object.
+/// A file with one JSON object.
 pub fn read_object(path: &Path) -> Option<Object> {
     let text = read_text(path)?;
     Object::parse(&text).inspect_err(|error| log::warn!("{}: {error}", path.display())).ok()
 }
 
-/// The types of storage that this appliance offers.
+/// The storage types that this appliance offers.
 pub fn storage_options(appliance: &Appliance) -> Vec<String> {
     storage::options(read_object(&appliance.storage_options_file()).as_ref())
 }
 
-/// A file that holds one JSON value, as it is.
+/// A file with one JSON value, unchanged.
 pub fn read_json(path: &Path) -> Option<String> {
     let text = read_text(path)?;
     if json::is_valid(&text) {
@@ -204,7 +204,7 @@ pub fn read_json(path: &Path) -> Option<String> {
     None
 }
 
-/// The text of a file that is there and says something.
+/// The text of a file; `None` if it is missing or empty.
 fn read_text(path: &Path) -> Option<String> {
     let content = match appliance::read(path) {
         Ok(content) => content,

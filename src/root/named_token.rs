@@ -1,5 +1,5 @@
-//! Changes of the named tokens, made by root: for a person at the console, and for a request. The only place that writes the
-//! file of their verifiers.
+//! Changes to named tokens, by root: for a person at the console, and for a request. The only file that writes their
+//! verifiers.
 
 use crate::appliance::keys::{self, Key};
 use crate::appliance::{self, Appliance, slots};
@@ -14,16 +14,16 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-/// How many tokens an appliance can have beside the first one: each is compared with every guess.
+/// Maximum number of named tokens: each guess is compared with all of them.
 pub const MAX_KEYS: usize = 32;
 const DAY: u64 = 86400;
 
 /// Why the tokens were not changed.
 #[derive(Debug)]
 pub enum Fault {
-    /// The request asks for something that cannot be; a client may read why.
+    /// The request is invalid; the reason is for the client.
     Refused(String),
-    /// A file cannot be used; this is for the console and the log.
+    /// A file cannot be used; the reason is for the console and the log.
     Failed(String),
 }
 
@@ -35,7 +35,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// What a request asks for. It was written by the API's user, so nothing in it is believed.
+/// A request, written by the API's user, so nothing in it is trusted.
 #[derive(Deserialize)]
 struct Wanted {
     name: String,
@@ -43,8 +43,8 @@ struct Wanted {
     days: Option<u64>,
 }
 
-/// `named-token add|remove FOLDER`: does what `tokens.json` in the folder says. Prints the answer with the new token; the
-/// reason of a refusal goes into `reason` in the folder.
+/// `named-token add|remove FOLDER`: carries out the request in the directory's `tokens.json`. Prints the response with
+/// the new token; writes the reason of a refusal to `reason` there.
 pub fn command(arguments: Arguments<'_>, appliance: &Appliance) -> Result<ExitCode, String> {
     let (Some(action), Some(folder)) = (arguments.next(), arguments.next()) else {
         return Err("the action and the folder are missing".to_owned());
@@ -67,7 +67,7 @@ pub fn command(arguments: Arguments<'_>, appliance: &Appliance) -> Result<ExitCo
     }
 }
 
-/// Makes a token and prints it. If nobody reads it, it is removed again: a token that was never shown is of no use.
+/// Creates a token and prints it. If the output fails, removes it again: a token that was never shown is useless.
 fn answer(appliance: &Appliance, wanted: &Wanted) -> Result<(), Fault> {
     let scope = wanted.scope.ok_or_else(|| Fault::Refused("Missing scope".to_owned()))?;
     if wanted.days.is_some_and(|days| !keys::DAYS.contains(&days)) {
@@ -83,7 +83,7 @@ fn answer(appliance: &Appliance, wanted: &Wanted) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Adds a named token, and returns it: afterwards it is nowhere.
+/// Adds a named token, and returns it. It is stored nowhere.
 pub fn add(appliance: &Appliance, name: &str, scope: Scope, days: Option<u64>) -> Result<Token, Fault> {
     if !keys::is_name(name) {
         return Err(Fault::Refused(format!("{name}: a name has {}", keys::NAME)));
@@ -103,7 +103,7 @@ pub fn add(appliance: &Appliance, name: &str, scope: Scope, days: Option<u64>) -
     Ok(token)
 }
 
-/// Removes a named token: from now on it opens nothing.
+/// Removes a named token: it stops working.
 pub fn remove(appliance: &Appliance, name: &str) -> Result<(), Fault> {
     let _lock = lock(appliance)?;
     let (removed, all): (Vec<Key>, Vec<Key>) = load(appliance)?.into_iter().partition(|key| key.name == name);
@@ -115,7 +115,7 @@ pub fn remove(appliance: &Appliance, name: &str) -> Result<(), Fault> {
     Ok(())
 }
 
-/// What was signed with a key that opens nothing any more need not be remembered.
+/// Nonces of a key that is no longer valid need not be stored.
 pub fn forget_nonces(appliance: &Appliance, keys: &[Key]) {
     for key in keys {
         if let Err(error) = slots::remove(appliance, keys::nonces(key)) {
@@ -130,7 +130,7 @@ pub fn new_token() -> Result<Token, Fault> {
     Token::parse(&hex::encode(bytes)).map_err(|error| Fault::Failed(error.to_string()))
 }
 
-/// Two changes at the same time must not undo each other: the folder itself is locked.
+/// Locks the directory itself, so that two concurrent changes do not undo each other.
 pub fn lock(appliance: &Appliance) -> Result<File, Fault> {
     let path = appliance.etc_file("");
     let folder = File::open(&path).map_err(|error| cannot("open", &path, &error))?;
@@ -143,18 +143,18 @@ pub fn load(appliance: &Appliance) -> Result<Vec<Key>, Fault> {
     keys::load(appliance).map_err(|error| Fault::Failed(format!("cannot read {error}{}", hint(&error))))
 }
 
-/// Puts the named tokens in force.
+/// Stores the named tokens.
 pub fn keep(appliance: &Appliance, all: Vec<Key>) -> Result<(), Fault> {
     let path = appliance.keys_file();
     keys::keep(appliance, all).map_err(|error| cannot("write", &path, &error))
 }
 
-/// The failure of a file, with what to do about it.
+/// The error of a file, with a hint.
 pub fn cannot(what: &str, path: &Path, error: &io::Error) -> Fault {
     Fault::Failed(format!("cannot {what} {}: {error}{}", path.display(), hint(error)))
 }
 
-/// What to do about the failure of a file.
+/// The hint for the error of a file.
 pub fn hint(error: &io::Error) -> &'static str {
     if error.kind() == io::ErrorKind::PermissionDenied { ". Run this as root" } else { "" }
 }
