@@ -85,15 +85,15 @@ Files:
   /opt/jidoteki/tinyadmin/                the admin path: tokens, logs, jobs";
 
 /// A command, or a group of commands. A table takes a third of the space of calls to clap.
-struct Word {
+struct Entry {
     name: &'static str,
     about: &'static str,
-    given: &'static [Given],
-    inner: &'static [Word],
+    parameters: &'static [Parameter],
+    inner: &'static [Entry],
 }
 
 /// An argument or option of a command.
-struct Given {
+struct Parameter {
     name: &'static str,
     kind: Kind,
     help: &'static str,
@@ -113,55 +113,55 @@ enum Kind {
     Files,
 }
 
-const fn word(name: &'static str, about: &'static str, given: &'static [Given]) -> Word {
-    Word { name, about, given, inner: &[] }
+const fn entry(name: &'static str, about: &'static str, parameters: &'static [Parameter]) -> Entry {
+    Entry { name, about, parameters, inner: &[] }
 }
 
-const fn given(name: &'static str, kind: Kind, help: &'static str) -> Given {
-    Given { name, kind, help }
+const fn parameter(name: &'static str, kind: Kind, help: &'static str) -> Parameter {
+    Parameter { name, kind, help }
 }
 
-const WORDS: &[Word] = &[
-    word(
+const ENTRIES: &[Entry] = &[
+    entry(
         "hash",
         "Signs a request: prints the value of ?hash=. The token is read from standard input",
         &[
-            given("token-file", Kind::Option("FILE"), "Read the token from this file instead"),
-            given("METHOD", Kind::Required, "GET or POST"),
-            given("PATH", Kind::Required, "Such as /api/v1/admin/version; without query"),
+            parameter("token-file", Kind::Option("FILE"), "Read the token from this file instead"),
+            parameter("METHOD", Kind::Required, "GET or POST"),
+            parameter("PATH", Kind::Required, "Such as /api/v1/admin/version; without query"),
         ],
     ),
-    word("routes", "Lists every request of the API", &[]),
-    word("check", "Checks this installation and suggests fixes; run as root for a full check", &[]),
-    word("first-run", "Prints the setup passphrase; creates it if first run is enabled", &[]),
-    Word {
+    entry("routes", "Lists every request of the API", &[]),
+    entry("check", "Checks this installation and suggests fixes; run as root for a full check", &[]),
+    entry("first-run", "Prints the setup passphrase; creates it if first run is enabled", &[]),
+    Entry {
         name: "token",
         about: "Adds, lists, removes and replaces API tokens; as root",
-        given: &[],
+        parameters: &[],
         inner: &[
-            word(
+            entry(
                 "add",
                 "Adds a named token, and prints it once",
                 &[
-                    given("NAME", Kind::Required, "1 to 32 letters, digits, - and _; shown in the audit log"),
-                    given(
+                    parameter("NAME", Kind::Required, "1 to 32 letters, digits, - and _; shown in the audit log"),
+                    parameter(
                         "scope",
                         Kind::RequiredOption("SCOPE"),
                         "What the token allows: read the state, operate the appliance, or everything",
                     ),
-                    given("days", Kind::Option("N"), "Days until it expires, 1 to 3650 [default: never]"),
+                    parameter("days", Kind::Option("N"), "Days until it expires, 1 to 3650 [default: never]"),
                 ],
             ),
-            word("list", "Lists the tokens with their scope and expiration time", &[]),
-            word(
+            entry("list", "Lists the tokens with their scope and expiration time", &[]),
+            entry(
                 "remove",
                 "Removes a named token, effective immediately",
-                &[given("NAME", Kind::Required, "A name from `token list`")],
+                &[parameter("NAME", Kind::Required, "A name from `token list`")],
             ),
-            word(
+            entry(
                 "rotate",
                 "Replaces the first token, and prints the new one once",
-                &[given(
+                &[parameter(
                     "overlap",
                     Kind::RequiredOption("HOURS"),
                     "Hours for which the old token also stays valid, up to 720; 0 for none",
@@ -169,22 +169,22 @@ const WORDS: &[Word] = &[
             ),
         ],
     },
-    word("unlock", "Clears rate limits; as root", &[given("ADDRESS", Kind::Optional, "Only for this IP address")]),
-    Word {
+    entry("unlock", "Clears rate limits; as root", &[parameter("ADDRESS", Kind::Optional, "Only for this IP address")]),
+    Entry {
         name: "audit",
         about: "Checks the audit log",
-        given: &[],
-        inner: &[word(
+        parameters: &[],
+        inner: &[entry(
             "verify",
             "Verifies that the audit log is intact, or names the first altered line; as root",
-            &[given(
+            &[parameter(
                 "FILE",
                 Kind::Files,
                 "Only these files, such as copies of rotated logs [default: the log and its rotated files]",
             )],
         )],
     },
-    word("openapi", "Prints the API as an OpenAPI document", &[]),
+    entry("openapi", "Prints the API as an OpenAPI document", &[]),
 ];
 
 /// The command line; the manual and the shell completions are generated from it.
@@ -197,47 +197,48 @@ pub fn command() -> Command {
         ("admin", "The admin path [default: /opt/jidoteki/tinyadmin/]"),
         ("etc", "The etc path [default: /usr/local/etc/]"),
     ] {
-        let folder = given(name, Kind::Option("DIR"), help);
+        let folder = parameter(name, Kind::Option("DIR"), help);
         command = command.arg(argument(&folder).global(true).value_parser(clap::value_parser!(OsString)));
     }
-    with_words(command, "jidoteki-admin-api", WORDS)
+    with_entries(command, "jidoteki-admin-api", ENTRIES)
 }
 
 /// `called` is the command so far. Usage lines come from the table too, because clap would need 7 KB for it.
-fn with_words(command: Command, called: &str, words: &'static [Word]) -> Command {
+fn with_entries(command: Command, called: &str, entries: &'static [Entry]) -> Command {
     let mut command = command
         .subcommand_required(true)
         .arg_required_else_help(true)
         .override_usage(format!("{called} [OPTIONS] <COMMAND>"));
-    for word in words {
-        let called = format!("{called} {}", word.name);
+    for entry in entries {
+        let called = format!("{called} {}", entry.name);
         let mut usage = format!("{called} [OPTIONS]");
-        let mut own = Command::new(word.name).about(word.about);
-        for given in word.given {
-            match given.kind {
+        let mut own = Command::new(entry.name).about(entry.about);
+        for parameter in entry.parameters {
+            match parameter.kind {
                 Kind::Option(_) => {}
-                Kind::RequiredOption(value) => usage.extend([" --", given.name, " <", value, ">"]),
-                Kind::Required => usage.extend([" <", given.name, ">"]),
-                Kind::Optional => usage.extend([" [", given.name, "]"]),
-                Kind::Files => usage.extend([" [", given.name, "]..."]),
+                Kind::RequiredOption(value) => usage.extend([" --", parameter.name, " <", value, ">"]),
+                Kind::Required => usage.extend([" <", parameter.name, ">"]),
+                Kind::Optional => usage.extend([" [", parameter.name, "]"]),
+                Kind::Files => usage.extend([" [", parameter.name, "]..."]),
             }
-            own = own.arg(argument(given));
+            own = own.arg(argument(parameter));
         }
         let own = own.override_usage(usage);
-        command = command.subcommand(if word.inner.is_empty() { own } else { with_words(own, &called, word.inner) });
+        command =
+            command.subcommand(if entry.inner.is_empty() { own } else { with_entries(own, &called, entry.inner) });
     }
     command
 }
 
-fn argument(given: &Given) -> Arg {
-    let argument = Arg::new(given.name).help(given.help);
-    let argument = match given.kind {
-        Kind::Option(value) | Kind::RequiredOption(value) => argument.long(given.name).value_name(value),
+fn argument(parameter: &Parameter) -> Arg {
+    let argument = Arg::new(parameter.name).help(parameter.help);
+    let argument = match parameter.kind {
+        Kind::Option(value) | Kind::RequiredOption(value) => argument.long(parameter.name).value_name(value),
         Kind::Files => argument.num_args(0..),
         Kind::Required | Kind::Optional => argument,
     };
-    let argument = argument.required(matches!(given.kind, Kind::RequiredOption(_) | Kind::Required));
-    if given.name == "scope" { argument.value_parser(Scope::ALL.map(Scope::name)) } else { argument }
+    let argument = argument.required(matches!(parameter.kind, Kind::RequiredOption(_) | Kind::Required));
+    if parameter.name == "scope" { argument.value_parser(Scope::ALL.map(Scope::name)) } else { argument }
 }
 
 /// The number in an option, if present.

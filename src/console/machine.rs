@@ -39,7 +39,7 @@ pub struct Machine {
 const PORT: u16 = 8443;
 
 /// The result of a program.
-pub struct Said {
+pub struct ProgramOutput {
     /// Whether it succeeded.
     pub is_good: bool,
     /// Its output, then its errors.
@@ -87,7 +87,7 @@ impl Machine {
     }
 
     /// Runs a program that changes nothing; `None` if it is not installed.
-    pub fn ask(&self, program: &str, arguments: &[&str]) -> Option<Said> {
+    pub fn ask(&self, program: &str, arguments: &[&str]) -> Option<ProgramOutput> {
         let output = Command::new(self.program(program)?)
             .args(arguments)
             .env_clear()
@@ -97,7 +97,7 @@ impl Machine {
             .output()
             .ok()?;
         let text = [output.stdout, output.stderr].concat();
-        Some(Said { is_good: output.status.success(), text: String::from_utf8_lossy(&text).into_owned() })
+        Some(ProgramOutput { is_good: output.status.success(), text: String::from_utf8_lossy(&text).into_owned() })
     }
 
     /// Sends bytes to a program and reads its output until it ends, has printed enough, or takes too long; then it is
