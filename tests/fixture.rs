@@ -92,6 +92,8 @@ impl Fixture {
     #[track_caller]
     pub fn reset(&self) {
         let n_lines = |name: &str| self.read(name).lines().count();
+        // A job holds its lock from before the 202, and may not have begun to record anything yet.
+        wait_until("no job holds its lock", || !self.is_any_lock_held());
         wait_until("the jobs have ended", || n_lines("record/ended") == n_lines("record/calls"));
         for folder in ["admin", "usr"] {
             drop(fs::remove_dir_all(self.root.join(folder)));
@@ -109,6 +111,14 @@ impl Fixture {
             self.write(name, content);
             mode(&self.path(name), 0o755);
         }
+    }
+
+    fn is_any_lock_held(&self) -> bool {
+        let entries = fs::read_dir(self.path("home/sftp/uploads")).into_iter().flatten().flatten();
+        let locks = entries.filter(|entry| {
+            entry.file_name().to_string_lossy().ends_with(".lock") && entry.file_type().is_ok_and(|kind| kind.is_file())
+        });
+        locks.filter_map(|lock| fs::File::open(lock.path()).ok()).any(|lock| lock.try_lock().is_err())
     }
 
     pub fn admin(&self) -> PathBuf {
