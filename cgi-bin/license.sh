@@ -1,14 +1,13 @@
 #!/bin/sh
 # shellcheck shell=dash
 #
-# Prints the licence as JSON. Ours; a vendor who keeps licences another way replaces this file.
+# Prints the license as JSON. A vendor with another kind of license replaces this file.
 #
-# The licence is an OpenPGP message, etc/license.asc. It is opened with what the image ships:
+# The license is an OpenPGP message, etc/license.asc. It is opened with files from the image:
 #   etc/license.key   passphrase of a symmetric message, and of the secret key below if it has one
 #   etc/license.gpg   secret key that the message is encrypted to (gpg --export-secret-keys)
-#   etc/license.pub   the vendor's public key; where it exists the licence must be signed by it
-# Runs as root in the license job and as the web user for GET /license, so it writes nothing but a
-# keyring of its own that is gone when it ends.
+#   etc/license.pub   the vendor's public key; if it exists, the license must be signed by it
+# Runs as root in the license job and as the web user for GET /license. It writes only a temporary keyring.
 
 set -eu
 umask 077
@@ -24,7 +23,7 @@ finish() {
 	local status="$1"
 
 	trap - EXIT
-	# The agent would find out that its home is gone; we do not leave it to wait for that.
+	# Stop the agent; otherwise it would notice only later that its home is gone.
 	gpgconf --homedir "$home" --kill gpg-agent >/dev/null 2>&1 || :
 	rm -rf "$home"
 	exit "$status"
@@ -33,7 +32,7 @@ finish() {
 [ -s "$admin/etc/license.asc" ] || refuse "no license"
 command -v gpg >/dev/null 2>&1 || refuse "gpg is not installed"
 
-# Short and not under the admin path: the agent's socket is in it, and its name may have 107 bytes.
+# Short and not under the admin path: the agent's socket is in it, and its name is limited to 107 bytes.
 home=$(mktemp -d /tmp/jidoteki-license.XXXXXX)
 trap 'finish $?' EXIT
 trap 'exit 129' HUP

@@ -1,11 +1,11 @@
 #!/bin/sh
 # shellcheck shell=dash
 #
-# Ends what was left open: a change that nobody confirmed in time, a job that was cut off by a power
-# cut or kill. Run as root at boot (before the network and the web server), once a minute by minute.sh,
-# and by a job that awaits a confirmation: "recover.sh --after SECONDS".
+# Rolls back open changes: those that were not confirmed in time, and jobs that were interrupted by a power cut or kill.
+# Runs as root at boot (before the network and the web server), once a minute by minute.sh, and by a job that waits for
+# confirmation: "recover.sh --after SECONDS".
 #
-# Each job knows how to take back its own; "revert" does nothing while the job runs or time is left.
+# Each job can roll back its own changes; "revert" does nothing while the job is running or time is left.
 
 set -eu
 

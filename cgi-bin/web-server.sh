@@ -1,8 +1,8 @@
 #!/bin/sh
 # shellcheck shell=dash
 #
-# The one place that knows which web server this is: "test" its configuration, "reload" it, or print the
-# "address" at which it answers. etc/web-server.txt says "nginx" or "lighttpd", and may say a port.
+# The only place that knows which web server this is: "test" its configuration, "reload" it, or print its "address".
+# etc/web-server.txt contains "nginx" or "lighttpd", and optionally a port.
 
 set -eu
 
@@ -22,19 +22,19 @@ is_systemd() {
 	[ -d /run/systemd/system ] && command -v systemctl >/dev/null 2>&1
 }
 
-# At boot a server that still waits for its turn to start needs no reload, and to ask systemd for one would be to
-# wait for a start that waits for us (recover.sh comes before the web servers).
+# At boot, a server that has not started yet needs no reload. Asking systemd for one would deadlock: its start waits for
+# recover.sh.
 is_active() {
 	systemctl is-active --quiet "$1"
 }
 
-# A server of ours that was killed leaves its pid behind, so the number alone proves nothing.
+# A killed server leaves its pid file behind, so the number alone proves nothing.
 is_running() {
 	[ -s "$1" ] || return 1
 	tr '\0' '\n' <"/proc/$(cat "$1")/cmdline" 2>/dev/null | grep -q "$2"
 }
 
-# What a server says of a configuration that it takes is for whoever installs it, not for the log of a job.
+# Output about a valid configuration is for the installer, not for a job's log.
 quietly() {
 	local said status=0
 	said=$("$@" 2>&1) || status=$?
@@ -60,7 +60,7 @@ lighttpd:test)
 	quietly lighttpd -tt -f "$lighttpd_conf"
 	;;
 lighttpd:reload)
-	# lighttpd gives up root when it starts and cannot read the key a second time: it has to restart.
+	# lighttpd drops root when it starts and cannot read the key again, so it must restart.
 	if is_systemd; then
 		is_active "$lighttpd_unit" || exit 0
 		exec systemctl restart "$lighttpd_unit"
@@ -73,7 +73,7 @@ lighttpd:reload)
 	pid=$(cat "$pid_file")
 	kill -INT "$pid"
 	rounds=0
-	# One that has ended and whose parent never asks for it has no "exe" any more.
+	# A zombie has no "exe" any more.
 	while [ -e "/proc/$pid/exe" ]; do
 		rounds=$((rounds + 1))
 		if [ "$rounds" -eq 50 ]; then

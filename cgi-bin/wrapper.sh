@@ -1,8 +1,8 @@
 #!/bin/sh
 # shellcheck shell=dash
 #
-# The one way from the executable to a job. Knows every job and every argument there is,
-# and becomes root for exactly that one; sudoers lists the same words (docs/JOBS.md).
+# The only way from the executable to a job. It has the list of all jobs and arguments, and becomes root for exactly one
+# of them; sudoers has the same list (docs/JOBS.md).
 
 set -eu
 
@@ -13,14 +13,14 @@ refuse() {
 
 [ "$#" -le 1 ] || refuse "more than one argument"
 
-# The ancestor's callers put the argument into the command itself ("settings static"), the
-# executable passes it as $1. One text, one list.
+# The ancestor's callers put the argument into the command itself ("settings static"); the executable passes it as $1.
+# Both use one list.
 request=${SSH_ORIGINAL_COMMAND-}${1:+ $1}
 
 bin=$(cd "${0%/*}" && pwd -P)
 
 case "$request" in
-# What people ask for over SSH, and no job does.
+# Requests over SSH that are not jobs.
 version | changelog)
 	exec cat "${bin%/*}/etc/$request.txt"
 	;;
@@ -33,11 +33,11 @@ token | update | certs | "certs confirm" | "certs undo" | "certs csr" | "certs f
 esac
 
 job=${request%% *}
-# Where an appliance has kept the jobs of the ancestor, this is start.sh beside their wrapper.sh.
+# If the appliance keeps the ancestor's jobs, this is start.sh next to their wrapper.sh.
 jobs=$bin/jobs
 [ "${0##*/}" != start.sh ] || jobs=$bin/kept
 
-# An absent argument stays absent: sudoers says "" for a job without one.
+# An absent argument stays absent: sudoers has "" for a job without one.
 case "$request" in
 *' '*) set -- "$jobs/$job" "${request#* }" ;;
 *) set -- "$jobs/$job" ;;
@@ -45,6 +45,6 @@ esac
 
 [ -x "$1" ] || refuse "job $job is not installed"
 
-# Standard input is the lock of this job and goes on with us: sudo keeps 0, 1 and 2.
+# Standard input is the job's lock and is passed on: sudo keeps 0, 1 and 2.
 [ "$(id -u)" -ne 0 ] || exec "$@"
 exec sudo -n -- "$@"

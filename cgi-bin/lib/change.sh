@@ -1,21 +1,21 @@
 # shellcheck shell=dash
 #
-# A change that can be taken back: the files of before are kept, on the disk, until the change is known
-# to be good, or was confirmed by somebody who can still reach the appliance.
+# A change that can be rolled back: the previous files are saved on disk until the change has succeeded, or was
+# confirmed by somebody who can still reach the appliance.
 #
-#   $STATE/NAME.undo          the files of before; there from before the first change to after the last
-#   etc/pending_NAME.txt      there while a confirmation is awaited: this boot and the deadline in it
+#   $STATE/NAME.undo          the previous files; exists from before the first change until after the last
+#   etc/pending_NAME.txt      exists while the change waits for confirmation: boot id and deadline
 #
-# So .undo without pending is a job that was cut off, and pending without .undo a change that stays. Both are gone when
-# nothing is open.
+# Therefore, .undo without pending is an interrupted job, and pending without .undo is a final change. When nothing is
+# open, both are gone.
 
-# tell_failed NAME REASON: how a change went, for GET. The reason first: it is asked for with the status.
+# tell_failed NAME REASON: writes the result of a change, for GET. The reason first, because it is read with the status.
 tell_failed() {
 	put_line "$ADMIN/etc/status_error_$1.txt" "$2"
 	put_line "$ADMIN/etc/status_$1.txt" failed
 }
 
-# keep_files NAME FILE:MODE...: before the first of them changes.
+# keep_files NAME FILE:MODE...: saves the files before the first of them changes.
 keep_files() {
 	local undo="$STATE/$1.undo" file number=0
 
@@ -34,8 +34,8 @@ keep_files() {
 	flush "$STATE"
 }
 
-# return_files DIR: every file as it was kept; what was not there goes. May be done again, and must be where it fails: on
-# a disk that is full just now. For use in a condition.
+# return_files DIR: restores every saved file, and removes those that did not exist. Can be repeated, and must be if it
+# fails, as on a full disk. For use in a condition.
 return_files() {
 	local number mode path status=0
 
@@ -50,8 +50,8 @@ return_files() {
 	return "$status"
 }
 
-# is_to_try_again NAME: what could not be taken back now is tried again by the next minute, a few times: what it lacked,
-# such as room on the disk, may come back. Where that cannot be counted it lacks just that.
+# is_to_try_again NAME: whether the next minute should repeat a failed rollback, up to a few times: the problem, such as
+# a full disk, may be solved meanwhile. If the count cannot be written, the disk is full.
 MOST_TRIES=5
 is_to_try_again() {
 	(printf '.' >>"$STATE/$1.undo/tries") 2>/dev/null || return 0
@@ -64,8 +64,8 @@ boot_id() {
 	cat /proc/sys/kernel/random/boot_id
 }
 
-# read_confirmation NAME: after take NAME.confirm, what the client asked for as CONFIRM_SECONDS; empty if
-# it did not. (A variable, because a function in $( ) could not end the job.)
+# read_confirmation NAME: after take NAME.confirm, sets CONFIRM_SECONDS to the client's deadline; empty without one. (A
+# variable, because a function in $( ) could not end the job.)
 read_confirmation() {
 	CONFIRM_SECONDS=
 	[ -f "$WORK/$1.confirm" ] || return 0
@@ -77,19 +77,19 @@ read_confirmation() {
 	[ "$CONFIRM_SECONDS" -le 3600 ] || fail E1000 "The time to confirm must be 10 to 3600 seconds"
 }
 
-# await_confirmation NAME SECONDS: from now on. The timer is one of three: a process of its own here,
-# bin/minute.sh, and bin/recover.sh at boot; whoever comes first finds the deadline in the file.
+# await_confirmation NAME SECONDS: starts the deadline. There are three timers: a process of its own here,
+# bin/minute.sh, and bin/recover.sh at boot. The first one after the deadline rolls back.
 await_confirmation() {
 	local deadline
 
 	deadline=$(($(uptime_seconds) + $2))
-	# The last one is for the executable, where systemd shows it another /proc than this.
+	# The last line is for the executable, for which systemd mounts another /proc.
 	printf 'boot_id=%s\ndeadline=%s\nuntil=%s\n' "$(boot_id)" "$deadline" "$(($(date +%s) + $2))" | put_file "$ADMIN/etc/pending_$1.txt"
 	detach "$ADMIN/bin/recover.sh" --after "$2"
 	say "Waiting $2 seconds for confirmation"
 }
 
-# is_pending NAME: is a confirmation awaited, and is there time left for it?
+# is_pending NAME: whether a change waits for confirmation and has time left.
 is_pending() {
 	local file="$ADMIN/etc/pending_$1.txt" deadline
 
@@ -101,19 +101,19 @@ is_pending() {
 	[ "$(uptime_seconds)" -lt "$deadline" ]
 }
 
-# end_confirmation NAME: the time is over now. Whoever is cut off from here on has the change taken back by the minute, and
-# nobody can confirm half of it.
+# end_confirmation NAME: ends the deadline now. If this job is interrupted from here on, the minute job rolls back, and
+# nobody can confirm half of the change.
 end_confirmation() {
 	printf 'boot_id=%s\ndeadline=0\nuntil=0\n' "$(boot_id)" | put_file "$ADMIN/etc/pending_$1.txt"
 }
 
-# is_open NAME: is there anything that must be settled or taken back?
+# is_open NAME: whether anything must be settled or rolled back.
 is_open() {
 	[ -d "$STATE/$1.undo" ] || [ -f "$ADMIN/etc/pending_$1.txt" ]
 }
 
-# settle NAME: the change stays. It is decided by one rename, which is on the disk before anybody hears of it: kept files
-# that a power cut brings back would take the change back.
+# settle NAME: makes the change final, by one rename that is flushed before anybody is told. Otherwise a power cut could
+# bring back the saved files, and they would be restored.
 settle() {
 	rm -rf "$STATE/$1.settled"
 	[ ! -e "$STATE/$1.undo" ] || mv -fT "$STATE/$1.undo" "$STATE/$1.settled"
@@ -122,13 +122,13 @@ settle() {
 	rm -rf "$STATE/$1.settled"
 }
 
-# complete_settle NAME: what a settle that was cut off has left to do. Under the guard.
+# complete_settle NAME: completes an interrupted settle. Needs the guard.
 complete_settle() {
 	[ -d "$STATE/$1.undo" ] || rm -f "$ADMIN/etc/pending_$1.txt"
 }
 
-# derive KIND: makes the files of $WORK anew from the JSON among them, by the types that judged it when it came. What else
-# was handed over with it is not believed: a shell of the image sources these files as root.
+# derive KIND: derives the files in $WORK from the JSON there, with the types that first checked it. Other files from
+# uploads are not trusted: a shell of the image sources these files as root.
 derive() {
 	local reason
 

@@ -1,4 +1,4 @@
-//! `/audit`: who did what.
+//! `/audit`: the entries of the audit log.
 
 use super::Call;
 use crate::audit::chain;
@@ -7,7 +7,7 @@ use crate::http::error::Error;
 use crate::http::response::Response;
 use crate::values::rule::InvalidOption;
 
-/// Entries of a page where the request does not say.
+/// Default number of entries on a page.
 const DEFAULT_LIMIT: usize = 50;
 
 /// `GET /audit`

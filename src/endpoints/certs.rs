@@ -1,4 +1,4 @@
-//! `/certs`: the certificate that browsers see.
+//! `/certs`: the TLS certificate.
 
 use super::turn::Turn;
 use super::{
@@ -15,7 +15,7 @@ use crate::values::json::quote;
 use crate::values::rule::InvalidOption;
 
 const PENDING: &str = "pending_certs.txt";
-/// The request whose key waits for its certificate, where only root can read it.
+/// The pending certificate request; only root can read its key.
 const REQUEST: &str = "certs_request.pem";
 
 /// `POST /certs`
@@ -32,7 +32,7 @@ pub fn post(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     let ca = form.document("ca");
 
     turn.document("appliance.pem", &public)?;
-    // Without it the job takes the key that waits.
+    // Without it, the job uses the pending key.
     if let Some(private) = private {
         turn.document("appliance.key", &private)?;
     }
@@ -43,7 +43,7 @@ pub fn post(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     turn.start(call, "")
 }
 
-/// `POST /certs/confirm`: the new certificate stays.
+/// `POST /certs/confirm`: keeps the new certificate.
 pub fn confirm(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     Turn::take(call, Job::Certs, "confirm")?.wait(call, "confirm")?;
     Ok(Response::done())
@@ -80,7 +80,7 @@ pub fn get(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     Ok(Response::json(body))
 }
 
-/// `POST /certs/csr`: makes a key that stays on the appliance, and a request for a certificate, which is the answer.
+/// `POST /certs/csr`: creates a key that stays on the appliance, and returns a certificate request.
 pub fn post_csr(call: &mut Call<'_, '_>, admin: Admin) -> Result<Response, Error> {
     let mut turn = Turn::take(call, Job::Certs, "csr")?;
     let mut form = call.form()?;

@@ -1,4 +1,4 @@
-//! `/docs`: the API in one page, made from the route table, so that it never tells of what is not there.
+//! `/docs`: the API on one page, generated from the route table for the enabled endpoints.
 
 use super::Call;
 use crate::caller::auth::Caller;

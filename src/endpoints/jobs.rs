@@ -1,4 +1,4 @@
-//! `/jobs`: what runs and what ran. Also the only place that notices a request which is sent again.
+//! `/jobs`: running and ended jobs. Also the only place that detects repeated requests.
 
 use super::Call;
 use crate::caller::auth::Admin;
@@ -15,14 +15,14 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::{Duration, Instant};
 
-/// Seconds that a client can wait for a change at most: less than any proxy's patience.
+/// Maximum seconds that a client can wait for a change: below every proxy's timeout.
 const MAX_WAIT: u64 = 25;
-/// Requests that wait at once at most; one that finds no place is answered at once. They hold workers of the web server.
+/// Maximum requests that wait at once, because they occupy workers; further ones get their response immediately.
 const MAX_WAITING: usize = 4;
-/// How often a waiting request looks.
+/// How often a waiting request checks.
 const STEP: Duration = Duration::from_millis(250);
 
-/// `GET /jobs`: those that run, then the last hundred.
+/// `GET /jobs`: running jobs, then the last hundred.
 pub fn list(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     let entries: Vec<String> = history::list(call.appliance)
         .iter()
@@ -31,7 +31,7 @@ pub fn list(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     Ok(Response::json(format!("{{\"jobs\":[{}]}}", entries.join(","))))
 }
 
-/// `GET /jobs/ID`; with `wait=25` the answer comes when something has changed, or after so many seconds.
+/// `GET /jobs/ID`; with `wait=25`, responds after a change or 25 seconds.
 pub fn get(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     let seconds = match call.request.query("wait").map(str::parse::<u64>) {
         None => 0,
@@ -55,7 +55,7 @@ pub fn get(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     Ok(Response::json(entry.to_json(call.appliance, |text| call.told(text))))
 }
 
-/// One of the places for those who wait; free again when it is dropped, also by a kill.
+/// A place for a waiting request; released when dropped, also by a kill.
 fn waiting_place(call: &Call<'_, '_>) -> Option<File> {
     (0..MAX_WAITING).find_map(|n| {
         let path = call.appliance.state_file(&format!("jobs.wait.{n}"));
@@ -66,8 +66,8 @@ fn waiting_place(call: &Call<'_, '_>) -> Option<File> {
     })
 }
 
-/// The answer of a request that was carried out before, by its `Idempotency-Key`. Otherwise the call remembers the key for
-/// the job that it starts.
+/// The response to an earlier request with this `Idempotency-Key`. Otherwise stores the key for the job that the call
+/// starts.
 pub fn repeated(call: &mut Call<'_, '_>) -> Result<Option<Response>, Error> {
     let value = call.request.headers.get("idempotency-key").to_owned();
     if value.is_empty() {

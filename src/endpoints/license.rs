@@ -1,4 +1,4 @@
-//! `/license`: the vendor's licence.
+//! `/license`: the vendor's license.
 
 use super::turn::Turn;
 use super::{Call, missing};
@@ -8,7 +8,7 @@ use crate::http::response::Response;
 use crate::jobs::Job;
 use crate::jobs::job;
 
-/// `POST /license`: the new licence is the answer.
+/// `POST /license`: returns the new license.
 pub fn post(call: &mut Call<'_, '_>, admin: Admin) -> Result<Response, Error> {
     let mut turn = Turn::take(call, Job::License, "")?;
     let license = call.form()?.document("license").ok_or_else(|| missing("license"))?;

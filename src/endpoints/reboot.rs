@@ -13,7 +13,7 @@ pub fn get(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     Turn::take(call, Job::Reboot, "")?.start(call, "")
 }
 
-/// `POST /reboot`; `force=yes` restarts although a job is running that a restart cuts off.
+/// `POST /reboot`; `force=yes` restarts even if that cuts off a running job.
 pub fn post(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     let force = call.form()?.text("force").or_else(|| call.request.query("force").map(str::to_owned));
     let turn = match force.as_deref() {

@@ -1,4 +1,4 @@
-//! `/services`: which services run.
+//! `/services`: the status of services.
 
 use super::Call;
 use super::turn::Turn;

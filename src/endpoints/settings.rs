@@ -1,4 +1,4 @@
-//! `/settings`: the network, and what the application needs to know.
+//! `/settings`: network settings and the application's own.
 
 use super::turn::Turn;
 use super::{Call, Told, check_nothing_pending, confirm_seconds, hand_over_confirm, joined, missing, pending_member};
@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 
 const PENDING: &str = "pending_settings.txt";
 
-/// The member `pending` of a change that is taken back.
+/// The member `pending` during a rollback.
 const NO_TIME_LEFT: &str = ",\"pending\":{\"seconds-left\":0}";
 
 const TOLD: Told = Told {
@@ -27,7 +27,7 @@ const TOLD: Told = Told {
 
 /// `POST /settings`
 pub fn post(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
-    // Both ways of the settings take the same lock.
+    // Both kinds of settings take the same lock.
     let mut turn = Turn::take(call, Job::Settings, "static")?;
     check_nothing_pending(call, PENDING, "/api/v1/admin/settings/confirm")?;
     let mut form = call.form()?;
@@ -40,13 +40,13 @@ pub fn post(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
 
     turn.document("app.json", files.app_json.as_bytes())?;
     turn.document("network.json", files.network_json.as_bytes())?;
-    // Not for our own jobs, which derive theirs: for those of the image.
+    // For the image's own jobs; ours derive their own.
     turn.document("network.conf", files.network.to_conf().as_bytes())?;
     hand_over_confirm(&mut turn, "settings.confirm", confirm)?;
     turn.start(call, mode)
 }
 
-/// `POST /settings/confirm`: the new settings stay.
+/// `POST /settings/confirm`: keeps the new settings.
 pub fn confirm(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     Turn::take(call, Job::Settings, "confirm")?.wait(call, "confirm")?;
     Ok(Response::done())
@@ -61,13 +61,13 @@ pub fn revert(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
 pub fn get(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     let read = |name| status::read_json(&call.appliance.etc_file(name)).ok_or_else(|| TOLD.nothing_yet(call));
     let (network, mut app) = (read("network.json")?, read("app.json")?);
-    // What an interrupted change has left is taken back within the minute; until then it is not in force either.
+    // An interrupted change is rolled back within a minute; until then it is not final.
     let pending = match pending_member(call, PENDING) {
         none if none.is_empty() && TOLD.status(call).phase == Phase::Interrupted => NO_TIME_LEFT.to_owned(),
         pending => pending,
     };
     if call.scope != Scope::Admin {
-        // The application's own, where it keeps its passwords.
+        // The application's own settings, which can contain passwords.
         app = redact::json(&app, &Secrets::of(call.appliance));
     }
     Ok(Response::json(format!(
@@ -79,7 +79,7 @@ pub fn get(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     )))
 }
 
-/// A `settings.json` that a client sent: one object.
+/// A `settings.json` from a client: one object.
 pub fn parse_document(document: &[u8]) -> Result<Object, Error> {
     let text = std::str::from_utf8(document).map_err(|_| Error::Bad("Invalid settings file: not UTF-8".to_owned()))?;
     Object::parse(text).map_err(|reason| Error::Bad(format!("Invalid settings file: {reason}")))

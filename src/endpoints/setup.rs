@@ -18,7 +18,7 @@ pub fn post(call: &mut Call<'_, '_>, caller: &Caller) -> Result<Response, Error>
     match caller {
         Caller::Known(known) if known.admit(Scope::Admin).is_some() => {}
         Caller::Anonymous(_) if is_unclaimed => {
-            // Nobody is authenticated here, so a page whose name points at us could claim the appliance.
+            // Nobody is authenticated here, so a page whose name resolves to us could claim the appliance.
             if !auth::is_own_name(&call.request.headers.host_name(), call.config, call.appliance) {
                 call.audit(Action::ForeignRefused, "api/v1/admin/setup");
                 return Err(Error::Foreign(
@@ -49,7 +49,7 @@ pub fn post(call: &mut Call<'_, '_>, caller: &Caller) -> Result<Response, Error>
     Ok(Response::done())
 }
 
-/// Whether an appliance without a token can still be claimed by whoever comes. A clock that cannot be read says no.
+/// Whether anyone can still claim an appliance without a token. If the clock cannot be read: no.
 fn is_open(minutes: Option<u64>, seconds_since_boot: Option<u64>) -> bool {
     match (minutes, seconds_since_boot) {
         (None, _) => true,

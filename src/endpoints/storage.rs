@@ -1,4 +1,4 @@
-//! `/storage`: where the appliance keeps its data.
+//! `/storage`: where the appliance stores its data.
 
 use super::settings::parse_document;
 use super::turn::Turn;
@@ -28,7 +28,7 @@ pub fn post(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     let (settings, storage) = StorageSettings::read(storage, &status::storage_options(call.appliance))?;
 
     turn.document("storage.json", settings.to_json(&storage).as_bytes())?;
-    // Not for our own job, which derives its own: for one of the image.
+    // For a job of the image; ours derives its own.
     turn.document("storage.conf", settings.to_conf().as_bytes())?;
     turn.start(call, "")
 }
@@ -38,10 +38,10 @@ pub fn undo(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     Turn::take(call, Job::Storage, "undo")?.start(call, "undo")
 }
 
-/// `GET /storage`: what was stored, and the types that could be.
+/// `GET /storage`: the current settings, and the available types.
 pub fn get(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     let stored = status::read_object(&call.appliance.etc_file("storage.json")).ok_or_else(|| TOLD.nothing_yet(call))?;
-    // An image without the file has no storage to tell of; one whose file says nothing offers what is always there.
+    // An image without the file has no storage settings; an empty file offers the default.
     if !call.appliance.storage_options_file().exists() {
         return Err(Error::NotFound);
     }

@@ -1,4 +1,4 @@
-//! `/logs` and `/debug`: what helps those who help.
+//! `/logs` and `/debug`: downloads for support.
 
 use super::turn::Turn;
 use super::{Call, download};
