@@ -9,6 +9,7 @@ import path from 'node:path';
 import {createRequire} from 'node:module';
 import {chromium} from 'playwright-core';
 import {World, ROOT, TOKEN, MAX_BODY, HOSTILE, until} from './world.mjs';
+import {Firefox} from './firefox.mjs';
 
 const HTML = path.join(ROOT, 'nginx/html');
 const AXE = fs.readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
@@ -324,9 +325,11 @@ async function through(server, port) {
 			wire.on('Network.loadingFinished', ({requestId, encodedDataLength}) => sizes.set(names.get(requestId), encodedDataLength));
 			await one.logIn();
 			await one.page.getByRole('heading', {level: 1, name: 'Overview'}).waitFor();
-			await one.page.waitForLoadState('networkidle');
+			// The pages' own follow, so that they are there while the appliance restarts.
+			const scripts = fs.readdirSync(path.join(HTML, 'js')).filter(file => file !== 'sha256.js').map(file => `/js/${file}`);
+			await until(() => scripts.every(name => sizes.has(name)), 'every script has come');
 			const ours = [...sizes].filter(([name]) => !name.startsWith('/api/'));
-			for (const name of ['/', '/style.css', '/js/app.js', '/js/home.js', '/lang/en.js']) assert.ok(ours.some(([one]) => one === name), `${name} is among ${ours}`);
+			for (const name of ['/', '/style.css', '/lang/en.js']) assert.ok(ours.some(([one]) => one === name), `${name} is among ${ours}`);
 			assert.deepEqual(ours.filter(([name]) => name.startsWith('/lang/')).map(([name]) => name), ['/lang/en.js']);
 			const size = ours.reduce((sum, [, bytes]) => sum + bytes, 0);
 			facts.push(`${server}: first view: ${ours.length} files, ${size} bytes`);
@@ -1134,6 +1137,34 @@ async function through(server, port) {
 			await one.end();
 		});
 
+		await each('Firefox does it, too: logs in, shows every page, keeps the session, updates', async () => {
+			const one = await Firefox.start();
+			try {
+				await one.go(`${world.url}/`);
+				await one.type('input[type=password]', TOKEN);
+				await one.press('Log in');
+				await one.see('Needs attention');
+				await one.see('3.4G of 23G');
+				const pages = await one.run('return [...document.querySelectorAll("nav a")].map(link => [link.hash, link.textContent])');
+				assert.ok(pages.length > 10, JSON.stringify(pages));
+				for (const [hash, name] of pages) {
+					await one.run('location.hash = arguments[0]', hash);
+					await until(() => one.run('return document.querySelector("h1")?.textContent === arguments[0] && Boolean(document.querySelector(".page:not([aria-busy]) .card, .page:not([aria-busy]) .notice"))', name), `Firefox shows ${name}`);
+					if (hash !== '#/home') assert.equal(await one.run('return document.querySelector(".notice.bad")?.innerText'), null, name);
+				}
+				// A menu that is told by properties is one for a screen reader as well.
+				assert.equal(await one.run('return document.querySelector("nav [aria-current=page]").hash'), pages.at(-1)[0]);
+				await one.ask('WebDriver:Refresh');
+				await one.see(pages.at(-1)[1]);
+				await one.run('location.hash = "#/update"');
+				await one.type('input[type=file]', world.package({size: 3_000_000}));
+				await one.press('Send and install');
+				await one.see('Updated from 1.0.0 to 1.1.0');
+			} finally {
+				await one.end();
+			}
+		});
+
 		await each('what needs attention is on top, each with a way to mend it', async () => {
 			world.write('admin/etc/health.json', JSON.stringify({disk: {used: '22G', total: '23G', percentage: 96}}));
 			const soon = new Date(Date.now() + 5 * 86_400_000 - 3_600_000).toISOString();
@@ -1383,6 +1414,47 @@ async function through(server, port) {
 			// Changed by somebody else: out, with a reason.
 			world.write('admin/etc/api.token', 'changed-again\n', 0o660);
 			await one.see('Please log in again');
+			await one.end();
+		});
+
+		await each('named tokens are made, shown once, listed and removed', async () => {
+			const one = await visitor(world, {at: 'tokens'});
+			await one.card('You are logged in with').getByText('admin', {exact: true}).waitFor();
+			await one.card('Named tokens').getByText('Nothing yet').waitFor();
+			const add = one.card('Create a named token');
+			await add.getByLabel('Name').fill('a b');
+			await one.press('Create token');
+			await add.getByText('Allowed characters: A–Z a–z 0–9 _-').waitFor();
+			await add.getByLabel('Name').fill('backup-robot');
+			await add.getByLabel('Scope').selectOption('operate');
+			await add.getByLabel('Valid for days').fill('30');
+			await one.press('Create token');
+			await one.see('Store this token now');
+			const secret = await one.page.locator('code.secret').textContent();
+			assert.match(secret, /^[!-~]{16,}$/);
+			assert.deepEqual(await axe(one.context, one.page), []);
+			await one.press('I have stored it');
+			await one.page.locator('.notice').getByText('The token “backup-robot” is created').waitFor();
+			const day = new Date(Date.now() + 30 * 86_400_000).toLocaleDateString('en-GB', {dateStyle: 'long'});
+			await one.card('Named tokens').getByRole('row', {name: new RegExp(`^backup-robot operate: .* ${day} Remove$`)}).waitFor();
+			assert.ok(!(await one.page.content()).includes(secret));
+			assert.deepEqual(await axe(one.context, one.page), []);
+			// The same name once more is refused beside it.
+			await add.getByLabel('Name').fill('backup-robot');
+			await one.press('Create token');
+			await one.page.locator('[name=name][aria-invalid=true]').waitFor();
+			const robot = await visitor(world, {token: secret, at: 'tokens'});
+			await robot.card('You are logged in with').getByText('backup-robot').waitFor();
+			assert.equal(await robot.card('Named tokens').count(), 0);
+			await robot.see('Your token may not do this');
+			await one.press('Remove');
+			await one.page.getByRole('dialog').getByText('Programs that use it are refused immediately.').waitFor();
+			await one.page.getByRole('dialog').getByRole('button', {name: 'Remove'}).click();
+			await one.page.locator('.notice').getByText('The token “backup-robot” is removed').waitFor();
+			await one.card('Named tokens').getByText('Nothing yet').waitFor();
+			await robot.page.reload();
+			await robot.page.getByLabel('Token', {exact: true}).waitFor();
+			await robot.end();
 			await one.end();
 		});
 

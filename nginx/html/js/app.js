@@ -4,7 +4,7 @@ import * as api from './api.js';
 import {h, t, fill, button, fault, notice, row, link, ask, language, LANGUAGES, speak, duration, who, guarded} from './ui.js';
 
 // The menu: name, module, the endpoint that the page needs, and the scope that looking at it needs.
-const PAGES = ['home home', 'monitor monitor health', 'update update update', 'backup backup backup', 'network settings settings', 'certs certs certs', 'storage settings storage admin', 'license home license', 'tokens tokens setup', 'jobs jobs endpoints', 'audit jobs audit admin', 'support logs', 'restart home reboot'].map(page => page.split(' '));
+const PAGES = ['home home', 'monitor monitor health', 'update update update', 'backup backup backup', 'network settings settings', 'certs certs certs', 'storage settings storage admin', 'license home license', 'tokens login setup', 'jobs jobs endpoints', 'audit jobs audit admin', 'support jobs', 'restart home reboot'].map(page => page.split(' '));
 const load = module => import(`./${module}.js`);
 
 let endpoints = [];

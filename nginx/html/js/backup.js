@@ -11,7 +11,7 @@ export async function backup(view) {
 	const lost = live();
 	const running = transfers.get('restore');
 	const told = live(running?.element);
-	const left = h('div');
+	const left = may('admin') && leftOver('restore');
 	fill(view, card('backup', lost, now),
 		card('restore', told, guarded('admin', () => h('div', left, form([field('archive', {type: 'file', accept: '.tar'})], 'restore', restore))), undoable),
 		card('log', log));
@@ -19,7 +19,6 @@ export async function backup(view) {
 
 	// isOurs: somebody here waits for what comes.
 	async function show(isOurs) {
-		if (may('admin') && !transfers.has('restore')) fill(left, leftOver('restore'));
 		await showLog();
 		const status = await find('/backup');
 		if (status?.status === 'running') {
@@ -84,6 +83,7 @@ export async function backup(view) {
 			else fill(told, isCancelled ? notice('info', 'uploadCancelled') : notice('bad', 'uploadLost', error));
 		}
 		focus(told);
+		left.look();
 		await show();
 	}
 

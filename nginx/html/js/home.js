@@ -135,7 +135,7 @@ export async function home(view) {
 		live('services', async () => services(await keep('services', async () => servicesOf(await get('/services'))))),
 	];
 	const look = () => {
-		for (const [name, is] of [['certs', offers('certs')], ['license', offers('license')], ['tokens', offers('tokens')], ['jobs', true]]) if (is) keep(name, () => find(`/${name}`)).catch(() => {});
+		for (const [name, is] of [['certs', offers('certs')], ['license', offers('license')], ['tokens', true], ['jobs', true]]) if (is) keep(name, () => find(`/${name}`)).catch(() => {});
 	};
 	look();
 	const tell = isLate => {

@@ -1,8 +1,7 @@
 // Long work made visible: transfers, and jobs until they say how they went.
 
-import {get, post, upload, download, pause, session} from './api.js';
+import {get, post, upload, download, offsetOf, discard, sendPiece, pause, session, isLoggedIn, ApiError} from './api.js';
 import {offers} from './app.js';
-import {deliver, unfinished, forget} from './uploads.js';
 import {h, t, bytes, duration, number, progress, button, notice, row, live, logView, fill} from './ui.js';
 
 // Transfers outlive the page that began them.
@@ -58,14 +57,14 @@ export const sendLarge = (name, path, field, file, after) => !offers('uploads') 
 // What was sent before, and came to no end: it waits for the same file, or to be discarded.
 export function leftOver(purpose) {
 	const out = live();
-	const look = async () => {
-		const all = offers('uploads') ? await unfinished(purpose).catch(() => []) : [];
+	out.look = async () => {
+		const all = !offers('uploads') || transfers.has(purpose) ? [] : await unfinished(purpose).catch(() => []);
 		fill(out, all.map(one => notice('info', one.name ? 'uploadOpen' : 'uploadElsewhere', {file: one.name, done: bytes(one.offset), all: bytes(one.length)}, row(button('discard', async () => {
 			await forget(one.id);
-			await look();
+			await out.look();
 		})))));
 	};
-	look();
+	out.look();
 	return out;
 }
 
@@ -137,4 +136,92 @@ export async function followJob(accepted, lost, show) {
 		if (error.status === 404) return null;
 		throw error;
 	});
+}
+
+// -- Files that go up in pieces: what was sent stays sent, after a cut and after a reload of the page.
+
+// What is known of a file that is on its way; the appliance knows only how long it is.
+const noteOf = id => `upload ${id}`;
+const about = ({name, size, lastModified}) => JSON.stringify({name, size, lastModified});
+const nameIn = note => note && JSON.parse(note).name;
+
+// Larger ones cost memory, and smaller ones questions; on a slow line a piece takes about ten seconds.
+const [SMALLEST, LARGEST, SECONDS] = [1 << 20, 8 << 20, 10];
+
+const isCut = error => isAway(error) || [408, 409, 429].includes(error.status);
+
+// Those of this token that nobody has finished. Notes of others are forgotten.
+async function unfinished(purpose, options) {
+	const {uploads} = await get('/uploads', options);
+	const all = Array.isArray(uploads) ? uploads : [];
+	for (const name of Object.keys(localStorage)) if (name.startsWith('upload ') && !all.some(({id}) => noteOf(id) === name)) localStorage.removeItem(name);
+	return all.filter(one => one.for === purpose).map(one => {
+		const note = localStorage.getItem(noteOf(one.id));
+		return {...one, note, name: nameIn(note)};
+	});
+}
+
+async function forget(id, options) {
+	await discard(id, options);
+	localStorage.removeItem(noteOf(id));
+}
+
+// Until all of it is there; then use(id), which says what is done with it.
+// show(done, all); lost(since): nobody has answered since then, null: somebody has.
+async function deliver(purpose, file, signal, show, lost, use) {
+	const known = (await unfinished(purpose, {signal})).find(({note}) => note === about(file));
+	const id = known?.id || (await post('/uploads', {for: purpose, length: String(file.size)}, {signal})).Upload;
+	if (!/^[0-9a-f]{32}$/.test(id)) throw new ApiError('odd', 201);
+	localStorage.setItem(noteOf(id), about(file));
+	// In one tab at a time.
+	return navigator.locks.request(noteOf(id), {ifAvailable: true}, async lock => {
+		if (!lock) throw new ApiError('twice');
+		try {
+			await sendPieces(id, file, signal, show, lost);
+			const answer = await use(id);
+			localStorage.removeItem(noteOf(id));
+			return answer;
+		} catch (error) {
+			if (error.kind === 'cancelled' && isLoggedIn()) await forget(id, {signal: new AbortController().signal}).catch(() => {});
+			throw error;
+		}
+	});
+}
+
+async function sendPieces(id, file, signal, show, lost) {
+	let {offset, isComplete, piece} = await located(id, signal, lost);
+	let size = SMALLEST;
+	const most = Math.min(piece || LARGEST, LARGEST);
+	show(offset, file.size);
+	while (!isComplete) {
+		const began = Date.now();
+		const to = Math.min(offset + Math.min(size, most), file.size);
+		try {
+			const next = await sendPiece(id, file, offset, to, signal, sent => show(Math.min(offset + sent, to), file.size));
+			if (!next.isComplete && next.offset <= offset) throw new ApiError('odd', 204);
+			size = Math.max(SMALLEST, (next.offset - offset) / Math.max(1, Date.now() - began) * 1000 * SECONDS);
+			({offset, isComplete} = next);
+		} catch (error) {
+			if (!isCut(error)) throw error;
+			// Whoever still writes it, has a moment to end.
+			await pause(1000, {signal});
+			({offset, isComplete} = await located(id, signal, lost));
+		}
+		show(offset, file.size);
+	}
+}
+
+// Asks until somebody answers, through lost connections and restarts.
+async function located(id, signal, lost) {
+	for (let since = Date.now(); ; await pause(1000, {signal})) {
+		try {
+			const found = await offsetOf(id, signal);
+			lost(null);
+			if (!found) throw new ApiError('gone');
+			return found;
+		} catch (error) {
+			if (!isCut(error)) throw error;
+			lost(since);
+		}
+	}
 }

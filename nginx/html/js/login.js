@@ -1,7 +1,7 @@
-// The ways in: logging in, the first run, the token of a new appliance; and what a new token is typed into.
+// The ways in: logging in, the first run, the token of a new appliance; and the page of tokens.
 
 import * as api from './api.js';
-import {h, t, say, fill, card, field, form, tick, notice, fault, button, row, copyable, chars} from './ui.js';
+import {h, t, say, muted, fill, card, facts, field, form, tick, notice, fault, button, row, ask, copyable, focus, table, date, chars, guarded, SCOPES} from './ui.js';
 
 const SHORTEST = 16;
 
@@ -11,7 +11,7 @@ const strong = value => value.length < SHORTEST ? t('needLonger', {min: SHORTEST
 
 // submit(values, out) returns whether the token is in force; then next(). A token that was made here is on the screen until
 // somebody says that it is stored.
-export function newToken(before, after, submit, next) {
+function newToken(before, after, submit, next) {
 	const token = secret('newToken', {autocomplete: 'new-password', check: strong});
 	const again = secret('tokenAgain', {autocomplete: 'new-password', check: value => value === token.value ? '' : t('tokenDiffers')});
 	const made = h('div');
@@ -90,4 +90,43 @@ export function entry(done, error) {
 	}
 	queueMicrotask(start);
 	return out;
+}
+
+// -- Tokens: whose this session is, those with a name, and the API token.
+
+const scope = name => t(`scope_${name}`, {}, String(name));
+const when = end => end ? date(typeof end === 'number' ? end * 1000 : Date.parse(end), {dateStyle: 'long'}) : t('never');
+
+export async function tokens(view, redraw) {
+	const {you, tokens: all} = await api.find('/tokens') || {};
+	const again = async (name, values) => {
+		await redraw();
+		view.prepend(notice('good', name, values));
+		focus(view.firstChild);
+	};
+	fill(view, you && card('you', facts([['tokenName', String(you.name)], ['scope', scope(you.scope)]])),
+		Array.isArray(all) && named(all, again),
+		card('changeToken', guarded('admin', () => newToken([], [], async values => {
+			await api.setToken(values.newToken);
+			return true;
+		}, () => again('tokenChanged')))));
+}
+
+function named(all, again) {
+	const rows = all.map(one => [String(one.name), scope(one.scope), when(one.expires), button('remove', async () => {
+		if (!await ask('removeAsk', 'remove', {name: one.name}, true)) return;
+		await api.post('/tokens/remove', {name: String(one.name)});
+		await again('removed', {name: one.name});
+	}, 'danger')]);
+	const add = form([
+		field('name', {label: 'tokenName', check: chars('A-Za-z0-9_-', 1, 32)}),
+		field('scope', {choices: SCOPES.map(name => [name, scope(name)]), value: SCOPES[0]}),
+		field('days', {type: 'number', min: 1, optional: true, check: value => value > 0 && value % 1 === 0 ? '' : t('needDays')}),
+	], 'makeToken', async values => {
+		const {token: secret} = await api.post('/tokens', values);
+		const stored = button('tokenStored', () => again('tokenMade', values), 'primary');
+		add.replaceWith(notice('warn', 'storeToken', {}, copyable(String(secret)), row(stored)));
+		stored.focus();
+	});
+	return h('div', card('named', rows[0] ? table('named', ['tokenName', 'scope', 'ends', 'action'], rows) : muted('none')), card('newNamed', add));
 }

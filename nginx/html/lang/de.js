@@ -3,11 +3,11 @@ appliance Appliance
 menu Menü
 skip Zum Inhalt springen
 logOut Abmelden
-logOutAsk Abmelden, während eine Datei gesendet wird? | Die Übertragung wird abgebrochen, und nichts wird installiert.
+logOutAsk Abmelden, während eine Datei hochgeladen wird? | Die Übertragung wird abgebrochen, und nichts wird installiert.
 home Übersicht
 monitor Verlauf
 update Update
-backup Backup | Eine Datei zum Wiederherstellen. Bewahren Sie eine Kopie woanders auf.
+backup Backup | Die Daten der Appliance in einer Datei. Bewahren Sie eine Kopie an einem anderen Ort auf.
 network Netzwerk
 certs Zertifikate
 storage Speicher | Änderungen gelten ab dem nächsten Neustart. Daten werden nicht kopiert.
@@ -15,7 +15,7 @@ license Lizenz
 tokens Token
 token Token
 jobs Vorgänge
-audit Audit-Log | Wer was getan hat, das Neueste zuerst.
+audit Audit-Log | Wer wann was getan hat, neueste Einträge zuerst.
 support Support
 restart Neustart | Diese Seite zeigt an, wenn die Appliance wieder erreichbar ist.
 show Anzeigen
@@ -45,9 +45,9 @@ needMask Keine Netzmaske
 needObject Kein JSON-Objekt: { … }
 left noch {time}
 ofBytes {done} von {all}
-uploading {file} wird gesendet
+uploading {file} wird hochgeladen
 reading Prüfsumme wird berechnet
-checking Gesendet. Warten auf die Appliance…
+checking Hochgeladen. Warten auf die Appliance…
 collecting Wird zusammengestellt…
 saved {file} heruntergeladen ({size})
 lost Verbindung unterbrochen | Diese Seite verbindet sich von selbst wieder.
@@ -58,10 +58,10 @@ err_gone Die Appliance hat diesen Upload nicht mehr | Nichts wurde geändert. Se
 err_twice Diese Datei wird bereits gesendet | Ein anderer Tab dieses Browsers sendet sie. Warten Sie, bis er fertig ist, oder schließen Sie ihn.
 errBusy Die Appliance ist beschäftigt oder startet gerade | Versuchen Sie es in einer Minute erneut.
 errOdd Die Antwort ist unverständlich | Vielleicht kam sie nicht von der Appliance, sondern von einem Proxy oder einer Anmeldeseite. Prüfen Sie das Ergebnis, bevor Sie es erneut versuchen.
-err403 Dieses Token darf das nicht | Nichts wurde geändert. Melden Sie sich mit einem Token an, das dazu berechtigt.
+err403 Dieses Token ist dafür nicht berechtigt | Nichts wurde geändert. Melden Sie sich mit einem Token an, das dazu berechtigt ist.
 err413 Die Datei ist zu groß | Nichts wurde geändert.
 err429 Zu viele Versuche | Warten Sie einen Moment und versuchen Sie es dann erneut.
-err500 Die Software der Appliance hat einen Fehler | Senden Sie die Logs an Ihren Hersteller (Seite „Support“).
+err500 Interner Fehler der Appliance | Senden Sie die Logs an Ihren Hersteller (Seite „Support“).
 errOther Anfrage abgelehnt | Nichts wurde geändert.
 errFailed Die Änderung ist fehlgeschlagen
 E1000 Der Vorgang wurde unterbrochen | Versuchen Sie es erneut. Passiert es wieder, senden Sie das Log an Ihren Hersteller.
@@ -75,26 +75,26 @@ changed Diese Seite konnte nicht geladen werden | Die Appliance ist nicht erreic
 tooOld Dieser Browser ist zu alt | Verwenden Sie Chrome oder Edge ab 120, Firefox ab 119 oder Safari ab 17.
 insecure Diese Seite braucht HTTPS | Ohne Verschlüsselung kann ein Browser keine Anfragen signieren. Öffnen Sie stattdessen diese Adresse:
 readOnly Nur Lesen
-mayNot Ihr Token darf das nicht | „{name}“ hat den Bereich {scope}; nötig ist der Bereich {needs}. Melden Sie sich mit einem anderen Token an oder fragen Sie einen Administrator.
+mayNot Ihr Token ist dafür nicht berechtigt | „{name}“ hat den Bereich {scope}, erforderlich ist {needs}. Melden Sie sich mit einem anderen Token an oder fragen Sie einen Administrator.
 logIn Anmelden
-tokenWrong Das Token ist nicht richtig. Groß- und Kleinschreibung wird unterschieden.
-stay Angemeldet bleiben | Nur auf dem eigenen Computer. Sonst werden Sie nach 30 Minuten ohne Aktivität abgemeldet. Das Token selbst wird nicht gespeichert.
+tokenWrong Das Token ist falsch. Achten Sie auf Groß- und Kleinschreibung.
+stay Angemeldet bleiben | Nur auf Ihrem eigenen Computer. Andernfalls werden Sie nach 30 Minuten ohne Aktivität abgemeldet. Das Token selbst wird nicht gespeichert.
 loggedOut Sie sind abgemeldet
 idle Sie wurden nach 30 Minuten ohne Aktivität abgemeldet
 sessionEnded Bitte melden Sie sich erneut an | Das Token wurde geändert oder ist nicht mehr gültig.
 noToken Ich habe kein Token
-noTokenDo Das Token wurde beim Einrichten der Appliance gewählt. Nur die Konsole kann es ersetzen. Ist die Appliance neu?
+noTokenDo Das Token wurde bei der Einrichtung festgelegt. Ist es verloren, lässt es sich nur an der Konsole ersetzen. Ist die Appliance neu?
 isNew Erstes Token setzen
 newBox Token wählen | Wer es hat, hat die volle Kontrolle über diese Appliance.
 firstRun Willkommen | Der Bildschirm der Appliance zeigt eine Passphrase. Geben Sie sie hier ein und wählen Sie ein Token.
-passphrase Passphrase | Die Wörter mit den Bindestrichen dazwischen
-passphraseWrong Das ist nicht die Passphrase auf dem Bildschirm
+passphrase Passphrase | Alle Wörter, auch die Bindestriche
+passphraseWrong Diese Passphrase steht nicht auf dem Bildschirm
 newToken Neues Token | Mindestens 16 Zeichen
 tokenAgain Neues Token wiederholen
-tokenDiffers Die beiden Token sind verschieden
+tokenDiffers Die beiden Token stimmen nicht überein
 suggest Erzeugen
 setToken Token setzen
-storeToken Bewahren Sie dieses Token jetzt auf | Es wird nur hier angezeigt. Legen Sie es in Ihrem Passwort-Manager ab.
+storeToken Speichern Sie dieses Token jetzt | Es wird nur einmal angezeigt. Legen Sie es in Ihrem Passwort-Manager ab.
 tokenStored Ich habe es gespeichert
 alreadySet Diese Appliance hat bereits ein Token | Gehen Sie zurück und melden Sie sich damit an.
 changeToken API-Token ändern | Das bisherige API-Token gilt sofort nicht mehr.
@@ -137,7 +137,7 @@ aLicense Die Lizenz läuft in {days} Tagen ab
 aLicenseOver Die Lizenz ist abgelaufen
 aFailed {what}: fehlgeschlagen
 aSilent {what}: seit {time} kein Lebenszeichen
-aRestart Ein Neustart steht aus | {what}: gilt ab dem nächsten Neustart.
+aRestart Ein Neustart steht aus | {what}: wird erst mit dem nächsten Neustart wirksam.
 aClock Die Uhr der Appliance geht falsch | Sie weicht um {time} von der Uhr dieses Computers ab. Richten Sie einen Zeitserver ein.
 health Zustand
 cpu Prozessor
@@ -166,9 +166,9 @@ license_name Name
 license_contact Kontakt
 newUpdate Update installieren | Das Paket wird geprüft, bevor etwas installiert wird.
 package Update-Paket | Die .enc-Datei von Ihrem Hersteller
-uploadInstall Senden und installieren
+uploadInstall Hochladen und installieren
 installing Wird installiert
-mayLeave Lassen Sie diesen Tab offen, bis die Datei gesendet ist.
+mayLeave Lassen Sie diesen Tab offen, bis die Datei hochgeladen ist.
 keepPower Schalten Sie die Appliance nicht aus. Diese Seite können Sie schließen.
 wholeLog Vollständiges Log anzeigen
 lastChange Letzte Änderung
@@ -177,7 +177,7 @@ updated Das Update ist installiert
 updatedFrom Von {before} auf {after} aktualisiert
 afterUpdate Nächster Schritt | Starten Sie die Appliance neu, wenn die Hinweise Ihres Herstellers das verlangen.
 uploadLost Verbindung bei {percent} % unterbrochen | Nichts wurde geändert. Senden Sie die Datei noch einmal.
-uploadOpen {file}: {done} von {all} gesendet | Wählen Sie dieselbe Datei noch einmal aus, um fortzufahren.
+uploadOpen {file}: {done} von {all} hochgeladen | Wählen Sie dieselbe Datei noch einmal aus, um fortzufahren.
 uploadElsewhere Unvollständiger Upload: {done} von {all} | Er wurde in einem anderen Browser oder von einem anderen Programm mit diesem Token begonnen.
 discard Verwerfen
 asking Es wird geprüft, ob die Datei angekommen ist
@@ -187,17 +187,17 @@ find Log durchsuchen
 follow Neuen Zeilen folgen
 lines {n} von {all} Zeilen
 logOf Log von
-logs Logs | Für alle lesbar. Bekannte Geheimnisse sind entfernt.
+logs Logs | Nicht verschlüsselt. Bekannte Geheimnisse sind entfernt.
 logsFetch Logs herunterladen
 debug Debug-Paket | Verschlüsselt. Nur Ihr Hersteller kann es lesen.
 debugFetch Debug-Paket herunterladen
 docs API
 docsOpen API-Dokumentation öffnen
-restartAsk Appliance neu starten? | Alle Verbindungen zu ihr werden getrennt.
+restartAsk Appliance neu starten? | Wer sie gerade verwendet, verliert die Verbindung.
 restartForce Trotzdem neu starten
 restartForceAsk Neu starten, obwohl ein Vorgang läuft? | Der Vorgang wird abgebrochen, seine Änderungen können verloren gehen.
 goingDown Fährt herunter ({time})
-isDown Aus oder beim Starten ({time}). Dauert es lange, sehen Sie auf den Bildschirm der Appliance.
+isDown Aus oder startet gerade ({time}). Dauert es lange, sehen Sie auf den Bildschirm der Appliance.
 cameBack Nach {time} wieder erreichbar | Es läuft Version {version}.
 interface Netzwerkschnittstelle | Zum Beispiel eth0
 mode Adressierung
@@ -211,15 +211,15 @@ app Einstellungen der Anwendung | JSON, wie von Ihrem Hersteller beschrieben
 noSettings Noch keine Einstellungen gespeichert | Was Sie speichern, ersetzt die Vorgaben.
 trial Automatisch zurücksetzen, wenn ich nicht bestätige | Sonst gelten nach {time} wieder die bisherigen Einstellungen.
 applyAsk Diese Änderungen anwenden? | Die Verbindung kann kurz unterbrochen werden.
-nothingChanges Alles entspricht den aktuellen Einstellungen | Es gibt nichts anzuwenden.
-moves Diese Seite zieht um nach {url} | Melden Sie sich dort an, und bestätigen Sie, falls Sie gefragt werden.
+nothingChanges Keine Abweichung von den aktuellen Einstellungen | Es gibt nichts anzuwenden.
+moves Diese Seite ist danach unter {url} erreichbar | Melden Sie sich dort an, und bestätigen Sie, falls Sie gefragt werden.
 movesUnknown Die Adresse kann sich ändern | Die neue Adresse zeigt die Konsole oder der DHCP-Server. Melden Sie sich dort an.
 noTrial Diese Änderung bleibt, auch wenn sie Sie aussperrt
-applying Die Änderungen werden angewandt
+applying Die Änderungen werden angewendet
 onTrial Die neuen Einstellungen funktionieren | Sie gelten vorläufig, bis Sie sie oben bestätigen.
 inForce Die neuen Einstellungen gelten
 notInForce Die neuen Einstellungen gelten nicht | Die bisherigen Einstellungen gelten weiter.
-stored Die Einstellungen sind gespeichert | Auf dieser Maschine wendet sie noch nichts an: Das Image liest sie.
+stored Die Einstellungen sind gespeichert | Die Skripte des Images wenden sie an, meist beim nächsten Start.
 gone Unter dieser Adresse keine Antwort mehr | Machen Sie unter der neuen Adresse weiter, und bestätigen Sie dort.
 reverting Die bisherigen Einstellungen werden wiederhergestellt…
 trialBegun {what}: Bestätigen Sie Ihre Änderung
@@ -232,11 +232,11 @@ keep Behalten
 revertNow Jetzt zurücksetzen
 job_settings_undo Zurücksetzen der Netzwerkeinstellungen
 job_certs_undo Zurücksetzen der Zertifikate
-certNow Gültiges Zertifikat
+certNow Aktives Zertifikat
 newCerts Zertifikat installieren | PEM-Dateien
 public Zertifikat
 private Privater Schlüssel | Ohne Passphrase
-ca Kette | Zertifikate zwischen Ihrem und dem Stammzertifikat
+ca Zertifikatskette | Zertifikate zwischen Ihrem und dem Stammzertifikat
 needCert Kein PEM-Zertifikat
 isKey Das ist ein privater Schlüssel
 needKey Kein privater PEM-Schlüssel
@@ -255,11 +255,11 @@ certBy Aussteller
 certFrom Gültig ab
 certTo Gültig bis
 certDays {date} ({days} Tage)
-certSelf Selbst signiert | Browser warnen davor.
+certSelf Selbstsigniert | Browser warnen davor.
 certExpired Es ist abgelaufen
 certEarly Es ist noch nicht gültig
 certNames Es gilt nicht für {host} | Browser werden unter dieser Adresse warnen.
-certSame Dieses Zertifikat ist bereits in Kraft | Es gibt nichts anzuwenden.
+certSame Dieses Zertifikat ist bereits aktiv | Es gibt nichts anzuwenden.
 certsTrust Ihr Browser vertraut dem neuen Zertifikat vielleicht nicht | Nehmen Sie es in einem neuen Tab an. Danach geht es hier weiter.
 done Installiert
 storageKind Typ
@@ -287,7 +287,7 @@ export_name Export-Name
 port Port
 backupRuns Backup wird erstellt
 backupStart Backup erstellen
-backupStop Anhalten
+backupStop Abbrechen
 backupFetch Herunterladen
 backupDelete Löschen
 backupDeleteAsk Backup auf der Appliance löschen? | Heruntergeladene Dateien sind nicht betroffen.
@@ -296,34 +296,34 @@ size Größe
 restore Wiederherstellen | Ersetzt die aktuellen Daten. Das Backup wird vorher geprüft.
 archive Backup | Eine Datei, die Sie hier heruntergeladen haben
 restoreAsk Aktuelle Daten ersetzen? | Sie werden durch die Daten aus {file} ersetzt.
-restoreRuns Gesendet. Wird wiederhergestellt…
-restored Wiederhergestellt | Starten Sie die Appliance neu, damit alles die wiederhergestellten Daten verwendet.
-undone Die Wiederherstellung ist rückgängig gemacht | Starten Sie die Appliance neu, damit alles die vorherigen Daten verwendet.
+restoreRuns Hochgeladen. Wird wiederhergestellt…
+restored Wiederhergestellt | Starten Sie die Appliance neu, damit überall die wiederhergestellten Daten verwendet werden.
+undone Die Wiederherstellung wurde rückgängig gemacht | Starten Sie die Appliance neu, damit überall die vorherigen Daten verwendet werden.
 restoreLost Die Antwort ging verloren | Sehen Sie in das Log, bevor Sie es erneut versuchen.
 undoRestore Letzte Wiederherstellung rückgängig machen
-undoAsk Wiederherstellung rückgängig machen? | Die Daten von vorher kehren zurück.
+undoAsk Wiederherstellung rückgängig machen? | Die Daten von vorher werden zurückgeholt.
 range Zeitraum
 range_1h Stunde
 range_1d Tag
 range_1w Woche
 range_1m Monat
 range_1y Jahr
-summary jetzt {last}, Mittel {mean}, Spitze {peak} ({when})
+summary jetzt {last}, Durchschnitt {mean}, Maximum {peak} ({when})
 plotTimes Zeiten in {zone}
 network_in Eingehend
 network_out Ausgehend
-noMonitor Noch kein Verlauf | Nötig sind der Endpunkt "monitor" und das Programm rrdtool.
-jobsNow Aktiv
+noMonitor Noch kein Verlauf | Erforderlich sind der Endpunkt "monitor" und das Programm rrdtool.
+jobsNow Laufend
 jobsPast Abgeschlossen
 noJobs Noch keine Vorgänge
-jobsNone Kein Vorgang ist aktiv
+jobsNone Zurzeit läuft kein Vorgang
 job Vorgang
-by Von
+by Gestartet von
 started Beginn
 took Dauer
 state Ergebnis
 stage_running läuft
-stage_success erledigt
+stage_success erfolgreich
 stage_failed fehlgeschlagen
 stage_interrupted unterbrochen
 job_update Update
@@ -350,4 +350,4 @@ when Zeit
 action Aktion
 who Token
 from Adresse
-noAudit Kein Audit-Log | Nötig ist der Endpunkt "audit".`;
+noAudit Kein Audit-Log | Erforderlich ist der Endpunkt "audit".`;

@@ -61,7 +61,7 @@ errOdd The response makes no sense | Something other than the appliance may have
 err403 This token may not do that | Nothing was changed. Log in with a token that may.
 err413 The file is too large | Nothing was changed.
 err429 Too many attempts | Wait a moment, then try again.
-err500 The appliance's software has a fault | Send the logs to your vendor (page Support).
+err500 The appliance reported an internal error | Send the logs to your vendor (page Support).
 errOther The request was refused | Nothing was changed.
 errFailed The change failed
 E1000 The job was interrupted | Try again. If it happens again, send the log to your vendor.
@@ -78,23 +78,23 @@ readOnly Read only
 mayNot Your token may not do this | “{name}” has the scope {scope}; this needs the scope {needs}. Log in with another token, or ask an administrator.
 logIn Log in
 tokenWrong The token is not correct. Tokens are case-sensitive.
-stay Stay logged in | Only on a computer of your own. Otherwise you are logged out after 30 minutes without activity. The token itself is not stored.
+stay Stay logged in | Only on your own computer. Otherwise, you are logged out after 30 minutes without activity. The token itself is not stored.
 loggedOut You are logged out
 idle You were logged out after 30 minutes without activity
 sessionEnded Please log in again | The token was changed, or is no longer valid.
 noToken I don't have a token
-noTokenDo The token was chosen when the appliance was set up. Only the console can replace it. Is the appliance new?
+noTokenDo The token was chosen during setup. If it is lost, it can be replaced only at the console. Is the appliance new?
 isNew Set the first token
 newBox Choose a token | Anyone who has it controls this appliance.
 firstRun Welcome | The appliance's screen shows a passphrase. Enter it here and choose a token.
-passphrase Setup passphrase | The words, with the hyphens between them
+passphrase Setup passphrase | All words, including the hyphens
 passphraseWrong This is not the passphrase on the screen
 newToken New token | At least 16 characters
 tokenAgain Repeat the new token
 tokenDiffers The two tokens differ
 suggest Generate
 setToken Set token
-storeToken Store this token now | It is shown only here. Put it into your password manager.
+storeToken Store this token now | It is shown only once. Put it into your password manager.
 tokenStored I have stored it
 alreadySet This appliance already has a token | Go back and log in with it.
 changeToken Change the API token | The current API token stops working immediately.
@@ -187,7 +187,7 @@ find Search the log
 follow Follow new lines
 lines {n} of {all} lines
 logOf Log of
-logs Logs | Anyone can read them. Known secrets are removed.
+logs Logs | Not encrypted. Known secrets are removed.
 logsFetch Download logs
 debug Debug bundle | Encrypted. Only your vendor can read it.
 debugFetch Download debug bundle
@@ -219,7 +219,7 @@ applying Applying the changes
 onTrial The new settings work | They are temporary until you confirm them above.
 inForce The new settings are in force
 notInForce The new settings are not in force | The previous settings apply.
-stored The settings are stored | Nothing on this machine applies them yet: its image reads them.
+stored The settings are stored | The image's own scripts apply them, usually at the next start.
 gone No response at this address any more | Continue at the new address and confirm there.
 reverting Restoring the previous settings…
 trialBegun {what}: confirm your change
@@ -318,7 +318,7 @@ jobsPast Finished
 noJobs No jobs yet
 jobsNone No job is running
 job Job
-by By
+by Started by
 started Started
 took Duration
 state Result
