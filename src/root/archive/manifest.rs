@@ -3,10 +3,9 @@
 
 use super::member::{Fault, Kind, Member};
 use super::read::Reader;
+use super::sum::Sha256;
 use super::write::{MANIFEST, manifest};
 use super::{Failure, say};
-use sha2::{Digest, Sha256};
-use std::io::Read;
 
 const DAMAGED: &str = "The archive is damaged: its content is not what its manifest says";
 
@@ -26,7 +25,7 @@ pub struct Check {
 impl Check {
     /// Nothing is known yet.
     pub fn new() -> Check {
-        Check { lines: Sha256::new(), buffer: vec![0; BUFFER], is_there: false, is_complete: true }
+        Check { lines: Sha256::default(), buffer: vec![0; BUFFER], is_there: false, is_complete: true }
     }
 
     /// Whether a member is the manifest.
@@ -35,11 +34,11 @@ impl Check {
     }
 
     /// Reads a file for the manifest of 2.0.0. Ours covers the bytes of the archive, which the reader sums.
-    pub fn read<R: Read>(&mut self, member: &Member, archive: &mut Reader<R>) -> Result<(), Fault> {
+    pub fn read(&mut self, member: &Member, archive: &mut Reader<'_>) -> Result<(), Fault> {
         if archive.is_marked() || member.kind != Kind::File {
             return Ok(());
         }
-        let mut sum = Sha256::new();
+        let mut sum = Sha256::default();
         let mut at = 0;
         let zeros = [0; 4096];
         let fill = |sum: &mut Sha256, at: u64, to: u64| {
@@ -58,18 +57,18 @@ impl Check {
         fill(&mut sum, at, member.size);
         let name: Vec<u8> = member.name.iter().map(|byte| if *byte == b'\n' { b'?' } else { *byte }).collect();
         if !name.ends_with(b"/.jidoteki-backup") && !name.ends_with(b" .jidoteki-manifest") {
-            self.lines.update(format!("{} {} ", hex::encode(sum.finalize()), member.size));
-            self.lines.update(name);
+            self.lines.update(format!("{} {} ", hex::encode(sum.value()), member.size).as_bytes());
+            self.lines.update(&name);
             self.lines.update(b"\n");
         }
         Ok(())
     }
 
     /// Compares the manifest with the content.
-    pub fn compare<R: Read>(&mut self, member: &Member, archive: &mut Reader<R>) -> Result<(), Failure> {
+    pub fn compare(&mut self, member: &Member, archive: &mut Reader<'_>) -> Result<(), Failure> {
         self.is_there = true;
         let (sum, bytes) = archive.before();
-        let mut said = Sha256::new();
+        let mut said = Sha256::default();
         let mut start = Vec::new();
         while let Some((_, bytes)) = archive.content(&mut self.buffer)? {
             said.update(bytes);
@@ -80,13 +79,13 @@ impl Check {
         let is_right = if archive.is_marked() {
             start == manifest(sum, bytes).as_bytes() && member.size == start.len() as u64
         } else {
-            !self.is_complete || said.finalize() == self.lines.clone().finalize()
+            !self.is_complete || said.value() == self.lines.clone().value()
         };
         if is_right { Ok(()) } else { Err(Failure::new("E1005", DAMAGED)) }
     }
 
     /// The end of the archive. `is_second`: it was checked before.
-    pub fn finish<R: Read>(&mut self, archive: &mut Reader<R>, is_second: bool) -> Result<(), Failure> {
+    pub fn finish(&mut self, archive: &mut Reader<'_>, is_second: bool) -> Result<(), Failure> {
         if self.is_there && archive.advance()?.is_some() {
             return Err(Failure::new("E1005", DAMAGED));
         }

@@ -128,8 +128,8 @@ pub fn run(arguments: Arguments<'_>, appliance: &Appliance) -> Result<ExitCode, 
         (b"restore", Some(file)) => restore(Path::new(file), appliance),
         (b"recover", None) => restore::recover(appliance).map(|()| String::new()),
         (b"undo", None) => restore::undo(appliance).map(|()| String::new()),
-        (b"judge", None) => package(io::stdin().lock(), None),
-        (b"unpack", Some(directory)) => package(io::stdin().lock(), Some(Path::new(directory))),
+        (b"judge", None) => package(&mut io::stdin().lock(), None),
+        (b"unpack", Some(directory)) => package(&mut io::stdin().lock(), Some(Path::new(directory))),
         _ => return Err("expected pack FILE, restore FILE, recover, undo, judge or unpack DIRECTORY".to_owned()),
     };
     let (text, status) = match result {
@@ -175,7 +175,7 @@ fn pack(file: &Path, appliance: &Appliance) -> Result<String, Failure> {
     let (mut archive, size, sum) = writer.finish()?;
     // Exactly the checks of RESTORE before it changes anything.
     io::Seek::rewind(&mut archive)?;
-    restore::pass(archive, Judge::of_backups(&list), None, None)?;
+    restore::pass(&mut archive, Judge::of_backups(&list), None, None)?;
     Ok(format!("{} {}\n", readable(size), hex::encode(sum)))
 }
 
@@ -186,20 +186,20 @@ fn restore(file: &Path, appliance: &Appliance) -> Result<String, Failure> {
     }
     let judge = Judge::of_backups(&list);
     let mut room = Room::new()?;
-    restore::pass(File::open(file)?, judge, None, Some(&mut room))?;
+    restore::pass(&mut File::open(file)?, judge, None, Some(&mut room))?;
     if room.check().is_err() {
         // Data kept for UNDO is removed first to make space.
         drop(Restore::new(&list, appliance)?);
         room.check()?;
     }
     let mut restore = Restore::new(&list, appliance)?;
-    restore::pass(File::open(file)?, judge, Some(&mut restore), None)?;
+    restore::pass(&mut File::open(file)?, judge, Some(&mut restore), None)?;
     restore.swap()?;
     Ok(String::new())
 }
 
 /// Checks a package, and unpacks it if there is a directory.
-fn package(archive: impl Read, directory: Option<&Path>) -> Result<String, Failure> {
+fn package(archive: &mut dyn Read, directory: Option<&Path>) -> Result<String, Failure> {
     let refused = |fault: Fault| match fault {
         Fault::Refused(why, _) => Failure::log("E1005", why, &fault.to_string()),
         fault => fault.into(),
@@ -230,13 +230,13 @@ fn package(archive: impl Read, directory: Option<&Path>) -> Result<String, Failu
 }
 
 /// Unpacks the tar of a package into an existing, empty directory. Returns whether it is complete.
-pub fn unpack_package(archive: impl Read, directory: &Path) -> bool {
-    package(archive, Some(directory)).is_ok()
+pub fn unpack_package(mut archive: impl Read, directory: &Path) -> bool {
+    package(&mut archive, Some(directory)).is_ok()
 }
 
 /// Checks each member of a package.
-pub fn judge_package(archive: impl Read) -> bool {
-    package(archive, None).is_ok()
+pub fn judge_package(mut archive: impl Read) -> bool {
+    package(&mut archive, None).is_ok()
 }
 
 /// Checks that `RESERVE` stays free.

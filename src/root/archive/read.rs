@@ -21,8 +21,9 @@ const BUFFER: usize = 1 << 17;
 pub const MARK: &[u8] = b"jidoteki-admin-api backup 2";
 
 /// An archive that is being read.
-pub struct Reader<R> {
-    input: BufReader<R>,
+pub struct Reader<'a> {
+    // Not a type parameter, because each kind of source would get its own copy of this code and of all that unpacks.
+    input: BufReader<&'a mut dyn Read>,
     /// Sum of all bytes so far.
     sum: Sum,
     position: u64,
@@ -46,9 +47,9 @@ struct Extension {
     records: Pairs,
 }
 
-impl<R: Read> Reader<R> {
+impl Reader<'_> {
     /// Opens an archive.
-    pub fn new(input: R) -> Reader<R> {
+    pub fn new(input: &mut dyn Read) -> Reader<'_> {
         Reader {
             input: BufReader::with_capacity(BUFFER, input),
             sum: Sum::new(),
@@ -112,7 +113,7 @@ impl<R: Read> Reader<R> {
     }
 
     /// The next bytes of the current member, and their offset in the file.
-    pub fn content<'a>(&mut self, buffer: &'a mut [u8]) -> Result<Option<(u64, &'a [u8])>, Fault> {
+    pub fn content<'b>(&mut self, buffer: &'b mut [u8]) -> Result<Option<(u64, &'b [u8])>, Fault> {
         while let Some((_, length)) = self.pieces.get(self.at.0)
             && self.at.1 == *length
         {

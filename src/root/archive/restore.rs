@@ -23,7 +23,7 @@ use crate::root::walk::{Lost, Walk, components};
 use rustix::io::Errno;
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
@@ -99,12 +99,7 @@ impl<'a> Restore<'a> {
     }
 
     /// Unpacks a checked member.
-    pub fn take<R: std::io::Read>(
-        &mut self,
-        member: &Member,
-        verdict: &Verdict,
-        archive: &mut Reader<R>,
-    ) -> Result<(), Failure> {
+    pub fn take(&mut self, member: &Member, verdict: &Verdict, archive: &mut Reader<'_>) -> Result<(), Failure> {
         let Verdict::Unpack { path, entry, target } = verdict else { return Ok(()) };
         let is_entry = path.len() == *entry;
         match self.locate(path, *entry, is_entry && member.kind == Kind::Symlink)? {
@@ -724,7 +719,7 @@ impl Room {
 
 /// Checks an archive, and unpacks it if `restore` is present.
 pub fn pass(
-    archive: File,
+    archive: &mut dyn Read,
     judge: Judge<'_>,
     mut restore: Option<&mut Restore<'_>>,
     mut room: Option<&mut Room>,

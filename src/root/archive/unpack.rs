@@ -9,7 +9,6 @@ use rustix::fs::AtFlags;
 use rustix::io::Errno;
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
@@ -39,12 +38,12 @@ impl Unpacker {
     }
 
     /// Unpacks a member at `path` below a base. Returns whether its first component is new there.
-    pub fn put<R: Read>(
+    pub fn put(
         &mut self,
         (base, number): (BorrowedFd<'_>, usize),
         path: &[Vec<u8>],
         member: &Member,
-        archive: &mut Reader<R>,
+        archive: &mut Reader<'_>,
     ) -> Result<bool, Fault> {
         let Some((name, above)) = path.split_last() else { return Ok(false) };
         let (mut is_new, depth) = self.enter((base, number), above)?;
@@ -199,7 +198,7 @@ impl Unpacker {
         Ok(true)
     }
 
-    fn fill<R: Read>(&mut self, file: OwnedFd, member: &Member, archive: &mut Reader<R>) -> Result<File, Fault> {
+    fn fill(&mut self, file: OwnedFd, member: &Member, archive: &mut Reader<'_>) -> Result<File, Fault> {
         let file = File::from(file);
         let mut end = 0;
         while let Some((offset, bytes)) = archive.content(&mut self.buffer)? {

@@ -2,8 +2,7 @@
 
 use super::member::{BLOCK, Fault, Kind, Member};
 use super::read::MARK;
-use super::sum::Sum;
-use sha2::{Digest, Sha256};
+use super::sum::{Sha256, Sum};
 use std::io::Write;
 use tar::{EntryType, Header};
 
@@ -32,7 +31,7 @@ impl<W: Write> Writer<W> {
     /// Starts an archive with our mark.
     pub fn new(out: W) -> Result<Writer<W>, Fault> {
         let buffer = Vec::with_capacity(BUFFER);
-        let mut writer = Writer { out, buffer, sum: Sum::new(), whole: Sha256::new(), position: 0 };
+        let mut writer = Writer { out, buffer, sum: Sum::new(), whole: Sha256::default(), position: 0 };
         writer.extended(EntryType::XGlobalHeader, &record(b"comment", MARK))?;
         Ok(writer)
     }
@@ -141,7 +140,7 @@ impl<W: Write> Writer<W> {
         self.end()?;
         self.zeros(2 * BLOCK)?;
         self.flush()?;
-        Ok((self.out, self.position, self.whole.finalize().into()))
+        Ok((self.out, self.position, self.whole.value()))
     }
 
     fn flush(&mut self) -> Result<(), Fault> {
