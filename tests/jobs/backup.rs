@@ -365,6 +365,50 @@ fn archives_of_every_form_come_back() {
     }
 }
 
+/// GNU tar and libarchive write lists of access as text.
+#[test]
+fn lists_of_access_as_text_come_back() {
+    let acl = b"\x02\0\0\0\x01\0\x06\0\xff\xff\xff\xff\x02\0\x04\0\xd2\x04\0\0\x04\0\x04\0\xff\xff\xff\xff\x10\0\x04\0\xff\xff\xff\xff\x20\0\0\0\xff\xff\xff\xff";
+    for (account, expected) in [("1234", Some(&acl[..])), ("no such account", None)] {
+        let appliance = Appliance::new(Shell::Dash);
+        with_data(&appliance);
+        let text = format!("user::rw-\\nuser:{account}:r--\\t#effective:r--\\ngroup::r--\\nmask::r--\\nother::---");
+        let option = format!("--format=pax --pax-option=\"SCHILY.acl.access:=$(printf '{text}')\"");
+        evil(&appliance, &format!("echo x >$DATA/app/f; tar {option} -cf $TAR $DATA/app/f"));
+        appliance.succeed("backup RESTORE");
+        let mut value = vec![0; 256];
+        let length = rustix::fs::lgetxattr(appliance.path("data/app/f"), "system.posix_acl_access", &mut value[..]);
+        assert_eq!(length.ok().map(|length| &value[..length]), expected, "{account}");
+        let log = appliance.read("admin/log/update_backup.log");
+        assert_eq!(log.contains("Left out: the attribute SCHILY.acl.access"), expected.is_none(), "{log}");
+    }
+}
+
+#[test]
+fn a_backup_and_a_restore_say_how_far_they_are() {
+    let appliance = Appliance::new(Shell::Dash);
+    with_data(&appliance);
+    let [archive, progress] = ["archive.tar", "progress"].map(|name| appliance.path(name));
+    let run = |word: &str| {
+        let mut command = appliance.command(Path::new(env!("CARGO_BIN_EXE_jidoteki-admin-jobs")));
+        must(command.args(["archive", word]).arg(&archive).env("JIDO_PROGRESS", &progress));
+    };
+    run("pack");
+    assert!(!progress.exists(), "nobody would remove what the job has not made");
+    fs::remove_file(&archive).unwrap();
+    appliance.write("progress", "");
+    for (word, last) in [("pack", "checking"), ("restore", "writing to disk")] {
+        run(word);
+        let line = appliance.read("progress");
+        assert_eq!((line.len(), line.ends_with(" \n")), (64, true), "{line:?}");
+        let (numbers, words) = line.trim_end().split_once(' ').unwrap();
+        let (done, total) = numbers.split_once('/').unwrap();
+        let (done, total): (u64, u64) = (done.parse().unwrap(), total.parse().unwrap());
+        assert_eq!(words, last);
+        assert!(done < total && done >= total / 2, "{line}");
+    }
+}
+
 /// The archive of START is that of 2.0.0: each file with its sum in a manifest, and a mark before that.
 #[test]
 fn an_archive_of_2_0_0_comes_back_and_its_manifest_counts() {

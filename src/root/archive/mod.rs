@@ -15,11 +15,13 @@
 //! For a failure it prints a code and a reason, `E1005 The archive is damaged`, and exits with 1. File names are only
 //! in the log.
 
+mod acl;
 mod judge;
 mod links;
 mod manifest;
 mod member;
 mod pack;
+mod progress;
 pub mod read;
 mod restore;
 mod sum;
@@ -35,6 +37,7 @@ use crate::values::clock;
 use judge::{FOREIGN, Judge, Verdict};
 use member::{Fault, Kind, Member};
 use pack::Packer;
+use progress::{Metered, Progress};
 use read::Reader;
 use restore::{Restore, Room};
 use std::ffi::OsStr;
@@ -163,19 +166,22 @@ fn pack(file: &Path, appliance: &Appliance) -> Result<String, Failure> {
         return Err(Failure::new("E1003", "Nothing to back up: nothing of the list exists"));
     }
     let stages = restore::stage_inodes(appliance);
-    let (_, needed) = Packer::<File>::new(&list, &stages, folder, None).walk(&roots)?;
+    let (_, needed) = Packer::<Metered<'_>>::new(&list, &stages, folder, None).walk(&roots)?;
     for folder in [folder, &appliance.uploads()] {
         need_room(folder, needed + (64 << 10), "E1000")?;
     }
     let archive = File::options().read(true).write(true).create_new(true).open(file)?;
-    let writer = Writer::new(archive)?;
+    let mut progress = Progress::new(2 * needed);
+    progress.begin("packing", 0);
+    let writer = Writer::new(progress.meter(&archive))?;
     let packed = Packer::new(&list, &stages, folder, Some(writer)).walk(&roots);
     let (writer, _) = packed.map_err(|failure| failure.with(pack::UNABLE))?;
     let Some(writer) = writer else { return Err(Failure::new("E1000", pack::UNABLE)) };
-    let (mut archive, size, sum) = writer.finish()?;
+    let (size, sum) = writer.finish()?;
     // Exactly the checks of RESTORE before it changes anything.
-    io::Seek::rewind(&mut archive)?;
-    restore::pass(&mut archive, Judge::of_backups(&list), None, None)?;
+    io::Seek::rewind(&mut &archive)?;
+    progress.begin("checking", needed);
+    restore::pass(&mut progress.meter(&archive), Judge::of_backups(&list), None, None)?;
     Ok(format!("{} {}\n", readable(size), hex::encode(sum)))
 }
 
@@ -186,14 +192,21 @@ fn restore(file: &Path, appliance: &Appliance) -> Result<String, Failure> {
     }
     let judge = Judge::of_backups(&list);
     let mut room = Room::new()?;
-    restore::pass(&mut File::open(file)?, judge, None, Some(&mut room))?;
+    let archive = File::open(file)?;
+    let size = archive.metadata()?.len();
+    let mut progress = Progress::new(2 * size);
+    progress.begin("checking", 0);
+    restore::pass(&mut progress.meter(&archive), judge, None, Some(&mut room))?;
     if room.check().is_err() {
         // Data kept for UNDO is removed first to make space.
         drop(Restore::new(&list, appliance)?);
         room.check()?;
     }
     let mut restore = Restore::new(&list, appliance)?;
-    restore::pass(&mut File::open(file)?, judge, Some(&mut restore), None)?;
+    io::Seek::rewind(&mut &archive)?;
+    progress.begin("unpacking", size);
+    restore::pass(&mut progress.meter(&archive), judge, Some(&mut restore), None)?;
+    progress.begin("writing to disk", 2 * size);
     restore.swap()?;
     Ok(String::new())
 }

@@ -5,6 +5,7 @@
 //! with one is an error, and a capability with one hides the size of the file. It stores an extended header of any
 //! size, and does not support PAX sparse files.
 
+use super::acl;
 use super::member::{BLOCK, Fault, Kind, MAX_PIECES, Member, Pairs};
 use super::sum::Sum;
 use std::io::{BufRead, BufReader, Read};
@@ -277,10 +278,7 @@ impl Reader<'_> {
             gid: id(b"gid", header.gid())?,
             seconds,
             nanoseconds,
-            attributes: records
-                .iter()
-                .filter_map(|(key, value)| Some((key.strip_prefix(b"SCHILY.xattr.")?.to_vec(), value.clone())))
-                .collect(),
+            attributes: attributes(records),
             size,
             pieces: pieces.clone(),
             name,
@@ -406,6 +404,23 @@ fn records(mut text: &[u8]) -> Result<Pairs, Fault> {
         text = &text[length..];
     }
     Ok(records)
+}
+
+/// The extended attributes among the records. A list of access that is there only as text becomes one, too.
+fn attributes(records: &Pairs) -> Pairs {
+    let own =
+        records.iter().filter_map(|(key, value)| Some((key.strip_prefix(b"SCHILY.xattr.")?.to_vec(), value.clone())));
+    let mut attributes: Pairs = own.collect();
+    for (key, name) in acl::KEYS {
+        if let Some(text) = value(records, key)
+            && !attributes.iter().any(|(known, _)| known == name)
+        {
+            // One that cannot be set here is not silently dropped: no filesystem takes an attribute of the record's name.
+            let (name, value) = acl::of_text(text).map_or((key, text.to_vec()), |acl| (name, acl));
+            attributes.push((name.to_vec(), value));
+        }
+    }
+    attributes
 }
 
 fn value<'a>(records: &'a [(Vec<u8>, Vec<u8>)], key: &[u8]) -> Option<&'a [u8]> {

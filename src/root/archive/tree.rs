@@ -195,7 +195,7 @@ pub fn dress(file: impl AsFd, member: &Member) -> Result<Vec<Vec<u8>>, Errno> {
         }
         match rustix::fs::fsetxattr(&file, name.as_slice(), value, XattrFlags::empty()) {
             Ok(()) => {}
-            Err(Errno::OPNOTSUPP | Errno::PERM | Errno::INVAL) => refused.push(name.clone()),
+            Err(Errno::OPNOTSUPP | Errno::PERM | Errno::INVAL | Errno::ACCESS) => refused.push(name.clone()),
             Err(error) => return Err(error),
         }
     }

@@ -150,7 +150,7 @@ impl Unpacker {
     fn refuse(&mut self, names: Vec<Vec<u8>>) {
         for name in names {
             if self.refused.insert(name.clone()) {
-                say(&format!("This filesystem does not take the attribute {}", shown(&name)));
+                say(&format!("Left out: the attribute {}, which cannot be set here", shown(&name)));
             }
         }
     }

@@ -123,7 +123,7 @@ impl<W: Write> Writer<W> {
     }
 
     /// Adds the manifest and the end of the archive. Returns the size and SHA-256 of the archive.
-    pub fn finish(mut self) -> Result<(W, u64, [u8; 32]), Fault> {
+    pub fn finish(mut self) -> Result<(u64, [u8; 32]), Fault> {
         self.flush()?;
         let manifest = manifest(self.sum.value(), self.position);
         let mut header = Header::new_ustar();
@@ -140,7 +140,7 @@ impl<W: Write> Writer<W> {
         self.end()?;
         self.zeros(2 * BLOCK)?;
         self.flush()?;
-        Ok((self.out, self.position, self.whole.value()))
+        Ok((self.position, self.whole.value()))
     }
 
     fn flush(&mut self) -> Result<(), Fault> {
