@@ -458,8 +458,9 @@ run_cargo() {
 	set -- "$@" -C llvm-args=-inline-threshold=5
 	# Turn repeated instruction sequences into functions, and merge equal functions: 22 KB.
 	set -- "$@" -C llvm-args=-enable-machine-outliner=always ${musl:+-C link-arg=--icf=all}
-	# Omit source locations from panic messages: 18 KB. The message itself stays.
-	set -- "$@" ${STD:+-Z location-detail=none}
+	# Omit source locations from panic messages: 18 KB. Omit texts for developers (Debug), too: 4 KB. The message
+	# itself stays.
+	set -- "$@" ${STD:+-Z location-detail=none -Z fmt-debug=none}
 	# Omit the build directory, so that the build is reproducible.
 	set -- "$@" "--remap-path-prefix=$home/.cargo=cargo" "--remap-path-prefix=${CARGO_HOME:-$home/.cargo}=cargo" \
 		"--remap-path-prefix=$sysroot=rust" "--remap-path-prefix=$SOURCE=." "--remap-path-prefix=$TARGET_DIR=target"

@@ -131,9 +131,15 @@ fn handle(call: &mut Call<'_, '_>, route: Result<&Route, Error>, caller: &Caller
         return Err(call.refuse(Action::ScopeRefused, Error::NotAllowed(route.scope)));
     };
     if call.request.is_question {
-        return Ok(Response::let_come(true));
+        return Ok(match endpoints::uploads::may_come(call, route) {
+            Ok(()) => Response::let_come(true),
+            Err(error) => {
+                call.audit(Action::RequestFailed, &call.target);
+                error.into_response(call.first_run.is_pending()).instead_of_body(error::TO_THE_QUESTION)
+            }
+        });
     }
-    if route.fields.is_empty() && call.proof.is_some() {
+    if route.fields.is_empty() && route.method != Verb::Patch && call.proof.is_some() {
         // A handler that reads no form would not notice a body that nobody signed.
         call.form()?;
     }

@@ -51,6 +51,12 @@ impl Answer {
     /// The text without the job id of a 202, which differs each time.
     pub fn text_without_job(&self) -> String {
         let text = self.text();
+        // An upload's id is random, too.
+        if let Some((before, id)) = text.split_once("/uploads/").filter(|_| self.status == 201) {
+            let id = &id[..32];
+            assert!(id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{before}");
+            return text.replace(id, "ID");
+        }
         if self.status != 202 {
             return text;
         }
@@ -407,7 +413,7 @@ pub const CASES: &[Case] = &[
         "/api/v1/admin/update?token=yourtoken",
         Body::Form(&[("file", "package")]),
         400,
-        r#"{"Status":"400 Bad Request","Error-Message":"Unknown field in the form. Expected: update"}"#,
+        r#"{"Status":"400 Bad Request","Error-Message":"Unknown field in the form. Expected: update, upload"}"#,
         &[],
     ),
     post(
@@ -954,6 +960,58 @@ pub const CASES: &[Case] = &[
         Body::Form(&[("newtoken", "mine")]),
         403,
         r#"{"Status":"403 Forbidden"}"#,
+        &[],
+    ),
+    // Uploads in pieces.
+    post(
+        "an upload is opened",
+        "/api/v1/admin/uploads?token=yourtoken",
+        Body::Form(&[("for", "update"), ("length", "11")]),
+        201,
+        r#"{"Status":"201 Created","Location":"/api/v1/admin/uploads/ID","Upload":"ID","Length":11,"Offset":0,"Piece":8388608}"#,
+        &[],
+    ),
+    post(
+        "an upload needs its length",
+        "/api/v1/admin/uploads?token=yourtoken",
+        Body::Form(&[("for", "update")]),
+        400,
+        r#"{"Status":"400 Bad Request","Error-Message":"Missing field: length"}"#,
+        &[],
+    ),
+    get("nothing is being uploaded", "/api/v1/admin/uploads?token=yourtoken", 200, r#"{"uploads":[]}"#),
+    get(
+        "an upload that never was",
+        "/api/v1/admin/uploads/0123456789abcdef0123456789abcdef?token=yourtoken",
+        404,
+        NOT_FOUND,
+    ),
+    Case {
+        name: "a piece of an upload that never was",
+        given: NOTHING,
+        method: "PATCH",
+        target: "/api/v1/admin/uploads/0123456789abcdef0123456789abcdef?token=yourtoken",
+        body: Body::Raw("application/partial-upload", b"x"),
+        status: 404,
+        answer: NOT_FOUND,
+        jobs: &[],
+    },
+    Case {
+        name: "an upload that never was cannot be removed",
+        given: NOTHING,
+        method: "DELETE",
+        target: "/api/v1/admin/uploads/0123456789abcdef0123456789abcdef?token=yourtoken",
+        body: Body::None,
+        status: 404,
+        answer: NOT_FOUND,
+        jobs: &[],
+    },
+    post(
+        "an update of an upload that never was",
+        "/api/v1/admin/update?token=yourtoken",
+        Body::Form(&[("upload", "0123456789abcdef0123456789abcdef")]),
+        400,
+        r#"{"Status":"400 Bad Request","Error-Message":"There is no upload of this id for that","Field":"upload"}"#,
         &[],
     ),
 ];

@@ -4,7 +4,8 @@
 //! line, and the response. Only the listed headers are compared. The body is compared completely; `...` matches any.
 //! Each example has its own appliance (`fixture.rs`). A comment before it creates a file, `<!-- given: etc/version.txt
 //! = 1.2.3 -->`, or removes one, `= nothing`. After `<!-- then -->`, an example continues with the appliance of the one
-//! before.
+//! before. In a `PATCH`, headers stand in place of the fields, and the body after them. All uploads
+//! have the same id in the examples, which stands for the real one.
 
 use crate::fixture::Fixture;
 use crate::form;
@@ -85,6 +86,8 @@ fn table() -> String {
             Success::Page => "200, a page".to_owned(),
             Success::Download(name) => format!("200, `{name}`"),
             Success::Accepted => "202".to_owned(),
+            Success::Created(_) => "201, JSON".to_owned(),
+            Success::Empty => "204".to_owned(),
         };
         if route.can_be_absent {
             answer.push_str(", or 404");
@@ -127,6 +130,8 @@ struct Example {
     method: String,
     target: String,
     fields: Vec<(String, String)>,
+    /// The headers and the body of a piece.
+    piece: (Vec<(String, String)>, String),
     status: String,
     headers: Vec<(String, String)>,
     body: String,
@@ -160,7 +165,15 @@ fn parse(line: usize, block: &[&str], given: Vec<(String, Option<String>)>, is_f
     let body = sections.next().unwrap_or_default().join("\n");
     let (method, target) = request[0].split_once(' ').unwrap_or_else(|| panic!("line {line}: no request line"));
     let mut fields: Vec<(String, String)> = Vec::new();
+    let mut piece = (Vec::new(), String::new());
     for text in &request[1..] {
+        if method == "PATCH" {
+            match text.split_once(": ") {
+                Some((name, value)) => piece.0.push((name.to_owned(), value.to_owned())),
+                None => (*text).clone_into(&mut piece.1),
+            }
+            continue;
+        }
         let field = text.split_once('=').filter(|(name, _)| name.bytes().all(|byte| byte.is_ascii_lowercase()));
         match (field, fields.last_mut()) {
             (Some((name, value)), _) => fields.push((name.to_owned(), value.to_owned())),
@@ -178,6 +191,7 @@ fn parse(line: usize, block: &[&str], given: Vec<(String, Option<String>)>, is_f
         method: method.to_owned(),
         target: target.to_owned(),
         fields,
+        piece,
         status: head[0].strip_prefix("HTTP/1.1 ").unwrap_or_else(|| panic!("line {line}: no status line")).to_owned(),
         headers: headers.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
         body,
@@ -185,21 +199,26 @@ fn parse(line: usize, block: &[&str], given: Vec<(String, Option<String>)>, is_f
 }
 
 /// The head and the body of the executable's response.
-fn send(fixture: &Fixture, example: &Example) -> (String, String) {
-    let fields: Vec<(&str, &str)> =
-        example.fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+fn send(fixture: &Fixture, example: &Example, upload: &str) -> (String, String) {
+    let fields: Vec<(String, String)> =
+        example.fields.iter().map(|(name, value)| (name.clone(), value.replace(UPLOAD, upload))).collect();
+    let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let (kind, mut body) = form::encode(&fields);
     let mut command = Command::new(BINARY);
     command
         .env_clear()
         .env("GATEWAY_INTERFACE", "CGI/1.1")
         .env("REQUEST_METHOD", &example.method)
-        .env("REQUEST_URI", &example.target)
+        .env("REQUEST_URI", example.target.replace(UPLOAD, upload))
         .env("REMOTE_ADDR", "192.0.2.7")
         .env("JIDO_ADMIN_PATH", fixture.admin())
         .env("JIDO_ETC_PATH", fixture.etc());
+    for (name, value) in &example.piece.0 {
+        let name = name.to_ascii_uppercase().replace('-', "_");
+        command.env(if name == "CONTENT_TYPE" { name } else { format!("HTTP_{name}") }, value);
+    }
     if fields.is_empty() {
-        body.clear();
+        body = example.piece.1.clone().into_bytes();
     } else {
         command.env("CONTENT_TYPE", kind);
     }
@@ -209,6 +228,18 @@ fn send(fixture: &Fixture, example: &Example) -> (String, String) {
     let output = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
     let (head, body) = output.split_once("\r\n\r\n").expect("an answer has a head");
     (head.to_owned(), body.to_owned())
+}
+
+/// The id that uploads have in the examples.
+const UPLOAD: &str = "8a1c6f0b2d3e4f508a1c6f0b2d3e4f50";
+
+/// Replaces the time of an upload by the one in the examples.
+fn with_time_of_example(body: &str) -> String {
+    const MARK: &str = "\"started\":\"";
+    match body.split_once(MARK).filter(|_| body.contains("\"for\":")) {
+        Some((before, rest)) => format!("{before}{MARK}2026-11-23T12:00:00Z{}", &rest[20..]),
+        None => body.to_owned(),
+    }
 }
 
 /// Replaces the job id, which differs each time, by the one in the examples.
@@ -248,6 +279,7 @@ fn every_example_of_the_reference_is_what_the_executable_answers() {
     assert!(examples.len() >= ROUTES.len(), "only {} examples", examples.len());
     let mut faults = Vec::new();
     let mut fixture = Fixture::new();
+    let mut upload = UPLOAD.to_owned();
     for example in &examples {
         if example.is_fresh {
             fixture = Fixture::new();
@@ -258,7 +290,11 @@ fn every_example_of_the_reference_is_what_the_executable_answers() {
                 None => fixture.remove(name),
             }
         }
-        let (head, body) = send(&fixture, example);
+        let (head, body) = send(&fixture, example, &upload);
+        if let Some((_, id)) = body.split_once("\"Upload\":\"") {
+            id[..32].clone_into(&mut upload);
+        }
+        let (head, body) = (head.replace(&upload, UPLOAD), with_time_of_example(&body.replace(&upload, UPLOAD)));
         if let Some(fault) = fault(example, &head, &body) {
             faults.push(format!("line {}: {} {}: {fault}", example.line, example.method, example.target));
         }
@@ -271,7 +307,13 @@ fn every_route_has_a_chapter_and_an_example_of_its_success() {
     let (text, examples) = (read("docs/API.md"), examples());
     let mut faults = Vec::new();
     for route in ROUTES {
-        let (method, wanted) = (route.method.as_str(), if route.success == Success::Accepted { "202" } else { "200" });
+        let method = route.method.as_str();
+        let wanted = match route.success {
+            Success::Accepted => "202",
+            Success::Created(_) => "201",
+            Success::Empty => "204",
+            Success::Json(_) | Success::Text | Success::Page | Success::Download(_) => "200",
+        };
         if !text.contains(&format!("\n### {method} {}\n", short(route))) {
             faults.push(format!("{method} {} has no chapter", route.path));
         }

@@ -599,6 +599,77 @@ fn a_wrong_credential_is_refused_before_the_body_comes() {
     }
 }
 
+/// What the head is enough to refuse is refused although the body never arrives.
+#[test]
+fn what_the_head_is_enough_for_is_refused_before_the_body_comes() {
+    each(&Program::Ours, |edge| {
+        let form = [("for", "update"), ("length", "20000000")].map(|(name, value)| format!("{name}={value}"));
+        let opened = edge.curl("/api/v1/admin/uploads?token=yourtoken", &["-d", &form.join("&")]);
+        assert_eq!(opened.status, 201, "{}", opened.text());
+        let upload = opened.header("location");
+        let nothing = format!("/api/v1/admin/uploads/{}", "0".repeat(32));
+        let (update, restore) = ("/api/v1/admin/update".to_owned(), "/api/v1/admin/backup/restore".to_owned());
+        let lock =
+            fs::OpenOptions::new().create(true).truncate(false).write(true).open(edge.upload(".update.lock")).unwrap();
+        mode(&edge.upload(".update.lock"), 0o666);
+        let piece = "Content-Type: application/partial-upload\r\nUpload-Complete: ?0\r\nUpload-Offset: ";
+        let form = "Content-Type: multipart/form-data; boundary=x\r\nX: ";
+        let check = |method: &str, path: &str, headers: &str, length: u32, status: u16, text: &str| {
+            let head = format!(
+                "{method} {path}?token=yourtoken HTTP/1.1\r\nHost: localhost\r\n{headers}7\r\nContent-Length: {length}\r\n\r\n"
+            );
+            let mut client = edge.s_client(&["-quiet"]);
+            client.stdin.as_mut().unwrap().write_all(head.as_bytes()).unwrap();
+            let (mut raw, mut piece, mut stdout) = (Vec::new(), [0; 4096], client.stdout.take().unwrap());
+            // The connection may stay open for a body that never comes.
+            while !raw.ends_with(b"}") {
+                let n = stdout.read(&mut piece).unwrap();
+                assert_ne!(n, 0, "{:?} {method} {path}: {}", edge.server, String::from_utf8_lossy(&raw));
+                raw.extend_from_slice(&piece[..n]);
+            }
+            client.kill().unwrap();
+            client.wait().unwrap();
+            let answer = parse(&raw);
+            let what = format!("{:?} {method} {path}: {}", edge.server, answer.text());
+            assert_eq!(answer.status, status, "{what}");
+            assert!(answer.text().contains(text), "{what}");
+            assert_eq!(answer.header("content-type"), "application/json", "{what}");
+            answer.check_security(&what);
+            answer
+        };
+        check("PATCH", &nothing, piece, 8_000_000, 404, "404 Not Found");
+        let answer = check("PATCH", &upload, piece, 8_000_000, 409, "The upload continues at another offset");
+        assert_eq!((answer.header("upload-offset"), answer.header("upload-complete")), ("0".into(), "?0".into()));
+        check(
+            "PATCH",
+            &upload,
+            &piece.replace("Offset: ", "Offset: 0\r\nX: "),
+            8_388_609,
+            413,
+            "Upload too large: the limit is 8388608",
+        );
+        lock.lock().unwrap();
+        check("POST", &update, form, 20_000_000, 400, "is already running\",\"Error-Code\":\"E1004\"");
+        check("POST", &restore, form, 20_000_000, 400, "update is running since");
+        // curl prints why, and does not fail.
+        let package = edge.base.join("large");
+        fs::write(&package, vec![b'x'; 20_000_000]).unwrap();
+        for version in ["--http1.1", "--http2"] {
+            let field = format!("update=@{}", package.display());
+            let answer = edge.curl("/api/v1/admin/update?token=yourtoken", &[version, "-F", &field]);
+            assert!(
+                answer.status == 400 && answer.text().contains("E1004"),
+                "{:?} {version}: {}",
+                edge.server,
+                answer.text()
+            );
+        }
+        drop(lock);
+        fs::write(edge.base.join("etc/jidoteki-admin-api.json"), r#"{"max-upload-bytes":1000000}"#).unwrap();
+        check("POST", &update, form, 20_000_000, 413, "Upload too large: the limit is 1000000 bytes");
+    });
+}
+
 /// Above the limit of refusals, the response is delayed and has Retry-After, with the same text with and without a long
 /// body.
 #[test]

@@ -4,7 +4,7 @@
 use crate::cases::{self, Answer};
 use crate::fixture::{Fixture, wait_until};
 use crate::form;
-use jidoteki_admin_api::endpoints::routes::{PREFIX, ROUTES, Success, Verb};
+use jidoteki_admin_api::endpoints::routes::{PREFIX, ROUTES, Success};
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::io::{Read, Write};
@@ -93,8 +93,13 @@ fn the_cases_hold_for_the_executable() {
 #[test]
 fn every_route_is_among_the_cases_with_the_success_that_it_promises() {
     for route in ROUTES.iter().filter(|route| route.path != "/docs") {
-        let wanted = if route.success == Success::Accepted { 202 } else { 200 };
-        let method = if route.method == Verb::Get { "GET" } else { "POST" };
+        let wanted = match route.success {
+            Success::Accepted => 202,
+            Success::Created(_) => 201,
+            Success::Empty => 204,
+            Success::Json(_) | Success::Text | Success::Page | Success::Download(_) => 200,
+        };
+        let method = route.method.as_str();
         let is_seen = cases::CASES.iter().any(|case| {
             let path = case.target.split('?').next().unwrap();
             // The cases have no license until one is sent; this is the other row's success.
@@ -671,6 +676,14 @@ impl Edge {
         up.0.stdout.as_mut().unwrap().read_exact(&mut ready).expect("the servers start");
         assert_eq!(&ready, b"ready\n");
         Edge { up, folder }
+    }
+
+    /// Ends the servers and starts them again.
+    pub fn restart(&mut self) {
+        self.up.0.stdin.as_mut().unwrap().write_all(b"restart\n").unwrap();
+        let mut ready = [0; 6];
+        self.up.0.stdout.as_mut().unwrap().read_exact(&mut ready).expect("the servers start again");
+        assert_eq!(&ready, b"ready\n");
     }
 
     /// The certificate that the server presents.

@@ -20,4 +20,5 @@ mod jobs_api;
 mod jobs_table;
 mod manual;
 mod outside;
+mod resumable;
 mod signed;

@@ -65,6 +65,8 @@ impl Signed {
             match *name {
                 "content-digest" => headers.push(("HTTP_CONTENT_DIGEST", value.clone())),
                 "part-digest" => headers.push(("HTTP_PART_DIGEST", value.clone())),
+                "upload-offset" => headers.push(("HTTP_UPLOAD_OFFSET", value.clone())),
+                "upload-complete" => headers.push(("HTTP_UPLOAD_COMPLETE", value.clone())),
                 _ => {}
             }
         }

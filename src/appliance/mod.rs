@@ -2,6 +2,7 @@
 
 pub mod slots;
 pub mod keys;
+pub mod resumable;
 
 use crate::values::config::Config;
 use crate::values::random;
@@ -303,7 +304,7 @@ pub fn is_planted(error: &io::Error) -> bool {
 pub const ASIDE: &str = ".aside-";
 
 /// Renames something that has our name, without deleting it, because somebody may want to examine it.
-fn put_aside(path: &Path) -> io::Result<()> {
+pub fn put_aside(path: &Path) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let aside =
         path.with_file_name(format!("{ASIDE}{}-{}", name.trim_start_matches('.'), hex::encode(random::bytes::<4>()?)));

@@ -25,6 +25,8 @@ pub enum Action {
     BackupPost,
     /// A backup was restored.
     BackupRestored,
+    /// An upload that comes in pieces was opened.
+    UploadOpened,
     /// A backup was downloaded.
     BackupDownloaded,
     /// A restart was requested.
@@ -81,6 +83,7 @@ impl Action {
             | Action::StoragePost
             | Action::BackupPost
             | Action::BackupRestored
+            | Action::UploadOpened
             | Action::BackupDownloaded
             | Action::Reboot
             | Action::LogsDownloaded
@@ -105,6 +108,7 @@ impl Action {
             Action::StoragePost => "storage.post",
             Action::BackupPost => "backup.post",
             Action::BackupRestored => "backup.restore",
+            Action::UploadOpened => "uploads.post",
             Action::BackupDownloaded => "backup.download",
             Action::Reboot => "reboot.get",
             Action::LogsDownloaded => "logs.get",

@@ -67,12 +67,21 @@ pub fn document() -> String {
 
 /// Quotes one of our texts; a test checks them all.
 fn read(text: &str) -> Value {
-    serde_json::from_str(text).expect("a test reads every text")
+    serde_json::from_slice(text.as_bytes()).expect("a test reads every text")
 }
 
 const STRING: &str = r#"{ "type": "string" }"#;
 const ID: &str =
     r#"{ "in": "path", "name": "id", "required": true, "schema": { "type": "string", "pattern": "^[0-9a-f]{16}$" } }"#;
+const UPLOAD: &str = r#"{ "in": "path", "name": "upload", "required": true, "schema": { "type": "string", "pattern": "^[0-9a-f]{32}$" } }"#;
+const PIECE: &str = r#"[
+    { "in": "header", "name": "Upload-Offset", "required": true, "description": "Where the piece begins", "schema": { "type": "integer", "minimum": 0 } },
+    { "in": "header", "name": "Upload-Complete", "required": true, "description": "Whether it is the last", "schema": { "type": "string", "enum": ["?0", "?1"] } }
+]"#;
+const STATE: &str = r#"{
+    "Upload-Offset": { "description": "Where the next piece begins", "schema": { "type": "integer" } },
+    "Upload-Complete": { "description": "Whether the upload is complete", "schema": { "type": "string", "enum": ["?0", "?1"] } }
+}"#;
 const BINARY: &str = r#"{ "type": "string", "format": "binary" }"#;
 
 fn operation(route: &Route) -> Value {
@@ -83,9 +92,8 @@ fn operation(route: &Route) -> Value {
         Access::Open => r#"[{ "signature": [] }, { "bearer": [] }, { "hash": [] }, { "token": [] }, {}]"#,
         Access::Admin => r#"[{ "signature": [] }, { "bearer": [] }, { "hash": [] }, { "token": [] }]"#,
     });
-    let is_of_one = route.path.ends_with("{id}");
-    if !route.parameters.is_empty() || is_of_one {
-        let id = is_of_one.then(|| read(ID));
+    let id = route.path.split_once('{').map(|(_, name)| read(if name == "id}" { ID } else { UPLOAD }));
+    if !route.parameters.is_empty() || id.is_some() {
         let parameters = route.parameters.iter().map(|parameter| {
             let mut value = read(r#"{ "in": "query", "required": false, "schema": { "type": "string" } }"#);
             value["name"] = parameter.name.into();
@@ -93,6 +101,10 @@ fn operation(route: &Route) -> Value {
             value
         });
         operation["parameters"] = id.into_iter().chain(parameters).collect();
+    }
+    if let (Verb::Patch, Some(parameters)) = (route.method, operation["parameters"].as_array_mut()) {
+        parameters.extend(read(PIECE).as_array().into_iter().flatten().cloned());
+        operation["requestBody"] = json!({ "content": { "application/partial-upload": { "schema": read(BINARY) } } });
     }
     if !route.fields.is_empty() {
         operation["requestBody"] = request_body(route);
@@ -131,6 +143,15 @@ fn responses(route: &Route) -> Value {
         Success::Text => ("200", described("The file as it is", "text/plain", read(STRING))),
         Success::Page => ("200", described("A page", "text/html", read(STRING))),
         Success::Download(name) => ("200", described(name, "application/octet-stream", read(BINARY))),
+        Success::Created(example) => {
+            let mut created = described("Opened", "application/json", read("{}"));
+            created["content"]["application/json"]["example"] = read(example);
+            ("201", created)
+        }
+        Success::Empty if route.method == Verb::Patch => {
+            ("204", json!({ "description": "The piece is on the disk", "headers": read(STATE) }))
+        }
+        Success::Empty => ("204", json!({ "description": "Done" })),
         Success::Accepted => {
             let mut accepted = described("A job goes on in the background", "application/json", reference("Accepted"));
             accepted["headers"] = read(
@@ -150,7 +171,10 @@ fn responses(route: &Route) -> Value {
     }
     error("404", "Nothing there, or not enabled");
     error("405", "The path has another method; Allow names it");
-    if !route.fields.is_empty() {
+    if matches!(route.success, Success::Empty) || route.fields.iter().any(|field| field.name == "upload") {
+        error("409", "The upload continues at another offset, or another request sends it");
+    }
+    if !route.fields.is_empty() || route.method == Verb::Patch {
         error("413", "The body is larger than the limit that Error-Message names");
     }
     Value::Object(responses)

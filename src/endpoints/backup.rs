@@ -1,7 +1,8 @@
 //! `/backup`: makes a backup, tells how it goes, hands it out, deletes and restores it.
 
 use super::turn::Turn;
-use super::{Call, download, joined, life, log_file, missing};
+use super::{Call, download, joined, life, log_file, missing, uploads};
+use crate::appliance::resumable::Purpose;
 use crate::audit::Action;
 use crate::caller::auth::Admin;
 use crate::http::error::Error;
@@ -11,6 +12,8 @@ use crate::jobs::job::JobError;
 use crate::jobs::status::{self, Phase};
 use crate::values::rule::InvalidOption;
 
+/// What the job takes an archive by.
+const ARCHIVE: &str = "backup-archive.tar";
 const NAME: &str = "backup.tar";
 
 /// `POST /backup`
@@ -72,17 +75,23 @@ pub fn log(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
 /// `POST /backup/restore`
 pub fn restore(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     let mut turn = Turn::take(call, Job::Backup, "RESTORE")?;
+    uploads::check_room(call, Purpose::Restore, call.request.body.expected())?;
     let mut form = call.form()?;
-    match (form.text("action"), form.file("archive")) {
-        (None, Some(archive)) => {
-            turn.file("backup-archive.tar", archive)?;
+    match (form.text("action"), form.file("archive"), form.text("upload")) {
+        (None, Some(archive), None) => {
+            turn.file(ARCHIVE, archive)?;
             turn.wait(call, "RESTORE")?;
         }
-        (Some(action), None) if action.trim_end_matches(' ').eq_ignore_ascii_case("UNDO") => {
+        (None, None, Some(id)) => {
+            turn.upload(ARCHIVE, uploads::complete(call, &id, Purpose::Restore)?)?;
+            turn.wait(call, "RESTORE")?;
+        }
+        (Some(action), None, None) if action.trim_end_matches(' ').eq_ignore_ascii_case("UNDO") => {
             turn.wait(call, "UNDO")?;
         }
-        (None, None) => return Err(missing("archive")),
-        (Some(_), _) => return Err(InvalidOption::new("action", "UNDO, without an archive").into()),
+        (None, None, None) => return Err(missing("archive")),
+        (None, Some(_), Some(_)) => return Err(InvalidOption::new("upload", "an id, without an archive").into()),
+        (Some(_), _, _) => return Err(InvalidOption::new("action", "UNDO, without an archive").into()),
     }
     Ok(Response::done())
 }

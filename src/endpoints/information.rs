@@ -59,7 +59,8 @@ pub fn endpoints(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     let enabled = ROUTES.iter().filter(|route| call.config.is_enabled(route.feature)).map(|route| route.path);
     // Clients compare this list: what came after the API document and cannot be switched off is not in it.
     let is_first_level = |path: &&str| {
-        path.strip_prefix(PREFIX).is_none_or(|rest| !rest[1..].contains('/') && !matches!(rest, "/jobs" | "/tokens"))
+        path.strip_prefix(PREFIX)
+            .is_none_or(|rest| !rest[1..].contains('/') && !matches!(rest, "/jobs" | "/tokens" | "/uploads"))
     };
     let mut paths: Vec<String> = enabled.filter(is_first_level).map(quote).collect();
     paths.sort();

@@ -16,6 +16,7 @@ pub mod support;
 pub mod tokens;
 pub mod turn;
 pub mod update;
+pub mod uploads;
 pub mod routes;
 
 use crate::appliance::{self, Appliance};

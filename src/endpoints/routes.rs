@@ -48,6 +48,10 @@ pub enum Verb {
     Get,
     /// Change.
     Post,
+    /// Add to what is there.
+    Patch,
+    /// Take away.
+    Delete,
 }
 
 impl Verb {
@@ -56,6 +60,8 @@ impl Verb {
         match self {
             Verb::Get => "GET",
             Verb::Post => "POST",
+            Verb::Patch => "PATCH",
+            Verb::Delete => "DELETE",
         }
     }
 }
@@ -71,6 +77,10 @@ pub enum Success {
     Page,
     /// 200 with a file of this name.
     Download(&'static str),
+    /// 201 with JSON, such as this example.
+    Created(&'static str),
+    /// 204: the head says it all.
+    Empty,
     /// 202: a job goes on in the background.
     Accepted,
 }
@@ -109,18 +119,21 @@ pub struct Route {
 }
 
 impl Route {
-    /// Whether it is at this path. `{id}` stands for the 16 hexadecimal digits of a job.
+    /// Whether it is at this path. `{id}` stands for the 16 hexadecimal digits of a job, `{upload}` for the 32 of an upload.
     pub fn is_at(&self, path: &str) -> bool {
-        let is_id = |id: &str| id.len() == 16 && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        match self.path.strip_suffix("{id}") {
-            Some(folder) => path.strip_prefix(folder).is_some_and(is_id),
+        let is_id = |id: &str| id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        match self.path.split_once('{') {
+            Some((folder, name)) => {
+                let n_digits = if name == "id}" { 16 } else { 32 };
+                path.strip_prefix(folder).is_some_and(|id| id.len() == n_digits && is_id(id))
+            }
             None => self.path == path,
         }
     }
 
     /// Whether a page of another site must not be able to cause it.
     pub fn changes_state(&self) -> bool {
-        self.method == Verb::Post || self.feature == Some(Feature::RebootByGet)
+        self.method != Verb::Get || self.feature == Some(Feature::RebootByGet)
     }
 }
 
@@ -136,6 +149,8 @@ const CONFIRM: &[Parameter] = &[Parameter {
 }];
 const CONFIRM_FIELD: Field =
     field("confirm", Kind::Text, Presence::Optional, "seconds, 10 to 3600, as the parameter of that name");
+const UPLOAD_FIELD: Field =
+    field("upload", Kind::Text, Presence::Optional, "the id of a complete upload, instead of the file");
 const DONE: Success = Success::Json(r#"{"Status":"200 OK"}"#);
 const LICENSE: Success = Success::Json(
     r#"{"app":"enterprise","users":20,"expires":"19 January 2038","name":"Enterprise Company","contact":"cto@enterprise"}"#,
@@ -225,6 +240,7 @@ pub const ROUTES: &[Route] = &[
         fields: &[
             field("archive", Kind::File, Presence::Optional, "a backup.tar; not with UNDO"),
             field("action", Kind::Text, Presence::Optional, "UNDO takes back the last restore"),
+            UPLOAD_FIELD,
         ],
         parameters: NO_PARAMETERS,
         success: DONE,
@@ -670,7 +686,10 @@ pub const ROUTES: &[Route] = &[
         feature: None,
         scope: Scope::Operate,
         handler: Handler::Admin(to::update::post),
-        fields: &[field("update", Kind::File, Presence::Required, "an encrypted software update")],
+        fields: &[
+            field("update", Kind::File, Presence::Optional, "an encrypted software update; not with an upload"),
+            UPLOAD_FIELD,
+        ],
         parameters: NO_PARAMETERS,
         success: Success::Accepted,
         can_be_absent: false,
@@ -687,6 +706,76 @@ pub const ROUTES: &[Route] = &[
         success: Success::Text,
         can_be_absent: true,
         summary: "Log of the update",
+    },
+    Route {
+        method: Verb::Get,
+        path: path!("/uploads"),
+        feature: None,
+        scope: Scope::Operate,
+        handler: Handler::Admin(to::uploads::list),
+        fields: NONE,
+        parameters: NO_PARAMETERS,
+        success: Success::Json(
+            r#"{"uploads":[{"id":"8a1c6f0b2d3e4f508a1c6f0b2d3e4f50","for":"update","length":20971520,"offset":8388608,"complete":false,"started":"2026-11-23T12:00:00Z"}]}"#,
+        ),
+        can_be_absent: false,
+        summary: "The open uploads of the caller",
+    },
+    Route {
+        method: Verb::Post,
+        path: path!("/uploads"),
+        feature: None,
+        scope: Scope::Operate,
+        handler: Handler::Admin(to::uploads::post),
+        fields: &[
+            field("for", Kind::Text, Presence::Required, "update or restore"),
+            field("length", Kind::Text, Presence::Required, "bytes of the file, in decimal"),
+            field("sha256", Kind::Text, Presence::Optional, "SHA-256 of the file, 64 hexadecimal digits"),
+        ],
+        parameters: NO_PARAMETERS,
+        success: Success::Created(
+            r#"{"Status":"201 Created","Location":"/api/v1/admin/uploads/8a1c6f0b2d3e4f508a1c6f0b2d3e4f50","Upload":"8a1c6f0b2d3e4f508a1c6f0b2d3e4f50","Length":20971520,"Offset":0,"Piece":8388608}"#,
+        ),
+        can_be_absent: false,
+        summary: "Opens an upload that comes in pieces",
+    },
+    Route {
+        method: Verb::Get,
+        path: path!("/uploads/{upload}"),
+        feature: None,
+        scope: Scope::Operate,
+        handler: Handler::Admin(to::uploads::get),
+        fields: NONE,
+        parameters: NO_PARAMETERS,
+        success: Success::Json(
+            r#"{"id":"8a1c6f0b2d3e4f508a1c6f0b2d3e4f50","for":"update","length":20971520,"offset":8388608,"complete":false,"started":"2026-11-23T12:00:00Z"}"#,
+        ),
+        can_be_absent: true,
+        summary: "Where an upload continues; HEAD tells it in headers alone, and is 204",
+    },
+    Route {
+        method: Verb::Patch,
+        path: path!("/uploads/{upload}"),
+        feature: None,
+        scope: Scope::Operate,
+        handler: Handler::Admin(to::uploads::patch),
+        fields: NONE,
+        parameters: NO_PARAMETERS,
+        success: Success::Empty,
+        can_be_absent: true,
+        summary: "Sends the next piece of an upload",
+    },
+    Route {
+        method: Verb::Delete,
+        path: path!("/uploads/{upload}"),
+        feature: None,
+        scope: Scope::Operate,
+        handler: Handler::Admin(to::uploads::delete),
+        fields: NONE,
+        parameters: NO_PARAMETERS,
+        success: Success::Empty,
+        can_be_absent: true,
+        summary: "Removes an upload",
     },
     Route {
         method: Verb::Get,
@@ -728,14 +817,20 @@ impl Resource {
     /// The row for a method, or the fault of a method that is none of this path's.
     pub fn route(&self, method: &Method) -> Result<&'static Route, Error> {
         let wanted = match method {
-            Method::Get | Method::Head => Verb::Get,
-            Method::Post => Verb::Post,
-            Method::Other(_) => {
-                let methods: Vec<&str> = self.0.iter().map(|route| route.method.as_str()).collect();
-                return Err(Error::MethodNotAllowed(methods.join(", ")));
-            }
+            Method::Get | Method::Head => Some(Verb::Get),
+            Method::Post => Some(Verb::Post),
+            Method::Patch => Some(Verb::Patch),
+            Method::Delete => Some(Verb::Delete),
+            Method::Other(_) => None,
         };
-        self.0.iter().find(|route| route.method == wanted).copied().ok_or(Error::Expected(self.0[0].method.as_str()))
+        let route = self.0.iter().find(|route| Some(route.method) == wanted).copied();
+        route.ok_or_else(|| match wanted {
+            Some(Verb::Get | Verb::Post) => Error::Expected(self.0[0].method.as_str()),
+            Some(Verb::Patch | Verb::Delete) | None => {
+                let methods: Vec<&str> = self.0.iter().map(|route| route.method.as_str()).collect();
+                Error::MethodNotAllowed(methods.join(", "))
+            }
+        })
     }
 
     /// Whether the path serves anybody, whatever the method.

@@ -2,6 +2,8 @@
 //! record, start, audit. A turn that is dropped before it is started leaves nothing behind.
 
 use super::Call;
+use crate::appliance::Appliance;
+use crate::appliance::resumable::Upload;
 use crate::http::error::Error;
 use crate::http::response::Response;
 use crate::jobs::history;
@@ -51,6 +53,12 @@ impl Turn {
     pub fn file(&mut self, name: &'static str, received: Received) -> Result<(), Error> {
         self.handed.push(name);
         self.handover.file(name, received)
+    }
+
+    /// Hands over an upload that came in pieces.
+    pub fn upload(&mut self, name: &'static str, upload: Upload) -> Result<(), Error> {
+        self.handed.push(name);
+        self.handover.upload(name, upload)
     }
 
     /// Hands over a document.
@@ -146,6 +154,12 @@ impl Turn {
             call.audit(action, order.target);
         }
     }
+}
+
+/// Says why an order of a job could not be started now, if so.
+pub fn may_start(appliance: &Appliance, job: Job, argument: &str) -> Result<(), Error> {
+    let order = order(job.row(), argument)?;
+    Lock::take_for(appliance, job, order).map(drop).map_err(|error| Error::Job(order.failure, error))
 }
 
 fn order(row: &'static Row, argument: &str) -> Result<&'static Order, Error> {

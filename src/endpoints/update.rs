@@ -1,29 +1,32 @@
 //! `/update`: installs a software update, and tells how it goes.
 
 use super::turn::Turn;
-use super::{Call, log_file, missing};
-use crate::appliance;
+use super::{Call, log_file, missing, uploads};
+use crate::appliance::resumable::Purpose;
 use crate::caller::auth::Admin;
 use crate::http::error::Error;
 use crate::http::response::Response;
 use crate::jobs::Job;
 use crate::jobs::status::{self, JobStatus, Phase};
 use crate::values::json::quote;
+use crate::values::rule::InvalidOption;
 
 const LOG: &str = "update.log";
-/// What the job wants to be free before it opens a package: as in `cgi-bin/jobs/update`.
-const MEMORY_OF_AN_UPDATE: u64 = 16 << 20;
+/// What the job takes it by.
+const PACKAGE: &str = "software_package-zzz.enc";
 
 /// `POST /update`
 pub fn post(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     let mut turn = Turn::take(call, Job::Update, "")?;
     // Before the first byte of the package, which would come for nothing.
-    if let Some(free) = appliance::available_memory().filter(|free| *free < MEMORY_OF_AN_UPDATE) {
-        let (needed, free) = (MEMORY_OF_AN_UPDATE >> 10, free >> 10);
-        return Err(Error::Bad(format!("Not enough free memory: {needed} KiB needed, {free} KiB free")));
+    uploads::check_room(call, Purpose::Update, call.request.body.expected())?;
+    let mut form = call.form()?;
+    match (form.file("update"), form.text("upload")) {
+        (Some(package), None) => turn.file(PACKAGE, package)?,
+        (None, Some(id)) => turn.upload(PACKAGE, uploads::complete(call, &id, Purpose::Update)?)?,
+        (None, None) => return Err(missing("update")),
+        (Some(_), Some(_)) => return Err(InvalidOption::new("upload", "an id, without a file").into()),
     }
-    let package = call.form()?.file("update").ok_or_else(|| missing("update"))?;
-    turn.file("software_package-zzz.enc", package)?;
     turn.start(call, "")
 }
 

@@ -1,6 +1,7 @@
 //! Every error, its status, and the text that a client gets. The only file that chooses a 4xx or 5xx. The log gets
 //! another text (behaviour, section 5).
 
+use crate::appliance::resumable::{MOST, MOST_OF_A_KEY};
 use crate::http::multipart::MultipartError;
 use crate::http::response::{Response, Wait};
 use crate::jobs::job::JobError;
@@ -20,6 +21,8 @@ const ALREADY_RUNNING: &str = "E1004";
 pub const TO_THE_QUESTION: &str = "401 Unauthorized";
 /// Seconds after which a client should try again if no place is free.
 const BUSY_SECONDS: u64 = 10;
+/// The same for a place that an open upload has.
+const PLACE_SECONDS: u64 = 60;
 
 /// Why a request failed.
 #[derive(Debug)]
@@ -61,6 +64,10 @@ pub enum Error {
         /// Free bytes.
         free: u64,
     },
+    /// So many uploads are open that there can be no other.
+    TooManyOpen,
+    /// The upload is not where the request says it is; it continues at this byte.
+    Conflict(&'static str, u64),
     /// The `Idempotency-Key` was used for another request.
     KeyReused,
     /// A job failed. The text begins the message.
@@ -109,6 +116,8 @@ impl fmt::Display for Error {
             | Error::Invalid(_)
             | Error::TooLarge(_)
             | Error::KeyReused
+            | Error::TooManyOpen
+            | Error::Conflict(..)
             | Error::NoSpace { .. } => Ok(()),
         }
     }
@@ -145,6 +154,8 @@ impl Error {
             | Error::Invalid(_)
             | Error::TooLarge(_)
             | Error::KeyReused
+            | Error::TooManyOpen
+            | Error::Conflict(..)
             | Error::NoSpace { .. }
             | Error::Job(..)
             | Error::Disk(..)
@@ -191,6 +202,11 @@ impl Error {
                 "413 Request Entity Too Large",
                 Some(format!("Upload too large: it has {needed} bytes, and {free} bytes are free")),
             ),
+            Error::TooManyOpen => (
+                "429 Too Many Requests",
+                Some(format!("Too many open uploads: at most {MOST_OF_A_KEY} for each token, and {MOST} in all")),
+            ),
+            Error::Conflict(reason, _) => ("409 Conflict", Some((*reason).to_owned())),
             Error::KeyReused => {
                 ("422 Unprocessable Content", Some("The Idempotency-Key was used for another request".to_owned()))
             }
@@ -216,6 +232,10 @@ impl Error {
         match self {
             Error::MethodNotAllowed(allow) => response.header("Allow", allow),
             Error::TooMany(seconds) => response.header("Retry-After", seconds.to_string()).waiting(Wait::IfFree),
+            Error::Conflict(_, offset) => {
+                response.header("Upload-Offset", offset.to_string()).header("Upload-Complete", "?0".to_owned())
+            }
+            Error::TooManyOpen => response.header("Retry-After", PLACE_SECONDS.to_string()),
             Error::Busy => response.header("Retry-After", BUSY_SECONDS.to_string()),
             Error::Forbidden => response.waiting(Wait::Always),
             _ => response,

@@ -21,6 +21,10 @@ pub enum Method {
     Head,
     /// Change.
     Post,
+    /// Add to what is there.
+    Patch,
+    /// Take away.
+    Delete,
     /// Anything else, which no route has.
     Other(String),
 }
@@ -32,6 +36,8 @@ impl Method {
             Method::Get => "GET",
             Method::Head => "HEAD",
             Method::Post => "POST",
+            Method::Patch => "PATCH",
+            Method::Delete => "DELETE",
             Method::Other(name) => name,
         }
     }
@@ -122,9 +128,14 @@ impl Headers {
         ("signature-input", "HTTP_SIGNATURE_INPUT"),
     ];
 
-    fn from_cgi(variable: impl Fn(&str) -> String) -> Headers {
-        let values =
-            Headers::NAMES.iter().map(|(name, cgi)| (*name, variable(cgi))).filter(|(_, value)| !value.is_empty());
+    /// What only a piece of an upload has. No other request looks for it.
+    const NAMES_OF_A_PIECE: [(&'static str, &'static str); 2] =
+        [("upload-complete", "HTTP_UPLOAD_COMPLETE"), ("upload-offset", "HTTP_UPLOAD_OFFSET")];
+
+    fn from_cgi(method: &Method, variable: impl Fn(&str) -> String) -> Headers {
+        let further = if *method == Method::Patch { &Headers::NAMES_OF_A_PIECE[..] } else { &[] };
+        let names = Headers::NAMES.iter().chain(further);
+        let values = names.map(|(name, cgi)| (*name, variable(cgi))).filter(|(_, value)| !value.is_empty());
         Headers { values: values.collect() }
     }
 
@@ -188,6 +199,8 @@ impl<'a> Request<'a> {
             "GET" => Method::Get,
             "HEAD" => Method::Head,
             "POST" => Method::Post,
+            "PATCH" => Method::Patch,
+            "DELETE" => Method::Delete,
             other => Method::Other(other.chars().filter(char::is_ascii_alphanumeric).take(20).collect()),
         };
         // The raw target, since what servers put into PATH_INFO and QUERY_STRING is decoded, each in its own way. A server
@@ -213,14 +226,15 @@ impl<'a> Request<'a> {
             _ => return Err("Content-Length is not a number"),
         };
         // Without a length there is a body only where the framing says so, or where the method always has one.
-        let is_endless = length.is_none() && (method == Method::Post || variable("HTTP_TRANSFER_ENCODING").is_some());
+        let is_endless = length.is_none()
+            && (matches!(method, Method::Post | Method::Patch) || variable("HTTP_TRANSFER_ENCODING").is_some());
         let expected = if is_endless { None } else { Some(length.unwrap_or(0)) };
         Ok(Request {
+            headers: Headers::from_cgi(&method, text),
             method,
             path: Path::parse(path),
             query: parse_query(query),
             content_type: parse_content_type(&text("CONTENT_TYPE")),
-            headers: Headers::from_cgi(text),
             raw_query: String::from_utf8_lossy(query).into_owned(),
             body: Body {
                 reader: Box::new(stdin),
@@ -402,6 +416,14 @@ struct Pace {
     bytes_per_second: u64,
 }
 
+impl Pace {
+    /// For how long more the next byte may take, after so many.
+    fn due(&self, n_read: u64) -> Duration {
+        let due = self.grace + Duration::from_millis(n_read.saturating_mul(1000) / self.bytes_per_second);
+        due.saturating_sub(self.start.elapsed())
+    }
+}
+
 impl Body<'_> {
     /// The `Content-Length`, where there is one.
     pub fn expected(&self) -> Option<u64> {
@@ -431,8 +453,18 @@ impl Body<'_> {
     /// Waits for the body, until it is too late for what was read so far.
     fn wait(&self) -> io::Result<()> {
         let (Some(pace), Some(is_ready)) = (&self.pace, self.is_ready) else { return Ok(()) };
-        let due = pace.grace + Duration::from_millis(self.n_read.saturating_mul(1000) / pace.bytes_per_second);
-        if is_ready(due.saturating_sub(pace.start.elapsed()))? { Ok(()) } else { Err(io::ErrorKind::TimedOut.into()) }
+        if is_ready(pace.due(self.n_read))? { Ok(()) } else { Err(io::ErrorKind::TimedOut.into()) }
+    }
+
+    /// Whether nothing of the body comes for so long, although there is more of it and it is not too late.
+    pub fn is_idle(&self, patience: Duration) -> io::Result<bool> {
+        let is_late = self.pace.as_ref().is_some_and(|pace| pace.due(self.n_read).is_zero());
+        match self.is_ready {
+            Some(is_ready) if !is_late && !self.is_at_end && self.expected != Some(self.n_read) => {
+                Ok(!is_ready(patience)?)
+            }
+            Some(_) | None => Ok(false),
+        }
     }
 
     /// From now on, counts what is read into a digest.

@@ -75,6 +75,16 @@ impl Response {
             .header("Location", location.to_owned())
     }
 
+    /// 201 with JSON.
+    pub fn created(body: String) -> Response {
+        Response::new("201 Created", "application/json", Body::Bytes(body.into_bytes()))
+    }
+
+    /// 204: what there is to say stands in the head.
+    pub fn no_content() -> Response {
+        Response { status: "204 No Content", headers: Vec::new(), body: Body::Redirected, wait: Wait::No }
+    }
+
     /// 200 with a page of ours.
     pub fn page(body: String) -> Response {
         Response::new("200 OK", "text/html; charset=utf-8", Body::Bytes(body.into_bytes()))
@@ -218,7 +228,9 @@ impl Response {
             self.headers.iter().any(|(name, value)| *name == "Content-Type" && value.starts_with("text/html"));
         add("Content-Security-Policy", if is_page { PAGE_POLICY } else { DATA_POLICY });
         // Everything that carries state, and that is everything: an answer kept by a browser or a proxy is a wrong answer.
-        add("Cache-Control", "no-cache");
+        if !self.headers.iter().any(|(name, _)| *name == "Cache-Control") {
+            add("Cache-Control", "no-cache");
+        }
         match &self.body {
             Body::Bytes(bytes) => add("Content-Length", &bytes.len().to_string()),
             Body::File(_, length) => add("Content-Length", &length.to_string()),

@@ -241,7 +241,7 @@ fn ending_by_files(appliance: &Appliance, row: &'static Row, record: &Record) ->
     let ended = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let word = if Some(&path) == row.json_file(appliance).as_ref() {
         let object = status::read_object(&path)?;
-        serde_json::from_str::<String>(object.get("status")?.get()).ok()?
+        serde_json::from_slice::<String>(object.get("status")?.get().as_bytes()).ok()?
     } else {
         appliance.trimmed_text(&path)?
     };

@@ -98,7 +98,7 @@ impl Said {
         if let Some(path) = json_file
             && let Some(object) = read_object(&path)
         {
-            let word = object.get("status").and_then(|raw| serde_json::from_str(raw.get()).ok());
+            let word = object.get("status").and_then(|raw| serde_json::from_slice(raw.get().as_bytes()).ok());
             let others = object.members().filter(|(name, _)| *name != "status");
             let members = others.map(|(name, value)| (name.to_owned(), json::compact(value.get()))).collect();
             return Said { word, members, at: modified(&path) };

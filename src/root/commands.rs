@@ -14,6 +14,7 @@ use crate::root::list;
 use crate::root::named_token;
 use crate::root::package;
 use crate::root::preflight;
+use crate::root::sweep;
 use crate::root::version;
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -43,6 +44,7 @@ pub const JOBS: Commands = &[
     ("package", package::command),
     ("preflight", preflight::preflight),
     ("redact", collect::redact),
+    ("uploads-sweep", sweep::uploads),
     ("version", version::command),
 ];
 

@@ -12,6 +12,7 @@ pub mod version;
 pub mod package;
 pub mod preflight;
 pub mod named_token;
+pub mod sweep;
 pub mod adapters;
 pub mod archive;
 pub mod commands;

@@ -81,7 +81,7 @@ impl Secrets {
         let storage = storage.as_ref().and_then(|root| Object::parse(root.get("storage")?.get()).ok());
         for name in ["username", "password"] {
             let value = storage.as_ref().and_then(|storage| storage.get(name));
-            if let Some(value) = value.and_then(|raw| serde_json::from_str::<String>(raw.get()).ok()) {
+            if let Some(value) = value.and_then(|raw| serde_json::from_slice::<String>(raw.get().as_bytes()).ok()) {
                 secrets.add(value.as_bytes());
             }
         }
@@ -199,7 +199,7 @@ pub fn json(text: &str, secrets: &Secrets) -> String {
         }
         let end = end_of_string(bytes, at);
         let raw = &text[at..end];
-        let value: String = serde_json::from_str(raw).unwrap_or_default();
+        let value: String = serde_json::from_slice(raw.as_bytes()).unwrap_or_default();
         let clean = self::text(value.as_bytes(), secrets);
         if clean == value.as_bytes() {
             out.push_str(raw);

@@ -2,6 +2,7 @@
 //!
 //! A file has no name until it is whole: what a refused, broken or cancelled upload leaves is nothing.
 
+use crate::appliance::resumable::{self, Upload};
 use crate::appliance::{self, Appliance};
 use crate::caller::auth::Credential;
 use crate::http::error::Error;
@@ -28,10 +29,13 @@ const SHORT: u64 = 10_000;
 /// Forms of strangers that may come at a time, and how many of these from one network.
 const PLACES: usize = 8;
 const PLACES_OF_A_NETWORK: usize = 2;
-/// Bytes a second at which a form must come, on the average, and how long that does not count: from a stranger, and from a
-/// caller that is known, whose line may be poor.
+/// Why a body that came does not count.
+pub const CHANGED: Fault = Fault("The body is not the one that was signed");
+
+/// Bytes a second at which the form of a stranger must come, on the average, and how long that does not count.
 const STRANGERS_PACE: (u64, Duration) = (8 << 10, Duration::from_secs(10));
-const KNOWN_PACE: (u64, Duration) = (256, Duration::from_secs(60));
+/// The same for a caller that is known, whose line may be poor.
+pub const KNOWN_PACE: (u64, Duration) = (256, Duration::from_secs(60));
 
 /// What becomes of a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -223,7 +227,6 @@ impl Receiver<'_> {
         body: &mut Body<'_>,
         proof: &BodyProof,
     ) -> Result<(), Error> {
-        const CHANGED: Error = Error::Unauthenticated(Some(Fault("The body is not the one that was signed")));
         match proof {
             BodyProof::Nothing => {}
             BodyProof::Whole(_) => body.start_digest(),
@@ -241,7 +244,7 @@ impl Receiver<'_> {
                 wanted == own
             }
         };
-        if is_proven { Ok(()) } else { Err(CHANGED) }
+        if is_proven { Ok(()) } else { Err(Error::Unauthenticated(Some(CHANGED))) }
     }
 
     fn receive(&mut self, content_type: &ContentType, body: &mut Body<'_>) -> Result<(), Error> {
@@ -342,7 +345,7 @@ impl Receiver<'_> {
     fn file<R: Read>(&mut self, form: &mut Multipart<R>, name: &str, expected: Option<u64>) -> Result<Received, Error> {
         const WHAT: &str = "Cannot keep the upload";
         let folder = self.appliance.uploads();
-        if let (Some(expected), Some(free)) = (expected, appliance::free_bytes(&folder))
+        if let (Some(expected), Some(free)) = (expected, resumable::free_bytes(self.appliance))
             && expected > free
         {
             return Err(Error::NoSpace { needed: expected, free });
@@ -466,18 +469,26 @@ fn remove_abandoned(folder: &Path) {
 pub struct Handover {
     folder: PathBuf,
     names: Vec<&'static str>,
+    uploads: Vec<(&'static str, Upload)>,
 }
 
 impl Handover {
     /// A handover of nothing yet.
     pub fn new(appliance: &Appliance) -> Handover {
-        Handover { folder: appliance.uploads(), names: Vec::new() }
+        Handover { folder: appliance.uploads(), names: Vec::new(), uploads: Vec::new() }
     }
 
     /// Puts down a file that was received.
     pub fn file(&mut self, name: &'static str, received: Received) -> Result<(), Error> {
         received.place(name).map_err(|error| Error::Disk("Cannot keep the upload", error))?;
         self.names.push(name);
+        Ok(())
+    }
+
+    /// Puts down an upload that came in pieces. If the job is not started, it is there as before.
+    pub fn upload(&mut self, name: &'static str, upload: Upload) -> Result<(), Error> {
+        upload.place(&self.folder.join(name)).map_err(|error| Error::Disk("Cannot keep the upload", error))?;
+        self.uploads.push((name, upload));
         Ok(())
     }
 
@@ -497,6 +508,7 @@ impl Handover {
     /// The job has been started: all of it is the job's now.
     pub fn complete(&mut self) {
         self.names.clear();
+        self.uploads.drain(..).for_each(|(_, upload)| upload.forget());
     }
 }
 
@@ -505,6 +517,10 @@ impl Drop for Handover {
         for name in &self.names {
             // Nobody is left to tell; the next upload replaces it.
             let _ = fs::remove_file(self.folder.join(name));
+        }
+        for (name, upload) in &self.uploads {
+            // If the job has taken it nevertheless, there is nothing to take back.
+            let _ = upload.take_back(&self.folder.join(name));
         }
     }
 }

@@ -74,8 +74,10 @@ pub const DEFAULT_REFUSALS: u32 = 600;
 pub const DEFAULT_MAX_UPLOAD: u64 = 4 << 30;
 
 /// Fields that are accepted whether or not `parameters` lists them.
-const ALWAYS_ACCEPTED: [&str; 10] =
-    ["newtoken", "update", "settings", "confirm", "force", "names", "key", "name", "scope", "days"];
+const ALWAYS_ACCEPTED: [&str; 14] = [
+    "newtoken", "update", "settings", "confirm", "force", "names", "key", "name", "scope", "days", "for", "length",
+    "sha256", "upload",
+];
 
 /// The contents of the configuration file.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -424,7 +424,7 @@ fn required(network: &Object, rule: &Rule) -> Result<String, InvalidOption> {
 
 fn text(network: &Object, rule: &Rule) -> Result<Option<String>, InvalidOption> {
     let Some(raw) = network.get(rule.name) else { return Ok(None) };
-    match serde_json::from_str(raw.get()) {
+    match serde_json::from_slice(raw.get().as_bytes()) {
         Ok(Value::String(value)) => Ok(Some(value)),
         Ok(Value::Null) => Ok(None),
         _ => Err(InvalidOption::new(rule.name, "a string")),

@@ -132,7 +132,7 @@ fn value(message: &Message<'_>, name: &str) -> Result<String, &'static str> {
         "@path" => message.path.to_owned(),
         "@query" => format!("?{}", message.query),
         "@authority" => message.host.to_ascii_lowercase(),
-        "content-digest" | "content-type" | "content-length" | "part-digest" => {
+        "content-digest" | "content-type" | "content-length" | "part-digest" | "upload-complete" | "upload-offset" => {
             (message.header)(name).trim().to_owned()
         }
         _ => return Err("The signature covers a component that is not supported here"),
@@ -141,15 +141,20 @@ fn value(message: &Message<'_>, name: &str) -> Result<String, &'static str> {
 
 fn proof(message: &Message<'_>, covered: &[&str]) -> Result<BodyProof, &'static str> {
     if covered.contains(&"content-digest") {
-        let digests = dictionary(&(message.header)("content-digest")).ok_or("Content-Digest is not name=:base64:")?;
-        let digest = digests.into_iter().find(|(name, _)| name == "sha-256").ok_or("Content-Digest has no sha-256")?;
-        return Ok(BodyProof::Whole(digest.1));
+        return digest(&(message.header)("content-digest")).map(BodyProof::Whole);
     }
     if covered.contains(&"part-digest") {
         let fields = dictionary(&(message.header)("part-digest")).ok_or("Part-Digest is not field=:base64:")?;
         return Ok(BodyProof::Fields(fields));
     }
     Ok(BodyProof::Nothing)
+}
+
+/// The SHA-256 in base64 that a `Content-Digest` tells.
+pub fn digest(header: &str) -> Result<String, &'static str> {
+    let digests = dictionary(header).ok_or("Content-Digest is not name=:base64:")?;
+    let digest = digests.into_iter().find(|(name, _)| name == "sha-256").ok_or("Content-Digest has no sha-256")?;
+    Ok(digest.1)
 }
 
 fn tag(header: &str, label: &str) -> Option<String> {

@@ -44,7 +44,8 @@ const DEFAULT_OPTION: &str = "local";
 
 /// The types that an appliance offers, from its `storage-options.json`.
 pub fn options(offered: Option<&Object>) -> Vec<String> {
-    let options = offered.and_then(|root| serde_json::from_str::<Vec<String>>(root.get("options")?.get()).ok());
+    let options =
+        offered.and_then(|root| serde_json::from_slice::<Vec<String>>(root.get("options")?.get().as_bytes()).ok());
     options.filter(|options| !options.is_empty()).unwrap_or_else(|| vec![DEFAULT_OPTION.to_owned()])
 }
 
@@ -125,7 +126,7 @@ impl StorageSettings {
 /// The text of a member. Only for `port`, a number is accepted as its decimal text (behaviour, section 9).
 fn text(storage: &Object, name: &str) -> Result<Option<String>, InvalidOption> {
     let Some(raw) = storage.get(name) else { return Ok(None) };
-    match serde_json::from_str(raw.get()) {
+    match serde_json::from_slice(raw.get().as_bytes()) {
         Ok(Value::String(value)) => Ok(Some(value)),
         Ok(Value::Null) => Ok(None),
         Ok(Value::Number(number)) if name == "port" => Ok(Some(number.to_string())),

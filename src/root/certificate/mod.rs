@@ -524,7 +524,7 @@ pub fn own_names(appliance: &Appliance) -> Vec<AltName> {
     if let Some(host) = settings
         .as_ref()
         .and_then(|settings| settings.get("hostname"))
-        .and_then(|raw| serde_json::from_str::<String>(raw.get()).ok())
+        .and_then(|raw| serde_json::from_slice::<String>(raw.get().as_bytes()).ok())
     {
         names.push(AltName::Dns(host));
     }
