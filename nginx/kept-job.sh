@@ -4,8 +4,8 @@
 # Runs a job of the ancestor on a machine that was migrated with --jobs keep. bin/kept has a copy for each job, named
 # after it; start.sh (our wrapper.sh under another name) starts it as root.
 #
-# Our jobs do what the vendor's do not support: the history of health values, and changes that must be confirmed,
-# because only our jobs can roll them back.
+# Our jobs do what the vendor's do not support: the history of health values, requests for certificates, named
+# tokens, and changes that must be confirmed, because only our jobs can roll them back.
 
 set -eu
 
@@ -27,8 +27,12 @@ if [ ! -x "$script" ] || [ ! -x "$bin/wrapper.sh" ]; then
 	ours "$@"
 fi
 case "$job ${1-}" in
-*' confirm' | *' undo' | *' UNDO') ours "$@" ;;
+*' confirm' | *' undo' | *' UNDO' | *' csr' | *' forget') ours "$@" ;;
 esac
+# A certificate without a key is for the key that waits here, which only our job knows.
+if [ "$job" = certs ] && [ ! -e "$uploads/appliance.key" ] && [ -s "$admin/lib/certs.request.key" ]; then
+	ours "$@"
+fi
 [ ! -e "$uploads/$job.confirm" ] || ours "$@"
 
 # tar ran as the user of the ancestor's API, so that user owned the archive.

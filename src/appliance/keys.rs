@@ -68,7 +68,7 @@ pub fn keep(appliance: &Appliance, keys: Vec<Key>) -> io::Result<()> {
     let path = appliance.keys_file();
     appliance::replace(&path, format!("{text}\n").as_bytes(), 0o640)?;
     // The API's user must be able to read it, whatever root's umask.
-    appliance::set_mode(&path, 0o640)
+    appliance::share(&path, 0o640)
 }
 
 /// The table of nonces of a key, whatever its current name. Its file name reveals nothing about the key.

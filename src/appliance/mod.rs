@@ -360,6 +360,16 @@ pub fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
 }
 
+/// Sets the mode of a file that root has written for the API's user, and gives it the group of its directory. On a migrated
+/// appliance, the directory does not pass its group on.
+pub fn share(path: &Path, mode: u32) -> io::Result<()> {
+    let directory = std::fs::metadata(path.with_file_name("."))?.gid();
+    if std::fs::metadata(path)?.gid() != directory {
+        std::os::unix::fs::chown(path, None, Some(directory))?;
+    }
+    set_mode(path, mode)
+}
+
 /// Bytes available in a directory. A memory filesystem's own number is only a limit, so the kernel is asked too. `None`
 /// if neither knows, as with ramfs.
 pub fn free_bytes(folder: &Path) -> Option<u64> {

@@ -97,7 +97,7 @@ pub fn rotate_token(appliance: &Appliance, overlap: u64, out: &mut dyn Write) ->
     }
     let path = appliance.token_file();
     appliance::replace(&path, format!("{}\n", token.reveal()).as_bytes(), 0o660)
-        .and_then(|()| appliance::set_mode(&path, 0o660))
+        .and_then(|()| appliance::share(&path, 0o660))
         .map_err(|error| cannot("write", &path, &error))?;
     record(appliance, Action::TokenRotated, keys::FIRST);
     print_token(&token, out)

@@ -162,6 +162,7 @@ fn every_mistake_has_its_name() {
     const SWAPPED: &str = "The certificate is a private key: were the two files swapped?";
     const ENCRYPTED: &str =
         "The private key is encrypted. Remove its passphrase first: openssl pkey -in FILE -out NEW.pem";
+    const OLD_BUNDLE: &str = "The certificate is a PKCS#12 file with an old cipher. Convert it: openssl pkcs12 -legacy -in FILE -nodes -out NEW.pem, and send that as both";
     const REQUEST: &str = "The certificate is a certificate request. Send it to your CA, and what that returns here";
     const CURVE: &str = "The certificate has a key that is of a curve other than P-256 and P-384, which browsers refuse: use RSA, P-256 or P-384";
     for (public, private, ca, reason) in [
@@ -221,6 +222,8 @@ fn every_mistake_has_its_name() {
             "",
             "The certificate is a PKCS#12 file. Convert it: openssl pkcs12 -in FILE -nodes -out NEW.pem, and send that as both",
         ),
+        ("old.p12", "leaf.key", "", OLD_BUNDLE),
+        ("mixed.p12", "leaf.key", "", OLD_BUNDLE),
         ("short.pem", "short.key", "root.pem", "The private key is too short: 1024 bits, at least 2048 needed"),
         (
             "leaf.pem",
@@ -360,6 +363,20 @@ fn dates_are_told_with_whose_they_are_and_the_clock_that_judged_them() {
         let reason = judge(public, private, ca).map(|(warnings, _)| warnings).unwrap_err();
         assert!(reason.starts_with(begin) && reason.contains(", and the clock of this appliance says 20"), "{reason}");
     }
+}
+
+#[test]
+fn what_some_browser_refuses_is_warned_of() {
+    for (name, warning) in [
+        ("staple", "Warning: the certificate demands OCSP stapling (must-staple), so Firefox refuses it"),
+        ("years", "Warning: the certificate is valid for 826 days, and Safari refuses more than 825"),
+    ] {
+        let (public, private) = (format!("{name}.pem"), format!("{name}.key"));
+        let warnings = check_good(&public, &private, "root.pem", &[&public, "root.pem"]);
+        assert!(warnings.iter().any(|said| said == warning), "{name}: {warnings:?}");
+    }
+    let warnings = check_good("direct.pem", "direct.key", "root.pem", &["direct.pem", "root.pem"]);
+    assert!(!warnings.iter().any(|said| said.contains("Safari") || said.contains("Firefox")), "{warnings:?}");
 }
 
 #[test]

@@ -77,6 +77,11 @@ enum Way {
     Inside(&'static str, &'static str, &'static str),
 }
 
+fn two_tokens(appliance: &Appliance) {
+    let tokens = ["one", "two"].map(|name| format!(r#"{{"name":"{name}","scope":"read","verifier":"{:064}"}}"#, 0));
+    appliance.write("admin/etc/api.tokens.json", format!("{{\"tokens\":[{}]}}\n", tokens.join(",")));
+}
+
 fn cases() -> Vec<Case> {
     vec![
         Case {
@@ -216,6 +221,36 @@ fn cases() -> Vec<Case> {
             upload: put_pair_on_trial,
             in_force: pair_in_force,
             recovers: Recovers::WithTheNextMinute,
+            keeps: &[],
+        },
+        Case {
+            job: "certs csr",
+            before: |_| (),
+            upload: |appliance| appliance.upload("request.txt", "ec\nappliance.example\n"),
+            // A request never stands beside another key than its own.
+            in_force: |appliance| {
+                if !appliance.exists("admin/etc/certs_request.pem") {
+                    return "no request\n".to_owned();
+                }
+                let keys = sh(
+                    &appliance.root,
+                    "openssl req -in admin/etc/certs_request.pem -noout -pubkey; openssl pkey -in admin/lib/certs.request.key -pubout",
+                );
+                assert_eq!(keys[..keys.len() / 2], keys[keys.len() / 2..], "{}", appliance.describe());
+                "a request and its key\n".to_owned()
+            },
+            recovers: Recovers::AtOnce,
+            keeps: &["certs.request.key"],
+        },
+        Case {
+            job: "tokens remove",
+            before: two_tokens,
+            upload: |appliance| {
+                two_tokens(appliance);
+                appliance.upload("tokens.json", r#"{"name":"one"}"#);
+            },
+            in_force: |appliance| appliance.read("admin/etc/api.tokens.json"),
+            recovers: Recovers::AtOnce,
             keeps: &[],
         },
         Case {

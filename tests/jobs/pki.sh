@@ -123,3 +123,9 @@ printf %b '[ca]\ndefault_ca=own\n[own]\ndatabase=ca/index\nserial=ca/serial\nnew
 openssl req -new -key leaf.key -subj /CN=appliance.example -config /etc/ssl/openssl.cnf -addext subjectAltName=DNS:appliance.example -out early.req
 openssl ca -batch -notext -config ca.cnf -cert root.pem -keyfile root.key -in early.req -out early.pem \
     -startdate "$(date -u -d '+2 days' +%Y%m%d%H%M%SZ)" -enddate "$(date -u -d '+30 days' +%Y%m%d%H%M%SZ)"
+
+# What some browsers refuse.
+key staple; EXT='subjectAltName=DNS:appliance.example\ntlsfeature=status_request\n' SUBJECT='/CN=staple' sign staple root -days 40
+key years; EXT='subjectAltName=DNS:appliance.example\n' SUBJECT='/CN=years' sign years root -days 826
+openssl pkcs12 -export -legacy -inkey leaf.key -in leaf.pem -passout pass:x -out old.p12
+openssl pkcs12 -export -legacy -keypbe PBE-SHA1-3DES -certpbe PBE-SHA1-RC2-128 -inkey leaf.key -in leaf.pem -passout pass:x -out mixed.p12

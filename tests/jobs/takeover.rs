@@ -58,6 +58,24 @@ fn what_is_put_in_force_belongs_to_the_group_of_the_folder() {
 }
 
 #[test]
+fn tokens_that_root_makes_can_be_read_by_the_group() {
+    if !is_root() {
+        return;
+    }
+    under_each_shell(|appliance| {
+        take_over(appliance);
+        appliance.write("admin/etc/api.token", "old\n");
+        appliance.upload("tokens.json", r#"{"name":"one","scope":"read"}"#);
+        appliance.succeed("tokens add");
+        let mut rotate = appliance.command(env!("CARGO_BIN_EXE_jidoteki-admin-api").as_ref());
+        assert!(rotate.args(["token", "rotate", "--overlap", "0"]).output().unwrap().status.success());
+        for (name, mode) in [("admin/etc/api.tokens.json", 0o640), ("admin/etc/api.token", 0o660)] {
+            assert_eq!((group(appliance, name), appliance.mode(name)), (GROUP, mode), "{name}");
+        }
+    });
+}
+
+#[test]
 fn what_the_group_has_planted_neither_misleads_a_job_nor_stops_it() {
     if !is_root() {
         return;
@@ -117,5 +135,48 @@ fn a_change_is_saved_where_the_system_lives_in_memory() {
         let before = appliance.record();
         appliance.refuse("token", "Missing token");
         assert_eq!(appliance.record(), before);
+    });
+}
+
+#[test]
+fn what_kept_jobs_do_not_know_is_done_by_ours() {
+    under_each_shell(|appliance| {
+        let kept = super::appliance::repository().join("nginx/kept-job.sh");
+        for job in ["certs", "tokens"] {
+            let script = format!("admin/bin/kept/{job}");
+            appliance.hook(&script, std::fs::read_to_string(&kept).unwrap().split_once('\n').unwrap().1);
+        }
+        appliance.hook("admin/bin/update_certs.sh", "exit 0");
+        let ours = std::fs::read_to_string(appliance.path("admin/bin/wrapper.sh")).unwrap();
+        appliance.write("admin/bin/start.sh", ours);
+        appliance.chmod("admin/bin/start.sh", 0o755);
+        appliance.hook("admin/bin/wrapper.sh", "echo \"vendor: $SSH_ORIGINAL_COMMAND $*\" >>\"${0%/*}/../../record\"");
+        let run = |job: &str, argument: &[&str]| {
+            let mut command = appliance.command(&appliance.path("admin/bin/start.sh"));
+            command.env("SSH_ORIGINAL_COMMAND", job).args(argument).stdin(std::process::Stdio::null());
+            let output = command.output().unwrap();
+            assert!(output.status.success(), "{job} {argument:?}: {output:?}\n{}", appliance.describe());
+            String::from_utf8(output.stdout).unwrap()
+        };
+        appliance.upload("tokens.json", r#"{"name":"one","scope":"read"}"#);
+        assert!(run("tokens", &["add"]).contains("token"));
+        appliance.upload("request.txt", "ec\nbox.example\n");
+        run("certs", &["csr"]);
+        assert!(appliance.exists("admin/etc/certs_request.pem"));
+        assert!(!appliance.record().contains("vendor"), "{}", appliance.record());
+        // A pair with its own key is the vendor's matter, one for the key that waits is ours.
+        appliance.upload("appliance.pem", "x");
+        appliance.upload("appliance.key", "x");
+        run("certs", &[]);
+        assert!(appliance.record().contains("vendor: certs \n"), "{}", appliance.record());
+        std::fs::remove_file(appliance.path("admin/home/sftp/uploads/appliance.key")).unwrap();
+        let outcome = appliance
+            .command(&appliance.path("admin/bin/start.sh"))
+            .env("SSH_ORIGINAL_COMMAND", "certs")
+            .output()
+            .unwrap();
+        assert_eq!(String::from_utf8_lossy(&outcome.stdout), "Reason: The certificate is not PEM\n");
+        run("certs", &["forget"]);
+        assert_eq!(appliance.record().matches("vendor").count(), 1, "{}", appliance.record());
     });
 }

@@ -55,6 +55,7 @@ def one_pass(report, machine, server, jobs):
     checked(report, machine, jobs)
     changes(report, machine, client)
     certificates(report, machine, client)
+    named_tokens(report, client)
     others(report, machine, client, jobs)
     page = machine.attempt("curl -sSik https://localhost:8443/").stdout
     report.check("the dashboard is ours, and strict", "unsafe-inline" not in page and "The old dashboard" not in page, page[:600])
@@ -160,6 +161,15 @@ def certificates(report, machine, client):
     report.check("POST /certs", status == 202, f"{status} {body}")
     wanted = machine.sh(f"openssl x509 -in {OURS}/next.crt -noout -serial")
     report.check("... is what clients see", poll(lambda: wanted in served(machine), 30), lambda: before + served(machine) + log(machine, "certs"))
+    # With a key that was made here, which the vendor's jobs know nothing of.
+    status, body = client.ask("/certs/csr", "names=localhost")
+    report.check("POST /certs/csr", status == 200 and "REQUEST" in body, lambda: f"{status} {body}{log(machine, 'certs')}")
+    machine.sh("printf '%s' \"$1\" >/tmp/box.csr; cd /root/ancestor; printf 'subjectAltName=DNS:localhost\\n' >/tmp/names; "
+               "openssl x509 -req -in /tmp/box.csr -CA ca.pem -CAkey ca.key -days 90 -extfile /tmp/names -out /tmp/box.crt", body)
+    status, body = client.job("certs", "/certs", "public=@/tmp/box.crt", f"ca=@{OURS}/ca.pem")
+    report.check("POST /certs without a key, for the one that waits", status == 202, f"{status} {body}")
+    wanted = machine.sh("openssl x509 -in /tmp/box.crt -noout -serial")
+    report.check("... is what clients see", poll(lambda: wanted in served(machine), 30), lambda: served(machine) + log(machine, "certs"))
     # By the vendor's own program, behind our back.
     machine.sh(f"cat {OURS}/third.key {OURS}/third.crt {OURS}/ca.pem >/tmp/pem && cat /tmp/pem >{ETC}/pki/tls/enterprise.pem && {ADMIN}/bin/minute.sh || true")
     wanted = machine.sh(f"openssl x509 -in {OURS}/third.crt -noout -serial")
@@ -169,6 +179,16 @@ def certificates(report, machine, client):
 
 def log(machine, name):
     return machine.attempt(f"tail -n 20 {ADMIN}/log/update_{name}.log").stdout
+
+
+def named_tokens(report, client):
+    status, body = client.ask("/tokens", "name=ops", "scope=read")
+    report.check("POST /tokens", status == 200, f"{status} {body}")
+    token = json.loads(body).get("token", "") if status == 200 else ""
+    report.same("... opens the API", client.ask("/version", token=token)[0], 200)
+    status, body = client.ask("/tokens/remove", "name=ops")
+    report.check("POST /tokens/remove", status == 200, f"{status} {body}")
+    report.same("... and it opens nothing any more", client.ask("/version", token=token)[0], 403)
 
 
 def others(report, machine, client, jobs):

@@ -28,6 +28,8 @@ use std::time::Duration;
 const MAX_CERTIFICATES: usize = 64;
 /// Minimum bits of an RSA key.
 const MIN_RSA: usize = 2048;
+/// Days of validity that Apple's clients accept, from private CAs too.
+const MOST_DAYS: i64 = 825;
 /// Days before expiration from which a warning is given.
 pub const SOON: i64 = 30;
 
@@ -466,6 +468,15 @@ fn warnings(
     }
     if leaf.key == Key::P521 {
         warnings.push("Warning: the certificate has a key of the curve P-521, which Chrome refuses".to_owned());
+    }
+    if leaf.demands_stapling {
+        warnings.push("Warning: the certificate demands OCSP stapling (must-staple), so Firefox refuses it".to_owned());
+    }
+    let days = (leaf.validity.1 - leaf.validity.0) / 86400;
+    if days > MOST_DAYS {
+        warnings.push(format!(
+            "Warning: the certificate is valid for {days} days, and Safari refuses more than {MOST_DAYS}"
+        ));
     }
     if leaf.authority.is_some_and(|authority| authority.is_authority) && chain.len() > 1 {
         warnings.push("Warning: the certificate is that of a CA, which some clients refuse for a server".to_owned());

@@ -105,6 +105,10 @@ pub fn kind(bytes: &[u8]) -> Option<&'static str> {
         (Tag::ObjectIdentifier, [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 7, 2]) => {
             Some("a PKCS#7 bundle. Convert it: openssl pkcs7 -inform DER -print_certs -in FILE -out NEW.pem")
         }
+        (Tag::Integer, [3]) if has_old_cipher(bytes) => Some(
+            "a PKCS#12 file with an old cipher. Convert it: openssl pkcs12 -legacy -in FILE -nodes -out NEW.pem, and send that \
+             as both",
+        ),
         (Tag::Integer, [3]) => {
             Some("a PKCS#12 file. Convert it: openssl pkcs12 -in FILE -nodes -out NEW.pem, and send that as both")
         }
@@ -124,6 +128,12 @@ pub fn kind(bytes: &[u8]) -> Option<&'static str> {
 }
 
 const REQUEST: &str = "a certificate request. Send it to your CA, and what that returns here";
+
+/// Whether a PKCS#12 file uses RC2 or RC4, which OpenSSL 3 reads only with `-legacy`: 1.2.840.113549.1.12.1.1, 2, 5 or 6.
+fn has_old_cipher(bytes: &[u8]) -> bool {
+    const CIPHERS: [u8; 10] = [6, 10, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 12];
+    bytes.windows(12).any(|window| window.starts_with(&CIPHERS) && matches!(window[10..], [1, 1 | 2 | 5 | 6]))
+}
 
 #[cfg(test)]
 mod tests {

@@ -43,6 +43,8 @@ pub struct Certificate {
     pub key_usage: u16,
     /// Whether it is allowed for TLS servers.
     pub is_for_servers: bool,
+    /// Whether clients must get an OCSP response with it ("must-staple").
+    pub demands_stapling: bool,
     /// Whether it constrains the names below it.
     pub has_name_constraints: bool,
     /// The identifiers of its key and of the issuer's key.
@@ -235,6 +237,7 @@ impl Certificate {
             authority: None,
             key_usage: u16::MAX,
             is_for_servers: true,
+            demands_stapling: false,
             has_name_constraints: false,
             key_ids: (None, None),
             unknown_critical: None,
@@ -285,6 +288,13 @@ impl Certificate {
                 self.authority = Some(Authority { is_authority, path_length });
             }
             [0x55, 0x1d, 30] => self.has_name_constraints = true,
+            // RFC 7633: a list of TLS extensions, of which 5 is the response of OCSP.
+            [0x2b, 6, 1, 5, 5, 7, 1, 24] => {
+                let mut features = Values::of(content)?.enter(Tag::Sequence)?;
+                while let Some(feature) = features.next(Tag::Integer) {
+                    self.demands_stapling |= feature == [5];
+                }
+            }
             [0x55, 0x1d, 35] => {
                 let content = Values::of(content)?.next(Tag::Sequence)?;
                 self.key_ids.1 = Values::of(content)?.next(context(0, false)).map(<[u8]>::to_vec);
