@@ -1,5 +1,10 @@
 """Jobs outlive the web servers that started them; and what becomes of a job when the machine restarts under it."""
 
+import json
+import threading
+import time
+
+from api import NOTHING
 from machine import ADMIN
 from report import poll
 from whole import outcome
@@ -87,16 +92,52 @@ def servers(stage):
     ends_well(stage, machine, api, "1.2.0")
 
 
+class Follower(threading.Thread):
+    """A client that follows a job with GET /jobs/ID?wait=25, also while nobody answers: what it was told, each thing once."""
+
+    def __init__(self, api, job):
+        super().__init__(daemon=True)
+        self.api, self.job, self.told, self.began = api, job, [], time.monotonic()
+        self.start()
+
+    def run(self):
+        while time.monotonic() - self.began < 180:
+            try:
+                # What it waits for is a change of what it was told first.
+                answer = self.api.get(f"/jobs/{self.job}", query="wait=25" if self.told else "", timeout=40)
+                said = answer.json() if answer.status == 200 else {"status": f"HTTP {answer.status}"}
+                self.hear({name: said.get(name) for name in ("status", "percentage", "step", "ended", "error-code", "error-message")
+                           if name in said})
+                if said["status"] not in ("running", "HTTP 502", "HTTP 503", "HTTP 504"):
+                    return
+            except NOTHING as error:
+                self.hear({"status": f"no answer ({type(error).__name__})"})
+            time.sleep(0.2)
+
+    def hear(self, said):
+        if not self.told or self.told[-1][1] != said:
+            self.told.append((time.monotonic() - self.began, said))
+
+
 def reboot(stage):
     machine, api = stage.ready("nginx")
     report = stage.report
     start_waiting(stage, machine, api, "1.1.0")
+    job = api.get("/jobs").json()["jobs"][0]
+    report.check("GET /jobs says that the update runs", (job["job"], job["status"]) == ("update", "running"), job)
+    follower = Follower(api, job["id"])
     machine.sh("rm -f /root/rollbacks")
     answer = api.get("/reboot")
     report.check("GET /reboot is refused while an update runs", answer.json().get("Error-Code") == "E1004", answer)
     report.same("POST /reboot with force=yes is accepted", api.post("/reboot", {"force": "yes"}).status, 202)
     report.need("the machine restarts", machine.await_reboot(), machine.last_words)
     report.need("the API answers again", api.wait())
+    follower.join(60)
+    for seconds, said in follower.told:
+        report.note(f"GET /jobs/{job['id']}?wait=25 after {seconds:5.1f} s: {json.dumps(said)}")
+    ends = [said.get("status") for _, said in follower.told]
+    report.check("a client that followed the job by its id is told the truth before and after the restart",
+                 ends[0] == "running" and ends[-1] in ("failed", "interrupted") and "success" not in ends, follower.told)
     first = api.get("/update").json()
     report.check("the first GET /update says: failed, E1000, interrupted",
                  first.get("status") == "failed" and first.get("error-code") == "E1000" and
