@@ -219,8 +219,8 @@ async function sendingAt(rate, one) {
 	await one.debugger.send('Network.emulateNetworkConditions', {offline: false, latency: 0, downloadThroughput: -1, uploadThroughput: rate});
 }
 
-// With these, 8 MB take longer than any test, and nothing comes after the first block.
-const SLOW = 8_000_000 / (2 * DEADLINE), STALLED = 1, FULL = -1;
+// With these, 8 MB take longer than any test, nothing comes after the first block, and a piece takes a second.
+const SLOW = 8_000_000 / (2 * DEADLINE), STALLED = 1, MODERATE = 1_000_000, FULL = -1;
 
 // -- Without WebCrypto
 
@@ -326,7 +326,7 @@ async function through(server, port) {
 			await one.logIn();
 			await one.page.getByRole('heading', {level: 1, name: 'Overview'}).waitFor();
 			// The pages' own follow, so that they are there while the appliance restarts.
-			const scripts = fs.readdirSync(path.join(HTML, 'js')).filter(file => file !== 'sha256.js').map(file => `/js/${file}`);
+			const scripts = fs.readdirSync(path.join(HTML, 'js')).map(file => `/js/${file}`);
 			await until(() => scripts.every(name => sizes.has(name)), 'every script has come');
 			const ours = [...sizes].filter(([name]) => !name.startsWith('/api/'));
 			for (const name of ['/', '/style.css', '/lang/en.js']) assert.ok(ours.some(([one]) => one === name), `${name} is among ${ours}`);
@@ -613,14 +613,25 @@ async function through(server, port) {
 			await one.end();
 		});
 
+		// The offsets of all pieces that a page sends.
+		const piecesOf = one => {
+			const offsets = [];
+			one.page.on('request', request => request.method() === 'PATCH' && offsets.push(Number(request.headers()['upload-offset'])));
+			return offsets;
+		};
+
 		await each('a file that is too large is explained, with the limit', async () => {
+			world.write('etc/jidoteki-admin-api.json', JSON.stringify({...JSON.parse(world.read('etc/jidoteki-admin-api.json')), 'max-upload-bytes': MAX_BODY}));
 			const one = await visitor(world, {at: 'update'});
+			const offsets = piecesOf(one);
 			const file = path.join(world.vendor, 'large');
 			fs.writeFileSync(file, Buffer.alloc(MAX_BODY + 1_000_000));
 			await one.page.getByLabel('Update package').setInputFiles(file);
 			await one.press('Send and install');
 			await one.page.getByRole('alert').getByText('The file is too large').waitFor();
 			await one.page.getByRole('alert').getByText(String(MAX_BODY)).waitFor();
+			// Told before a byte is sent.
+			assert.deepEqual(offsets, []);
 			await one.end();
 		});
 
@@ -637,11 +648,18 @@ async function through(server, port) {
 			await one.end();
 		});
 
-		await each('an upload that stalls shows it, and can be cancelled', async () => {
-			const one = await visitor(world, {at: 'update'});
-			await sendingAt(STALLED, one);
+		const stalledUpload = async one => {
+			const offsets = piecesOf(one);
+			await sendingAt(MODERATE, one);
 			await one.page.getByLabel('Update package').setInputFiles(world.package({size: 8_000_000}));
 			await one.press('Send and install');
+			await until(() => offsets[0] !== undefined, 'the first piece is on its way');
+			await sendingAt(STALLED, one);
+		};
+
+		await each('an upload that stalls shows it, and can be cancelled', async () => {
+			const one = await visitor(world, {at: 'update'});
+			await stalledUpload(one);
 			await one.see(/of 8 MB, 0 B\/s$/, {timeout: 60_000});
 			// It goes on while another page is looked at.
 			await one.page.getByRole('link', {name: 'Support'}).click();
@@ -653,23 +671,87 @@ async function through(server, port) {
 			await one.end();
 		});
 
-		await each('an upload tells its rate and its time left, and that the connection is lost, and is repeated', async () => {
+		await each('an upload goes on by itself after a cut, and sends no piece more than twice', async () => {
 			const cable = await cableTo(port);
 			const one = await visitor({url: cable.url}, {at: 'update'});
-			await sendingAt(SLOW, one);
-			await one.page.getByLabel('Update package').setInputFiles(world.package({size: 8_000_000}));
+			const offsets = piecesOf(one);
+			await sendingAt(MODERATE, one);
+			await one.page.getByLabel('Update package').setInputFiles(world.package({size: 3_000_000}));
 			await one.press('Send and install');
-			await one.see(/of 8 MB, .*kB\/s, .*left/);
+			await one.see(/of 3 MB, .*kB\/s, .*left/);
+			await until(() => offsets.length > 1, 'one piece has arrived');
 			cable.cut();
-			await one.see(/^Connection lost at \d+ %$/);
+			await one.see('Connection lost');
 			await one.see(/^No response for \d+ s$/);
+			assert.deepEqual(await axe(one.context, one.page), []);
+			const before = offsets.length;
 			cable.mend();
-			await one.see('Nothing was changed. Send the file again.');
-			await sendingAt(FULL, one);
-			await one.press('Try again');
 			await one.see('Updated from 1.0.0 to 1.1.0');
+			assert.ok(offsets.length > before && offsets.slice(before).every(offset => offset > 0), offsets.join());
+			for (const offset of offsets) assert.ok(offsets.filter(other => other === offset).length < 3, offsets.join());
 			await one.end();
 			cable.end();
+		});
+
+		await each('an upload goes on after a reload with the same file, and with no other', async () => {
+			const one = await visitor(world, {at: 'update'});
+			const offsets = piecesOf(one);
+			const file = world.package({size: 3_000_000});
+			await sendingAt(MODERATE, one);
+			await one.page.getByLabel('Update package').setInputFiles(file);
+			await one.press('Send and install');
+			await until(() => offsets.length > 1, 'one piece has arrived');
+			await one.page.reload();
+			await one.see(/^package\.enc: .* of 3 MB sent$/);
+			await one.see('Choose the same file again to continue.');
+			assert.deepEqual(await axe(one.context, one.page), []);
+			await sendingAt(FULL, one);
+			const before = offsets.length;
+			// Of the same name and length.
+			const other = path.join(world.vendor, 'package.enc');
+			fs.copyFileSync(file, other);
+			fs.utimesSync(other, 1, 1);
+			await one.page.getByLabel('Update package').setInputFiles(other);
+			await one.press('Send and install');
+			await until(() => offsets.length > before, 'the other file is sent');
+			assert.equal(offsets[before], 0);
+			await one.see('Updated from 1.0.0 to 1.1.0');
+			await one.see(/^package\.enc: .* of 3 MB sent$/);
+			world.write('admin/etc/version.txt', '1.0.0\n');
+			const again = offsets.length;
+			await one.page.getByLabel('Update package').setInputFiles(file);
+			await one.press('Send and install');
+			await one.see('Updated from 1.0.0 to 1.1.0');
+			assert.ok(offsets[again] > 0, offsets.join());
+			assert.equal(await one.page.getByText('Choose the same file again').count(), 0);
+			await one.end();
+		});
+
+		await each('an upload that nobody wants to finish is discarded, and another tab does not send it twice', async () => {
+			const one = await visitor(world, {at: 'update'});
+			const offsets = piecesOf(one);
+			const file = world.package({size: 3_000_000});
+			await sendingAt(MODERATE, one);
+			await one.page.getByLabel('Update package').setInputFiles(file);
+			await one.press('Send and install');
+			await until(() => offsets.length > 1, 'one piece has arrived');
+			await sendingAt(STALLED, one);
+			const page = await one.context.newPage();
+			await page.goto(`${world.url}/#/update`);
+			await page.getByLabel('Update package').setInputFiles(file);
+			await page.getByRole('button', {name: 'Send and install'}).click();
+			await page.getByText('This file is already being sent').waitFor();
+			await page.close();
+			await one.page.reload();
+			await one.see('Choose the same file again to continue.');
+			await one.press('Discard');
+			await one.page.getByText('Choose the same file again to continue.').waitFor({state: 'detached'});
+			await one.page.reload();
+			await one.page.getByLabel('Update package').waitFor();
+			await one.page.waitForLoadState('networkidle');
+			assert.equal(await one.page.getByText('Choose the same file again to continue.').count(), 0);
+			assert.deepEqual(await one.page.evaluate(() => Object.keys(localStorage)), []);
+			await one.end();
 		});
 
 		for (const how of ['is lost', 'is not waited for']) {
@@ -1127,9 +1209,11 @@ async function through(server, port) {
 				await one.page.unrouteAll();
 			}
 			await one.go('update');
+			const file = path.join(world.vendor, 'nonsense');
+			fs.writeFileSync(file, 'x');
 			for (const answer of answers.slice(0, 4)) {
 				await one.page.route('**/api/v1/admin/update?*', route => route.request().method() === 'POST' ? route.fulfill(answer) : route.fallback());
-				await one.page.getByLabel('Update package').setInputFiles({name: 'package.enc', mimeType: 'application/octet-stream', buffer: Buffer.from('x')});
+				await one.page.getByLabel('Update package').setInputFiles(file);
 				await one.press('Send and install');
 				await one.page.getByRole('alert').getByText('The response makes no sense').waitFor();
 				await one.page.unrouteAll();
@@ -1243,9 +1327,7 @@ async function through(server, port) {
 
 		await each('logging out asks while a file is being sent', async () => {
 			const one = await visitor(world, {at: 'update'});
-			await sendingAt(STALLED, one);
-			await one.page.getByLabel('Update package').setInputFiles(world.package({size: 8_000_000}));
-			await one.press('Send and install');
+			await stalledUpload(one);
 			await one.go('license');
 			await one.page.locator('.bars').getByText('Sending package.enc').waitFor();
 			await one.press('Log out');
@@ -1675,18 +1757,17 @@ async function through(server, port) {
 			world.write('etc/jidoteki-admin-api.json', JSON.stringify({...configuration, legacy: 'deny'}));
 			await one.logIn();
 			await one.page.getByRole('heading', {level: 1, name: 'Overview'}).waitFor();
-			// A file of any size is signed, too.
+			// A file of any size is signed, too, piece by piece.
 			const giant = path.join(world.dir, 'giant');
 			fs.writeFileSync(giant, '');
-			fs.truncateSync(giant, 1e8);
-			const request = one.page.waitForRequest(request => request.method() === 'POST');
+			fs.truncateSync(giant, 3e7);
+			const request = one.page.waitForRequest(request => request.method() === 'PATCH');
 			await one.go('update');
 			await one.file('Update package').setInputFiles(giant);
 			await one.press('Send and install');
-			await one.see('Calculating the checksum');
 			assert.doesNotMatch((await request).url(), /hash|token/);
-			assert.match((await (await request).allHeaders())['part-digest'], /^update=:/);
-			await one.page.getByRole('alert').waitFor();
+			assert.match((await (await request).allHeaders())['content-digest'], /^sha-256=:/);
+			await one.page.getByRole('alert').getByText('(E1005)').waitFor();
 			world.write('etc/jidoteki-admin-api.json', JSON.stringify({...configuration, reboot: 'post'}));
 			await one.page.reload();
 			await one.go('restart');

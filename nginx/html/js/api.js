@@ -136,21 +136,16 @@ export const pause = (ms, {signal} = visit) => new Promise((resolve, reject) => 
 // Seconds by which the appliance's clock is before ours; it may be in 1970.
 let ahead = 0;
 export const clock = () => ahead;
-const SMALL = 1 << 25;
 const PIECE = 'application/partial-upload';
 
 // A request's address and headers: valid once, for it and all that is in it (RFC 9421).
 // content: the fields of a form, or one piece of a file.
-async function signed(method, path, query, {fields = [], piece}, signer, reading, signal) {
+async function signed(method, path, query, {fields = [], piece}, signer) {
 	const params = new URLSearchParams(query);
 	const mac = text => crypto.subtle.sign('HMAC', signer, ascii(text));
 	const headers = piece ? {'Content-Type': PIECE} : {};
 	if (signer) {
-		const digest = async value => {
-			const blob = value instanceof Blob ? value : new Blob([value]);
-			// WebCrypto wants all of a file in memory.
-			return blob.size < SMALL ? crypto.subtle.digest('SHA-256', await blob.arrayBuffer()) : (await import('./sha256.js')).sha256(blob, reading, signal);
-		};
+		const digest = async value => crypto.subtle.digest('SHA-256', await new Blob([value]).arrayBuffer());
 		const covered = [['@method', method], ['@path', PREFIX + path], ['@query', `?${params}`]];
 		if (piece) {
 			headers['Content-Digest'] = `sha-256=:${base64(await crypto.subtle.digest('SHA-256', piece))}:`;
@@ -251,10 +246,9 @@ function formOf(fields) {
 
 export const post = (path, fields, options) => request('POST', path, {...options, fields: filledIn(fields)});
 
-// reading(done, all): a large file is read before it is sent.
-export async function upload(path, fields, signal, progress, reading) {
+export async function upload(path, fields, signal, progress) {
 	const [signer, all] = [key, filledIn(fields)];
-	const [url, headers] = await signed('POST', path, {}, {fields: all}, signer, reading, signal).catch(error => {
+	const [url, headers] = await signed('POST', path, {}, {fields: all}, signer).catch(error => {
 		throw broken(error, signal);
 	});
 	const xhr = await sent('POST', url, headers, formOf(all), signal, progress);

@@ -69,7 +69,7 @@ export async function backup(view) {
 
 	async function restore({archive}) {
 		if (!await ask('restoreAsk', 'restore', {file: archive.name}, true)) return;
-		const one = sendLarge('restore', '/backup/restore', 'archive', archive, 'restoreRuns');
+		const one = sendLarge('restore', '/backup/restore', archive, 'restoreRuns');
 		fill(left);
 		fill(told, one.element);
 		focus(told);

@@ -1,7 +1,6 @@
 // Long work made visible: transfers, and jobs until they say how they went.
 
 import {get, post, upload, download, offsetOf, discard, sendPiece, pause, session, isLoggedIn, ApiError} from './api.js';
-import {offers} from './app.js';
 import {h, t, bytes, duration, number, progress, button, notice, row, live, logView, fill} from './ui.js';
 
 // Transfers outlive the page that began them.
@@ -20,7 +19,6 @@ function transfer(name, label, run, after) {
 	// The rate of the last seconds, so that a stall shows.
 	let samples = [];
 	let done = 0, all = 0;
-	const reading = (read, size) => bar.set(read / size, t('reading'));
 	const show = () => {
 		if (!all && !done) return;
 		if (after && done === all) return bar.set(null, t(after));
@@ -38,7 +36,7 @@ function transfer(name, label, run, after) {
 	self.done = run(stopper.signal, (...now) => {
 		[done, all] = now;
 		show();
-	}, reading, since => unanswered(trouble, since)).catch(error => {
+	}, since => unanswered(trouble, since)).catch(error => {
 		throw Object.assign(error, {percent: all && Math.floor(100 * done / all)});
 	}).finally(() => {
 		clearInterval(clock);
@@ -48,17 +46,16 @@ function transfer(name, label, run, after) {
 	return self;
 }
 
-export const send = (name, path, fields, file, after) => transfer(name, t('uploading', {file: file.name}), (signal, show, reading) => upload(path, fields, signal, show, reading), after);
+export const send = (name, path, fields, file, after) => transfer(name, t('uploading', {file: file.name}), (signal, show) => upload(path, fields, signal, show), after);
 
 // A file of any size, in pieces.
-export const sendLarge = (name, path, field, file, after) => !offers('uploads') ? send(name, path, {[field]: file}, file, after)
-	: transfer(name, t('uploading', {file: file.name}), (signal, show, reading, lost) => deliver(name, file, signal, show, lost, id => post(path, {upload: id}, {signal, seconds: 0})), after);
+export const sendLarge = (name, path, file, after) => transfer(name, t('uploading', {file: file.name}), (signal, show, lost) => deliver(name, file, signal, show, lost, id => post(path, {upload: id}, {signal, seconds: 0})), after);
 
 // What was sent before, and came to no end: it waits for the same file, or to be discarded.
 export function leftOver(purpose) {
 	const out = live();
 	out.look = async () => {
-		const all = !offers('uploads') || transfers.has(purpose) ? [] : await unfinished(purpose).catch(() => []);
+		const all = transfers.has(purpose) ? [] : await unfinished(purpose).catch(() => []);
 		fill(out, all.map(one => notice('info', one.name ? 'uploadOpen' : 'uploadElsewhere', {file: one.name, done: bytes(one.offset), all: bytes(one.length)}, row(button('discard', async () => {
 			await forget(one.id);
 			await out.look();

@@ -83,7 +83,7 @@ export async function update(view) {
 		});
 		fill(box, ...told,
 			card('newUpdate', guarded('operate', () => h('div', leftOver('update'), form([field('package', {type: 'file'})], 'uploadInstall', ({package: file}) => {
-				const go = () => watch(Object.assign(sendLarge('update', '/update', 'update', file, 'checking'), {before: last, again: go}));
+				const go = () => watch(Object.assign(sendLarge('update', '/update', file, 'checking'), {before: last, again: go}));
 				return go();
 			})))),
 			card('lastChange', !told[0] && result(last), last.log ? h('div', log.element, row(whole)) : muted('none')));

@@ -46,7 +46,6 @@ needObject Kein JSON-Objekt: { … }
 left noch {time}
 ofBytes {done} von {all}
 uploading {file} wird hochgeladen
-reading Prüfsumme wird berechnet
 checking Hochgeladen. Warten auf die Appliance…
 collecting Wird zusammengestellt…
 saved {file} heruntergeladen ({size})
@@ -176,7 +175,7 @@ none Noch nichts
 updated Das Update ist installiert
 updatedFrom Von {before} auf {after} aktualisiert
 afterUpdate Nächster Schritt | Starten Sie die Appliance neu, wenn die Hinweise Ihres Herstellers das verlangen.
-uploadLost Verbindung bei {percent} % unterbrochen | Nichts wurde geändert. Senden Sie die Datei noch einmal.
+uploadLost Verbindung unterbrochen | Nichts wurde geändert. Versuchen Sie es erneut; was angekommen ist, bleibt erhalten.
 uploadOpen {file}: {done} von {all} hochgeladen | Wählen Sie dieselbe Datei noch einmal aus, um fortzufahren.
 uploadElsewhere Unvollständiger Upload: {done} von {all} | Er wurde in einem anderen Browser oder von einem anderen Programm mit diesem Token begonnen.
 discard Verwerfen

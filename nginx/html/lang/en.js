@@ -46,7 +46,6 @@ needObject Not a JSON object: { … }
 left {time} left
 ofBytes {done} of {all}
 uploading Sending {file}
-reading Calculating the checksum
 checking Sent. Waiting for the appliance…
 collecting Collecting…
 saved {file} downloaded ({size})
@@ -176,7 +175,7 @@ none Nothing yet
 updated The update is installed
 updatedFrom Updated from {before} to {after}
 afterUpdate Next step | Restart the appliance if your vendor's notes say so.
-uploadLost Connection lost at {percent} % | Nothing was changed. Send the file again.
+uploadLost Connection lost | Nothing was changed. Try again; what has arrived is kept.
 uploadOpen {file}: {done} of {all} sent | Choose the same file again to continue.
 uploadElsewhere Unfinished upload: {done} of {all} | It was started in another browser or by another program with this token.
 discard Discard
