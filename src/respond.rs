@@ -1,4 +1,4 @@
-//! The way of a request, from what it asks for to what it is answered.
+//! The path of a request, from its head to its response.
 
 use crate::appliance::Appliance;
 use crate::audit::Action;
@@ -14,7 +14,7 @@ use crate::upload::{self, Sender};
 use crate::values::config::{Config, Legacy};
 use crate::values::scope::Scope;
 
-/// Answers one request.
+/// Responds to one request.
 pub fn respond(request: &mut Request<'_>, appliance: &Appliance) -> Response {
     let config = appliance.config();
     let response = match request.path.clone().and_then(|path| Some((routes::find(&path, &config)?, path))) {
@@ -52,7 +52,7 @@ fn answer(
             return Response::let_come(false);
         }
         if credential.is_none() && request.method == Method::Post && route.is_ok() {
-            // It may be among the fields, in any order, so all of the form must be read to know.
+            // The credential can be among the fields, in any order, so the whole form must be read.
             let mut read = upload::receive(request, fields, config, appliance, Sender::Unknown);
             if let Err(error @ (Error::Busy | Error::Slow)) = read.form {
                 return error.into_response(None);
@@ -85,7 +85,7 @@ fn answer(
         idempotency: None,
     };
     let response = handle(&mut call, route, &caller).unwrap_or_else(|error| {
-        // What was refused is written down where it was.
+        // The place that refused the request also logged it.
         if changes_state && !call.key.is_empty() && !error.is_refusal() {
             call.audit(Action::RequestFailed, &call.target);
         }
@@ -105,7 +105,7 @@ fn answer(
     }
 }
 
-/// Lets the scope of the route and the type of its handler decide who may go on.
+/// The scope of the route and the type of its handler decide who is allowed.
 fn handle(call: &mut Call<'_, '_>, route: Result<&Route, Error>, caller: &Caller) -> Result<Response, Error> {
     if route.as_ref().is_ok_and(|route| route.changes_state()) && call.request.headers.is_cross_site() {
         call.audit(Action::ForeignRefused, &call.target);
@@ -140,7 +140,7 @@ fn handle(call: &mut Call<'_, '_>, route: Result<&Route, Error>, caller: &Caller
         });
     }
     if route.fields.is_empty() && route.method != Verb::Patch && call.proof.is_some() {
-        // A handler that reads no form would not notice a body that nobody signed.
+        // A handler that reads no form would not detect an unsigned body.
         call.form()?;
     }
     if route.method == Verb::Post

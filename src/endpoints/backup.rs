@@ -1,4 +1,4 @@
-//! `/backup`: makes a backup, tells how it goes, hands it out, deletes and restores it.
+//! `/backup`: creates, reports, downloads, deletes and restores a backup.
 
 use super::turn::Turn;
 use super::{Call, download, joined, life, log_file, missing, uploads};
@@ -19,7 +19,7 @@ const NAME: &str = "backup.tar";
 /// `POST /backup`
 pub fn post(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     let action = call.form()?.text("action").unwrap_or_default();
-    // The ancestor forgives a space behind the word, not before it.
+    // The ancestor accepts spaces after the word, not before it.
     match action.trim_end_matches(' ').to_ascii_uppercase().as_str() {
         "START" => Turn::take(call, Job::Backup, "START")?.start(call, "START"),
         "STOP" => turn_to_stop(call)?.start(call, "STOP"),
@@ -27,8 +27,8 @@ pub fn post(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     }
 }
 
-/// The right to delete a backup. One that is being made can be stopped at any time, so that `STOP` needs a lock of its own
-/// then; a restore cannot.
+/// The right to delete a backup. A running backup can be stopped at any time, so `STOP` then needs its own lock; a
+/// restore cannot be stopped.
 fn turn_to_stop(call: &Call<'_, '_>) -> Result<Turn, Error> {
     match Turn::take(call, Job::Backup, "STOP") {
         Err(Error::Job(_, JobError::Running(_))) if says_running(call) => Turn::take(call, Job::BackupStop, "STOP"),

@@ -1,4 +1,4 @@
-//! `/version`, `/changelog`, `/build`, `/health` and `/endpoints`: what the appliance is.
+//! `/version`, `/changelog`, `/build`, `/health` and `/endpoints`: facts about the appliance.
 
 use super::turn::Turn;
 use super::{Call, text_file};
@@ -47,17 +47,17 @@ pub fn history(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     let range = range.ok_or_else(|| Error::Bad(format!("Invalid option: range. Allowed: {}", RANGES.join(", "))))?;
     match Turn::take(call, Job::Monitor, range)?.try_wait(call, range)? {
         Ok(output) => Ok(Response::json(output)),
-        // An image may do without a history, and a new one has none yet.
+        // An image can omit the history, and a new one has none yet.
         Err(JobError::Failed(_, Some(reason))) => Err(Error::Absent(reason)),
         Err(error) => Err(Error::Job(WHAT, error)),
     }
 }
 
-/// `GET /endpoints`: the first-level endpoints that are enabled, and `/docs`, sorted. A caller with a named token also learns
-/// which one it is and what it may do.
+/// `GET /endpoints`: the enabled first-level endpoints and `/docs`, sorted. A caller with a named token also gets its
+/// name and scope.
 pub fn endpoints(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     let enabled = ROUTES.iter().filter(|route| call.config.is_enabled(route.feature)).map(|route| route.path);
-    // Clients compare this list: what came after the API document and cannot be switched off is not in it.
+    // Clients compare this list, so later additions that cannot be disabled are not in it.
     let is_first_level = |path: &&str| {
         path.strip_prefix(PREFIX)
             .is_none_or(|rest| !rest[1..].contains('/') && !matches!(rest, "/jobs" | "/tokens" | "/uploads"))

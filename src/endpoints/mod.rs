@@ -1,4 +1,4 @@
-//! What the API does, one file a resource. Nothing here knows that it runs under CGI.
+//! The API, one file per resource. Nothing here depends on CGI.
 
 pub mod audit;
 pub mod backup;
@@ -44,42 +44,42 @@ use std::io;
 use std::path::Path;
 use turn::Turn;
 
-/// Bytes at the end of a log that are looked at for a caller that may not see secrets: of one in an answer, and of a whole.
+/// Bytes at the end of a log for a caller without access to secrets: in a status, and as a whole.
 const BYTES_OF_A_TAIL: u64 = 64 << 10;
 const BYTES_OF_A_LOG: u64 = 2 << 20;
 
-/// One request on its way through its handler.
+/// A request and what its handler needs.
 pub struct Call<'a, 'b> {
     /// The machine.
     pub appliance: &'a Appliance,
-    /// What is configured.
+    /// The configuration.
     pub config: &'a Config,
-    /// The request, its body perhaps already read.
+    /// The request; its body may already be read.
     pub request: &'a mut Request<'b>,
-    /// The fields that the route takes.
+    /// The fields that the route accepts.
     pub fields: &'static [Field],
-    /// The form, where it had to be read to know who is calling.
+    /// The form, if it had to be read to identify the caller.
     pub reading: Option<Reading>,
-    /// Where first run stands.
+    /// The state of first run.
     pub first_run: FirstRun,
-    /// The token in force.
+    /// The current token.
     pub token: Option<Token>,
-    /// The path, as it is written into the audit log.
+    /// The path, as written to the audit log.
     pub target: String,
-    /// The name of the key that opened; empty for none.
+    /// The name of the caller's key; empty for none.
     pub key: String,
-    /// What the caller may do: `Read` where nobody is known.
+    /// The caller's scope: `Read` for an unknown caller.
     pub scope: Scope,
-    /// How the request vouches for its body, if it is signed.
+    /// How the signature covers the body, if there is one.
     pub proof: Option<BodyProof>,
-    /// Whether a refusal waits before it is given.
+    /// Whether a refusal is delayed.
     pub wait: Wait,
-    /// What tells this request from another one with the same `Idempotency-Key`, where it has one.
+    /// Identifies this request among those with the same `Idempotency-Key`, if it has one.
     pub idempotency: Option<Idempotency>,
 }
 
 impl Call<'_, '_> {
-    /// The form of the request, received now if it was not before. Whoever needs a lock takes it first.
+    /// The form of the request, received now unless it was before. A handler that needs a lock takes it first.
     pub fn form(&mut self) -> Result<Form, Error> {
         let reading = self.reading.take().unwrap_or_else(|| {
             let sender = self.proof.clone().map_or(Sender::Known, Sender::Signed);
@@ -88,12 +88,13 @@ impl Call<'_, '_> {
         reading.form
     }
 
-    /// Records a decision.
+    /// Records a decision in the audit log.
     pub fn audit(&self, action: Action, target: &str) {
         crate::audit::record(self.appliance, action, target, &self.request.client, &self.key);
     }
 
-    /// The end of a log, as an answer shows it. Scripts of others write into it, so who may not see secrets sees none.
+    /// The end of a log for a status. Other programs write to logs, so secrets are removed for callers without access
+    /// to them.
     pub fn log_tail(&self, log: &str) -> Option<String> {
         let path = self.appliance.log_file(log);
         match self.scope {
@@ -105,7 +106,7 @@ impl Call<'_, '_> {
         }
     }
 
-    /// A text that scripts of others wrote, as this caller may see it.
+    /// A text that other programs wrote, without secrets if this caller has no access to them.
     pub fn told(&self, text: String) -> String {
         match self.scope {
             Scope::Admin => text,
@@ -116,8 +117,8 @@ impl Call<'_, '_> {
         }
     }
 
-    /// Refuses the caller: with `error`, or by telling it to wait once it was refused too often. What is beyond that budget
-    /// is not written down, so that nobody can fill the log.
+    /// Refuses the caller with `error`, or with 429 after too many refusals. These are not logged, so that nobody can
+    /// fill the log.
     pub fn refuse(&mut self, action: Action, error: Error) -> Error {
         let limit = self.config.refusals_per_minute;
         match auth::count_refusal(self.appliance, &self.request.client, limit) {
@@ -130,7 +131,7 @@ impl Call<'_, '_> {
     }
 }
 
-/// Seconds within which a change must be confirmed, 10 to 3600, out of the query or the form; `None` where it is for good.
+/// The deadline for confirmation in seconds, 10 to 3600, from the query or the form; `None` for a final change.
 fn confirm_seconds(call: &Call<'_, '_>, form: &mut Form) -> Result<Option<u64>, Error> {
     let text = form.text("confirm").or_else(|| call.request.query("confirm").map(str::to_owned));
     match text.as_deref().map(|text| (text.bytes().all(|byte| byte.is_ascii_digit()), text.parse::<u64>())) {
@@ -140,12 +141,12 @@ fn confirm_seconds(call: &Call<'_, '_>, form: &mut Form) -> Result<Option<u64>, 
     }
 }
 
-/// Hands the job the time within which its change must be confirmed.
+/// Passes the deadline for confirmation to the job.
 fn hand_over_confirm(turn: &mut Turn, name: &'static str, seconds: Option<u64>) -> Result<(), Error> {
     seconds.map_or(Ok(()), |seconds| turn.document(name, format!("{seconds}\n").as_bytes()))
 }
 
-/// Refuses a change while another one waits to be confirmed.
+/// Refuses a change while another one waits for confirmation.
 fn check_nothing_pending(call: &Call<'_, '_>, file: &str, confirm: &str) -> Result<(), Error> {
     match status::pending(call.appliance, file) {
         Ok(None) => Ok(()),
@@ -170,14 +171,14 @@ fn revert(call: &Call<'_, '_>, job: Job, file: &str, nothing_waits: &str) -> Res
     }
 }
 
-/// The member `pending` of an answer, with the comma before it; empty where nothing waits. It stays, with no seconds left,
-/// while a change is taken back, so that nobody takes its values for those in force.
+/// The member `pending` of a response, with a leading comma; empty if none is pending. It stays, with no seconds left,
+/// during a rollback, so that nobody takes those values for the final ones.
 fn pending_member(call: &Call<'_, '_>, file: &str) -> String {
     status::unsettled(call.appliance, file)
         .map_or_else(String::new, |seconds| format!(",\"pending\":{{\"seconds-left\":{seconds}}}"))
 }
 
-/// What the files of a job whose answer is something else are called.
+/// The names of a job's status files, if its response is something else.
 struct Told {
     job: Job,
     status: &'static str,
@@ -186,8 +187,8 @@ struct Told {
 }
 
 impl Told {
-    /// How the last change went, as members with their values as JSON; none where the job never said, as the ancestor's
-    /// never does.
+    /// The result of the last change, as members with JSON values; none if the job never reported one, as with the
+    /// ancestor's.
     fn members(&self, call: &Call<'_, '_>) -> Vec<(&'static str, String)> {
         if !call.appliance.etc_file(self.status).exists() {
             return Vec::new();
@@ -210,7 +211,7 @@ impl Told {
         JobStatus::read(call.appliance, self.job, None, self.status)
     }
 
-    /// The answer where there is nothing to tell but how the first change went.
+    /// The 404 without settings, with the result of the first change.
     fn nothing_yet(&self, call: &Call<'_, '_>) -> Error {
         Error::NotYet(self.members(call))
     }
@@ -231,7 +232,7 @@ fn life_by_status(call: &Call<'_, '_>, job: Job, status: &JobStatus) -> (Option<
     }
 }
 
-/// Members as they stand behind others.
+/// Members to append to others.
 fn joined(members: Vec<(&str, String)>) -> String {
     members
         .iter()
@@ -239,12 +240,12 @@ fn joined(members: Vec<(&str, String)>) -> String {
         .collect()
 }
 
-/// The fault of a form without a field that it must have.
+/// The error for a missing required field.
 fn missing(name: &str) -> Error {
     Error::Bad(format!("Missing field: {name}"))
 }
 
-/// 200 with a log: as it is for who may see secrets, and otherwise its end without them. 404 where there is none.
+/// 200 with a log: complete, or its end without secrets for a caller without access to them. 404 if there is none.
 fn log_file(call: &Call<'_, '_>, name: &str) -> Result<Response, Error> {
     let path = call.appliance.log_file(name);
     if call.scope == Scope::Admin {
@@ -255,7 +256,7 @@ fn log_file(call: &Call<'_, '_>, name: &str) -> Result<Response, Error> {
         .map_err(|error| unreadable(&path, &error))
 }
 
-/// 404; a line in the log if the file is there and cannot be read.
+/// 404; logs an error if the file exists and cannot be read.
 fn unreadable(path: &Path, error: &io::Error) -> Error {
     if error.kind() != io::ErrorKind::NotFound {
         log::error!("cannot read {}: {error}", path.display());
@@ -263,12 +264,12 @@ fn unreadable(path: &Path, error: &io::Error) -> Error {
     Error::NotFound
 }
 
-/// 200 with a text file as it is; 404 where there is none.
+/// 200 with an unchanged text file; 404 if there is none.
 fn text_file(path: &Path) -> Result<Response, Error> {
     appliance::open(path).and_then(Response::text_file).map_err(|error| unreadable(path, &error))
 }
 
-/// 200 with a file from the exchange directory; `None` where there is none.
+/// 200 with a file from the exchange directory; `None` if there is none.
 fn download(call: &Call<'_, '_>, name: &'static str) -> Option<Response> {
     let path = call.appliance.uploads().join(name);
     match appliance::open_unlinked(&path).and_then(|file| Response::download(&path, name, file, call.request.sendfile))

@@ -1,5 +1,5 @@
-//! The one way in which an endpoint has a job done. Its order is fixed: take the lock, hand over the inputs, write the
-//! record, start, audit. A turn that is dropped before it is started leaves nothing behind.
+//! The only way for an endpoint to run a job. The order is fixed: take the lock, hand over the inputs, write the
+//! record, start, audit. If a turn is dropped before the start, nothing is left behind.
 
 use super::Call;
 use crate::appliance::Appliance;
@@ -13,7 +13,7 @@ use crate::jobs::{Job, Order, Row, Trace};
 use crate::upload::{Handover, Received};
 use crate::values::clock;
 
-/// The right to run a job, and what it will get.
+/// The right to run a job, and its inputs.
 pub struct Turn {
     lock: Lock,
     row: &'static Row,
@@ -22,8 +22,8 @@ pub struct Turn {
 }
 
 impl Turn {
-    /// Takes the right to run an order of a job. Every handler does this before it reads its form: what cannot be
-    /// done is refused before anything is received.
+    /// Takes the right to run an order of a job. Every handler does this before it reads its form, so that a refusal
+    /// comes before the upload.
     pub fn take(call: &Call<'_, '_>, job: Job, argument: &str) -> Result<Turn, Error> {
         let row = job.row();
         let order = order(row, argument)?;
@@ -31,7 +31,7 @@ impl Turn {
         Ok(Turn::new(call, row, order, lock))
     }
 
-    /// The same, whatever runs beside it: the caller has insisted.
+    /// The same without exclusions: the caller used force.
     pub fn force(call: &Call<'_, '_>, job: Job, argument: &str) -> Result<Turn, Error> {
         let row = job.row();
         let order = order(row, argument)?;
@@ -41,7 +41,7 @@ impl Turn {
 
     fn new(call: &Call<'_, '_>, row: &'static Row, order: &'static Order, lock: Lock) -> Turn {
         if order.trace != Trace::None {
-            // What is remembered is no reason to refuse work.
+            // Continue even if the history cannot be written.
             if let Err(error) = history::turn_page(call.appliance, row) {
                 log::error!("job {}: the one before cannot be remembered: {error}", row.word);
             }
@@ -49,7 +49,7 @@ impl Turn {
         Turn { lock, row, handover: Handover::new(call.appliance), handed: Vec::new() }
     }
 
-    /// Hands over a file that was received.
+    /// Hands over a received file.
     pub fn file(&mut self, name: &'static str, received: Received) -> Result<(), Error> {
         self.handed.push(name);
         self.handover.file(name, received)
@@ -67,12 +67,12 @@ impl Turn {
         self.handover.document(name, content)
     }
 
-    /// Removes what an earlier job left: it is no answer to this request.
+    /// Removes an earlier job's output, which is no response to this request.
     pub fn forget(&mut self, name: &str) -> Result<(), Error> {
         self.handover.absent(name)
     }
 
-    /// Starts the job and leaves it to itself. The answer is 202.
+    /// Starts the job in the background and returns 202.
     pub fn start(mut self, call: &Call<'_, '_>, argument: &'static str) -> Result<Response, Error> {
         let (order, id) = self.prepare(call, argument)?;
         self.lock.start(call.appliance, order.argument()).map_err(|error| self.failed(call, order, error))?;
@@ -80,13 +80,13 @@ impl Turn {
         Ok(Response::accepted(self.row.location, &id))
     }
 
-    /// Runs the job to its end. Returns what it printed.
+    /// Runs the job to its end. Returns its output.
     pub fn wait(self, call: &Call<'_, '_>, argument: &'static str) -> Result<Vec<u8>, Error> {
         let failure = order(self.row, argument)?.failure;
         self.try_wait(call, argument)?.map_err(|error| Error::Job(failure, error))
     }
 
-    /// The same, where a failure can be an answer.
+    /// The same, if a failure can be a normal response.
     pub fn try_wait(mut self, call: &Call<'_, '_>, argument: &'static str) -> Result<Result<Vec<u8>, JobError>, Error> {
         let (order, _) = self.prepare(call, argument)?;
         let result = self.lock.wait(call.appliance, order.argument());
@@ -100,10 +100,10 @@ impl Turn {
         Ok(result)
     }
 
-    /// Hands over and writes the record: from here on a client that asks is told of this job and no other.
+    /// Hands over the inputs and writes the record: from here on, status requests get this job.
     fn prepare(&mut self, call: &Call<'_, '_>, argument: &str) -> Result<(&'static Order, String), Error> {
         let order = order(self.row, argument)?;
-        // What a client did not send must not be there from an earlier request.
+        // Remove inputs of an earlier request that this client did not send.
         for name in order.inputs.iter().filter(|name| !self.handed.contains(name)) {
             self.handover.absent(name)?;
         }
@@ -113,7 +113,7 @@ impl Turn {
         self.lock.begin();
         let record = Record::new(argument, &call.key, call.idempotency.clone());
         let written = record.and_then(|record| record.write(call.appliance, self.row).map(|()| record.id));
-        // Without a record the job runs all the same, and has no id.
+        // Without a record the job still runs, but has no id.
         let id = written.unwrap_or_else(|error| {
             log::error!("job {}: its record cannot be written: {error}", self.row.word);
             String::new()
@@ -130,7 +130,7 @@ impl Turn {
         let reason = match error {
             JobError::Failed(_, Some(reason)) => reason.clone(),
             JobError::Failed(_, None) => "The job failed".to_owned(),
-            // It may still run, and will say itself how it went.
+            // It may still be running, and will report its own status.
             JobError::Unfinished(..) => return,
             JobError::NotStarted(..) | JobError::NoLock(..) | JobError::Running(_) | JobError::Excluded { .. } => {
                 "The job could not be started".to_owned()
@@ -139,7 +139,7 @@ impl Turn {
         self.end(call, order, Ending { reason: Some(reason), ..Ending::default() });
     }
 
-    /// Writes the end of a job that the client waited for: one of the ancestor's does not do so itself.
+    /// Records the end of a job that the client waited for, because an ancestor's job does not.
     fn end(&self, call: &Call<'_, '_>, order: &Order, ending: Ending) {
         if order.trace != Trace::None
             && let Err(error) = (Ending { ended: clock::now(), ..ending }).write(call.appliance, self.row)

@@ -1,4 +1,4 @@
-//! `/update`: installs a software update, and tells how it goes.
+//! `/update`: installs a software update, and reports its progress.
 
 use super::turn::Turn;
 use super::{Call, log_file, missing, uploads};
@@ -18,7 +18,7 @@ const PACKAGE: &str = "software_package-zzz.enc";
 /// `POST /update`
 pub fn post(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     let mut turn = Turn::take(call, Job::Update, "")?;
-    // Before the first byte of the package, which would come for nothing.
+    // Before the first byte of the package, which would be wasted.
     uploads::check_room(call, Purpose::Update, call.request.body.expected())?;
     let mut form = call.form()?;
     match (form.file("update"), form.text("upload")) {
@@ -56,7 +56,7 @@ pub fn get(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
             member(name, &quote(&call.told(value)));
         }
     }
-    // What a job tells beyond the document, such as the versions before and after, follows what old clients know.
+    // A job's additional members, such as the versions before and after, follow the documented ones.
     let known = ["log", "error-message", "error-code"];
     for (name, value) in others.into_iter().filter(|(name, _)| !known.contains(&name.as_str())) {
         member(name, value);

@@ -1,4 +1,4 @@
-//! CGI variables and standard input -> `Request`. The only file that knows a CGI variable's name (RFC 3875).
+//! CGI variables and standard input -> `Request`. The only file that names a CGI variable (RFC 3875).
 
 use crate::appliance::Appliance;
 use sha2::{Digest, Sha256};
@@ -8,11 +8,11 @@ use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
-/// A link that only a unit of ours has, in its own mount namespace. Its text is the admin path, the etc path and the socket
-/// of jobs, with a colon between them.
+/// A link that exists only in our unit's mount namespace. Its text is the admin path, the etc path and the socket of
+/// jobs, separated by colons.
 const UNIT_PATHS: &str = "/run/jidoteki-admin-api/unit/paths";
 
-/// What a request asks for.
+/// The method of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Method {
     /// Read.
@@ -25,7 +25,7 @@ pub enum Method {
     Patch,
     /// Take away.
     Delete,
-    /// Anything else, which no route has.
+    /// Any other method, which no route has.
     Other(String),
 }
 
@@ -43,14 +43,14 @@ impl Method {
     }
 }
 
-/// The path of a request: the text that is signed is the text that is checked is the text that is routed.
+/// The path of a request: one string is signed, checked and routed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Path {
     sent: String,
 }
 
 impl Path {
-    /// Takes a path that has one spelling only (behaviour, section 4); `None` for any other.
+    /// Accepts a path with only one spelling (behaviour, section 4); `None` for any other.
     fn parse(raw: &[u8]) -> Option<Path> {
         let sent = std::str::from_utf8(raw).ok()?;
         let is_plain =
@@ -59,7 +59,7 @@ impl Path {
         (is_plain && is_straight).then(|| Path { sent: sent.to_owned() })
     }
 
-    /// As it was sent.
+    /// As sent.
     pub fn sent(&self) -> &str {
         &self.sent
     }
@@ -70,44 +70,44 @@ impl Path {
     }
 }
 
-/// The form that a body is said to have.
+/// The announced type of a body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ContentType {
-    /// No `Content-Type` at all.
+    /// No `Content-Type`.
     Absent,
-    /// `multipart/form-data` with its boundary, or why there is none.
+    /// `multipart/form-data` with its boundary, or an error in it.
     Multipart(Result<String, &'static str>),
     /// `application/x-www-form-urlencoded`.
     UrlEncoded,
-    /// Something that no endpoint takes.
+    /// A type that no endpoint accepts.
     Other,
 }
 
-/// One request.
+/// A request.
 pub struct Request<'a> {
-    /// What it asks for.
+    /// Its method.
     pub method: Method,
-    /// `None` for a path that could be spelt in two ways, which no route has.
+    /// `None` for a path with several spellings, which no route has.
     pub path: Option<Path>,
     query: Vec<(String, String)>,
-    /// The form of the body.
+    /// The type of the body.
     pub content_type: ContentType,
-    /// What follows the head.
+    /// The body.
     pub body: Body<'a>,
-    /// The address that the request came from, as the web server saw it.
+    /// The client's address, as the web server saw it.
     pub client: String,
-    /// Headers that say who is calling, and from where.
+    /// Headers that identify the caller and its origin.
     pub headers: Headers,
     raw_query: String,
     /// How the web server can be told to send a file itself.
     pub sendfile: Option<Sendfile>,
-    /// Where a refused caller can wait without holding what others need, if there is such a place.
+    /// Where a refused caller can wait without blocking others, if there is such a place.
     pub waiting_room: Option<WaitingRoom>,
-    /// Whether the web server has only the head yet, and asks what to do with the body.
+    /// Whether the web server has only the head so far, and asks what to do with the body.
     pub is_question: bool,
 }
 
-/// The headers that we look at; empty where a request has them not.
+/// The headers that we use. Empty if the request has no such header.
 #[derive(Debug, Default)]
 pub struct Headers {
     values: Vec<(&'static str, String)>,
@@ -139,29 +139,29 @@ impl Headers {
         Headers { values: values.collect() }
     }
 
-    /// The value of a header, by its name in lower case.
+    /// The value of a header, by its name in lowercase.
     pub fn get(&self, name: &str) -> &str {
         self.values.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str()).unwrap_or_default()
     }
 
-    /// The host name of `Host`, without the port, in lower case.
+    /// The host name in `Host`, without the port, in lowercase.
     pub fn host_name(&self) -> String {
         host_name(self.get("host"))
     }
 
-    /// Whether a page of another site made this request, as far as the browser tells.
+    /// Whether a page of another site sent this request, according to the browser.
     pub fn is_cross_site(&self) -> bool {
         let origin = self.get("origin");
         match self.get("sec-fetch-site") {
             "" if origin.is_empty() => false,
-            // An older browser: its `Origin` must be of this host. `null` is none.
+            // An older browser: its `Origin` must be this host. `null` is not.
             "" => origin.split_once("://").is_none_or(|(_, authority)| host_name(authority) != self.host_name()),
             site => site == "cross-site",
         }
     }
 }
 
-/// The name in `name:port` or `[address]:port`, in lower case.
+/// The name in `name:port` or `[address]:port`, in lowercase.
 fn host_name(authority: &str) -> String {
     let name = match authority.split_once(']') {
         Some((address, _)) => address.trim_start_matches('['),
@@ -170,7 +170,7 @@ fn host_name(authority: &str) -> String {
     name.trim_end_matches('.').to_ascii_lowercase()
 }
 
-/// The ways in which a web server takes a file off our hands.
+/// The ways in which a web server can send a file for us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sendfile {
     /// nginx: `X-Accel-Redirect` to the internal location `/_files/`.
@@ -182,14 +182,14 @@ pub enum Sendfile {
 /// The places in which a refused caller can wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WaitingRoom {
-    /// A location of nginx's: where programs run by a fixed number of workers.
+    /// A location in nginx, where a fixed number of workers run programs.
     Nginx,
-    /// The program: where there are as many as there are requests.
+    /// The program itself, if there is one per request.
     Program,
 }
 
 impl<'a> Request<'a> {
-    /// Reads a request out of the variables of CGI. `Err` says why it is none that we could serve.
+    /// Reads a request from CGI variables. `Err` says why it is invalid.
     pub fn from_cgi(
         variable: impl Fn(&str) -> Option<OsString>,
         stdin: impl Read + 'a,
@@ -203,8 +203,8 @@ impl<'a> Request<'a> {
             "DELETE" => Method::Delete,
             other => Method::Other(other.chars().filter(char::is_ascii_alphanumeric).take(20).collect()),
         };
-        // The raw target, since what servers put into PATH_INFO and QUERY_STRING is decoded, each in its own way. A server
-        // without this extension to the standard has only those.
+        // The raw target, because servers decode PATH_INFO and QUERY_STRING differently. A server without this
+        // nonstandard variable has only those.
         let target = match variable("REQUEST_URI") {
             Some(uri) if !uri.is_empty() => uri.into_encoded_bytes(),
             _ => {
@@ -225,7 +225,7 @@ impl<'a> Request<'a> {
             }
             _ => return Err("Content-Length is not a number"),
         };
-        // Without a length there is a body only where the framing says so, or where the method always has one.
+        // Without a length, there is a body only if the framing says so, or if the method always has one.
         let is_endless = length.is_none()
             && (matches!(method, Method::Post | Method::Patch) || variable("HTTP_TRANSFER_ENCODING").is_some());
         let expected = if is_endless { None } else { Some(length.unwrap_or(0)) };
@@ -265,7 +265,7 @@ impl<'a> Request<'a> {
         })
     }
 
-    /// The query as it was sent, without its `?`.
+    /// The query as sent, without its `?`.
     pub fn raw_query(&self) -> &str {
         &self.raw_query
     }
@@ -275,7 +275,7 @@ impl<'a> Request<'a> {
         self.query.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// The network of the client: its /64 for IPv6, which one household has, and its /24 for IPv4.
+    /// The network of the client: its /64 for IPv6, its /24 for IPv4. An IPv6 client can use any address in its /64.
     pub fn network(&self) -> String {
         match self.client.parse() {
             Ok(IpAddr::V4(address)) => format!("{:x}", address.to_bits() >> 8),
@@ -290,9 +290,9 @@ impl<'a> Request<'a> {
     }
 }
 
-/// The appliance that our unit names, or the web server's configuration where there is no such unit. A client reaches
-/// neither: its headers arrive as `HTTP_*`. A process that can connect to fcgiwrap chooses every variable, and so it
-/// does not choose the appliance.
+/// The appliance that our unit names; without such a unit, the one in the web server's configuration. A client reaches
+/// neither: its headers arrive as `HTTP_*`. A process that connects to fcgiwrap chooses every variable, so under a unit
+/// the variables do not choose the appliance.
 pub fn appliance(variable: impl Fn(&str) -> Option<OsString>) -> Appliance {
     if let Ok(text) = std::fs::read_link(UNIT_PATHS) {
         let mut paths =
@@ -302,7 +302,7 @@ pub fn appliance(variable: impl Fn(&str) -> Option<OsString>) -> Appliance {
     Appliance::new(variable("JIDO_ADMIN_PATH"), variable("JIDO_ETC_PATH")).with_gate(variable("JIDO_GATE"))
 }
 
-/// Whether a web server started us. Then the arguments are not looked at: some servers make them out of the query.
+/// Whether a web server started us. Then arguments are ignored: some servers make them from the query.
 pub fn is_cgi(variable: impl Fn(&str) -> Option<OsString>) -> bool {
     variable("GATEWAY_INTERFACE").is_some() || variable("REQUEST_METHOD").is_some()
 }
@@ -312,7 +312,7 @@ pub fn last_value<'b>(pairs: &'b [(String, String)], name: &str) -> Option<&'b s
     pairs.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
 }
 
-/// The path and the query of a request target, which may be a whole URL (RFC 9112, section 3.2.2).
+/// The path and the query of a request target, which can be a complete URL (RFC 9112, section 3.2.2).
 fn split_target(target: &[u8]) -> (&[u8], &[u8]) {
     let (path, query) = match target.iter().position(|byte| *byte == b'?') {
         Some(mark) => (&target[..mark], &target[mark + 1..]),
@@ -327,7 +327,7 @@ fn split_target(target: &[u8]) -> (&[u8], &[u8]) {
     (path, query)
 }
 
-/// The pairs of a query. `+` stands for itself: neither a token nor a tag has a space, and clients do not escape it.
+/// The pairs of a query. `+` is literal: neither a token nor a tag has a space, and clients do not escape it.
 fn parse_query(query: &[u8]) -> Vec<(String, String)> {
     let query: Vec<u8> = query
         .iter()
@@ -347,7 +347,7 @@ fn parse_content_type(value: &str) -> ContentType {
     }
 }
 
-/// The boundary out of the parameters of a `Content-Type`: 1 to 70 characters, quoted or not (RFC 2046, section 5.1.1).
+/// The boundary in a `Content-Type`: 1 to 70 characters, quoted or not (RFC 2046, section 5.1.1).
 fn boundary(parameters: &str) -> Result<String, &'static str> {
     let boundary = parameter(parameters, "boundary").ok_or("The Content-Type has no boundary")?;
     let is_fit = (1..=70).contains(&boundary.len())
@@ -373,7 +373,7 @@ pub fn parameter(text: &str, wanted: &str) -> Option<String> {
                         rest = &quoted[end + 1..];
                         break;
                     }
-                    // Only these two are escaped by the browsers; a path such as C:\x keeps its backslash.
+                    // Browsers escape only these two; a path such as C:\x keeps its backslash.
                     (at, '\\') if quoted[at + 1..].starts_with(['"', '\\']) => unquoted.push(characters.next()?.1),
                     (_, c) => unquoted.push(c),
                 }
@@ -393,25 +393,25 @@ pub fn parameter(text: &str, wanted: &str) -> Option<String> {
 /// The body of a request, read once.
 pub struct Body<'a> {
     reader: Box<dyn Read + 'a>,
-    /// Bytes that it must have; `None` where only its end tells.
+    /// Its length in bytes; `None` if only its end tells.
     expected: Option<u64>,
     n_read: u64,
     is_at_end: bool,
-    /// What was read so far, where somebody wants to know.
+    /// A digest of the bytes so far, if needed.
     digest: Option<Sha256>,
-    /// Whether the web server takes an answer to a body that was not read.
+    /// Whether the web server accepts a response before the body is read.
     may_stay: bool,
     pace: Option<Pace>,
     is_ready: Option<IsReady>,
 }
 
-/// Waits until there is something to read, for so long at most. Returns whether there is.
+/// Waits with a time limit until there is something to read. Returns whether there is.
 pub type IsReady = fn(Duration) -> io::Result<bool>;
 
-/// How fast a body must come.
+/// The minimum rate of a body.
 struct Pace {
     start: Instant,
-    /// Time in which nothing has to come.
+    /// The grace period at the start.
     grace: Duration,
     bytes_per_second: u64,
 }
@@ -425,32 +425,32 @@ impl Pace {
 }
 
 impl Body<'_> {
-    /// The `Content-Length`, where there is one.
+    /// The `Content-Length`, if present.
     pub fn expected(&self) -> Option<u64> {
         self.expected
     }
 
-    /// Whether there is no body at all. Without a length only a read tells.
+    /// Whether there is no body. Without a length, only a read tells.
     pub fn is_empty(&mut self) -> bool {
         self.n_read == 0 && (self.expected == Some(0) || matches!(self.read(&mut [0]), Ok(0)))
     }
 
-    /// Bytes that were read so far.
+    /// Bytes read so far.
     pub fn n_read(&self) -> u64 {
         self.n_read
     }
 
-    /// Tells how to wait for the body with a limit of time.
+    /// Sets how to wait for the body with a time limit.
     pub fn waits_by(&mut self, is_ready: IsReady) {
         self.is_ready = Some(is_ready);
     }
 
-    /// From now on the body must come at this rate, on the average. A byte a minute would hold a place for days.
+    /// Sets a minimum average rate. A byte a minute would hold a place for days.
     pub fn set_pace(&mut self, grace: Duration, bytes_per_second: u64) {
         self.pace = Some(Pace { start: Instant::now(), grace, bytes_per_second });
     }
 
-    /// Waits for the body, until it is too late for what was read so far.
+    /// Waits for the body, until it is too late for the bytes read so far.
     fn wait(&self) -> io::Result<()> {
         let (Some(pace), Some(is_ready)) = (&self.pace, self.is_ready) else { return Ok(()) };
         if is_ready(pace.due(self.n_read))? { Ok(()) } else { Err(io::ErrorKind::TimedOut.into()) }
@@ -467,18 +467,18 @@ impl Body<'_> {
         }
     }
 
-    /// From now on, counts what is read into a digest.
+    /// Starts a digest of the bytes that are read.
     pub fn start_digest(&mut self) {
         self.digest = Some(Sha256::new());
     }
 
-    /// The SHA-256 of all that was read since `start_digest`.
+    /// The SHA-256 of all bytes since `start_digest`.
     pub fn take_digest(&mut self) -> Option<[u8; 32]> {
         self.digest.take().map(|digest| digest.finalize().into())
     }
 
-    /// Reads what is left, up to `limit` bytes in all, and forgets it: fcgiwrap, which is still feeding us, would answer 502
-    /// in our place, or wait for ever. A body that has come too slowly is given up all the same.
+    /// Reads the rest, up to `limit` bytes in all, and discards it. Otherwise fcgiwrap, which is still sending, would
+    /// answer 502 or wait forever. A body that is too slow is abandoned anyway.
     pub fn drain(&mut self, limit: u64) {
         if self.may_stay || self.is_at_end || self.expected == Some(self.n_read) {
             return;
@@ -652,7 +652,7 @@ mod tests {
 
     #[test]
     fn a_body_keeps_its_pace_or_is_given_up() {
-        // Nothing comes any more, however long one waits: what counts is for how long that is.
+        // Nothing more arrives; only the length of the wait matters.
         let never = |left: Duration| {
             assert!(left <= Duration::from_secs(70), "{left:?}");
             Ok(false)

@@ -1,4 +1,4 @@
-//! Response -> bytes: the fixed headers, and files handed to the web server where it takes them.
+//! Response -> bytes: the fixed headers, and files that the web server sends itself if it can.
 
 use crate::http::request::Sendfile;
 use crate::values::json::quote;
@@ -6,44 +6,44 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-/// What every answer carries (behaviour, section 5).
+/// Headers of every response (behaviour, section 5).
 const FIXED_HEADERS: [(&str, &str); 3] = [
     ("Strict-Transport-Security", "max-age=31536000; includeSubDomains"),
     ("X-Frame-Options", "DENY"),
     ("X-Content-Type-Options", "nosniff"),
 ];
 
-/// The answer is data, whatever a browser thinks.
+/// The response is data, whatever a browser thinks.
 const DATA_POLICY: &str = "default-src 'none'; frame-ancestors 'none'; sandbox";
-/// The answer is our one page: its own style, nothing else.
+/// The response is our one page: its own style, nothing else.
 const PAGE_POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// Bytes that the head of an answer has, at most.
+/// Maximum bytes of the head of a response.
 const HEAD: usize = 1024;
 
 enum Body {
     Bytes(Vec<u8>),
-    /// So many bytes from where the file stands.
+    /// This many bytes from the current position of the file.
     File(File, u64),
-    /// Sent by the web server, which was told so in a header.
+    /// Sent by the web server, as a header tells it.
     Redirected,
-    /// Not sent; its length is among the headers.
+    /// Not sent; a header has its length.
     LeftOut,
 }
 
-/// Whether an answer waits before it is given.
+/// Whether a response is delayed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Wait {
-    /// This one does not.
+    /// No.
     No,
-    /// It does, where that costs nobody anything.
+    /// Yes, if that blocks nobody.
     IfFree,
-    /// It does, and wherever we are.
+    /// Yes, always.
     Always,
 }
 
-/// One answer.
+/// A response.
 pub struct Response {
     status: &'static str,
     headers: Vec<(&'static str, String)>,
@@ -66,7 +66,7 @@ impl Response {
         Response::json("{\"Status\":\"200 OK\"}")
     }
 
-    /// 202: the work goes on, and `location` tells about it.
+    /// 202: a job runs in the background; follow it at `location`.
     pub fn accepted(location: &str, job: &str) -> Response {
         // An order without a record, such as STOP, has no id.
         let job = if job.is_empty() { String::new() } else { format!(",\"Job\":{}", quote(job)) };
@@ -85,7 +85,7 @@ impl Response {
         Response { status: "204 No Content", headers: Vec::new(), body: Body::Redirected, wait: Wait::No }
     }
 
-    /// 200 with a page of ours.
+    /// 200 with one of our pages.
     pub fn page(body: String) -> Response {
         Response::new("200 OK", "text/html; charset=utf-8", Body::Bytes(body.into_bytes()))
     }
@@ -95,17 +95,17 @@ impl Response {
         Response::new("200 OK", "text/plain; charset=utf-8", Body::Bytes(text))
     }
 
-    /// 200 with the content of a text file as it is.
+    /// 200 with the unchanged content of a text file.
     pub fn text_file(file: File) -> io::Result<Response> {
         let length = file.metadata()?.len();
         Ok(Response::new("200 OK", "text/plain; charset=utf-8", Body::File(file, length)))
     }
 
-    /// 200 with a file to keep, sent by the web server itself where it offers to.
+    /// 200 with a download, sent by the web server itself if it offers to.
     pub fn download(path: &Path, name: &'static str, file: File, sendfile: Option<Sendfile>) -> io::Result<Response> {
         let length = file.metadata()?.len();
         let (body, redirect) = match sendfile {
-            // An empty file is not worth a redirect, and lighttpd takes one for a mistake.
+            // An empty file is not worth a redirect, and lighttpd reports one as an error.
             Some(_) | None if length == 0 => (Body::File(file, length), None),
             Some(Sendfile::Accel) => (Body::Redirected, Some(("X-Accel-Redirect", format!("/_files/{name}")))),
             Some(Sendfile::XSendfile) => (Body::Redirected, Some(("X-Sendfile", path.to_string_lossy().into_owned()))),
@@ -120,8 +120,7 @@ impl Response {
         })
     }
 
-    /// An answer that is no success; `error.rs` alone makes these. Its members come in the order that clients know, each
-    /// with its value as JSON.
+    /// An error; only `error.rs` makes these. Its members, with values as JSON, are in the order that clients know.
     pub fn error(
         status: &'static str,
         message: Option<&str>,
@@ -147,25 +146,25 @@ impl Response {
         }
     }
 
-    /// Adds a header, whose value is ours or checked.
+    /// Adds a header; the value must be ours or checked.
     pub fn header(mut self, name: &'static str, value: String) -> Response {
         self.headers.push((name, value));
         self
     }
 
-    /// Lets the answer wait before it is given, at least like this.
+    /// Delays the response, at least like this.
     pub fn waiting(mut self, wait: Wait) -> Response {
         self.wait = self.wait.max(wait);
         self
     }
 
-    /// Whether the answer waits before it is given.
+    /// Whether the response is delayed.
     pub fn wait(&self) -> Wait {
         self.wait
     }
 
-    /// The same answer, but nginx waits and then gives it: it has a location for each status that can wait, and takes the
-    /// body out of a header, which no client sees.
+    /// The same response, but delayed by nginx: it has a location for each status that can be delayed, and takes the
+    /// body from a header that no client sees.
     pub fn given_by_nginx(mut self) -> Response {
         let body = match &self.body {
             Body::Bytes(bytes) => header_value(&String::from_utf8_lossy(bytes)),
@@ -177,15 +176,15 @@ impl Response {
         self
     }
 
-    /// To a web server that has only the head of a request: let the body come. Whether the caller is known decides how
-    /// many of them may come, and how large each may be.
+    /// For a web server that has only the head: accept the body. The number and size of bodies depend on whether the
+    /// caller is known.
     pub fn let_come(is_known: bool) -> Response {
         let response = Response::new("204 No Content", "application/json", Body::Redirected);
         if is_known { response.header("Jidoteki-Known", "yes".to_owned()) } else { response }
     }
 
-    /// To a web server that has only the head of a request: this answer instead of the body. The server gives it, after a
-    /// while if it waits; `status` is what makes it look.
+    /// For a web server that has only the head: send this response instead of accepting the body, after a delay if it
+    /// has one. The server recognizes it by `status`.
     pub fn instead_of_body(mut self, status: &'static str) -> Response {
         let body = match &self.body {
             Body::Bytes(bytes) => header_value(&String::from_utf8_lossy(bytes)),
@@ -201,7 +200,7 @@ impl Response {
         self
     }
 
-    /// Leaves out the body but not its length, as for `HEAD`.
+    /// Omits the body but not its length, for `HEAD`.
     pub fn without_body(mut self) -> Response {
         let length = match &self.body {
             Body::Bytes(bytes) => bytes.len() as u64,
@@ -213,7 +212,7 @@ impl Response {
         self
     }
 
-    /// Writes the whole answer. A length is always there: a server takes a body that breaks off for a good one otherwise.
+    /// Writes the complete response. It always has a length, because a server takes a truncated body for a good one.
     pub fn write_to(self, out: &mut dyn Write) -> io::Result<()> {
         let mut head = String::with_capacity(HEAD + if let Body::Bytes(bytes) = &self.body { bytes.len() } else { 0 });
         head.extend(["Status: ", self.status, "\r\n"]);
@@ -227,7 +226,7 @@ impl Response {
         let is_page =
             self.headers.iter().any(|(name, value)| *name == "Content-Type" && value.starts_with("text/html"));
         add("Content-Security-Policy", if is_page { PAGE_POLICY } else { DATA_POLICY });
-        // Everything that carries state, and that is everything: an answer kept by a browser or a proxy is a wrong answer.
+        // Everything carries state: a response from a cache would be wrong.
         if !self.headers.iter().any(|(name, _)| *name == "Cache-Control") {
             add("Cache-Control", "no-cache");
         }
@@ -237,7 +236,7 @@ impl Response {
             Body::Redirected | Body::LeftOut => {}
         }
         if !matches!(self.body, Body::Redirected) {
-            // lighttpd would cut ranges out of what we write. Out of a file that it sends itself it may.
+            // lighttpd would cut ranges out of our output. It can for a file that it sends itself.
             add("Accept-Ranges", "none");
         }
         head.push_str("\r\n");
@@ -267,7 +266,7 @@ fn copy(file: &mut dyn Read, out: &mut dyn Write) -> io::Result<()> {
     }
 }
 
-/// A message as the value of a header: printable ASCII on one line.
+/// A message as a header value: printable ASCII on one line.
 fn header_value(text: &str) -> String {
     text.chars().map(|c| if matches!(c, ' '..='~') { c } else { '?' }).collect()
 }

@@ -1,6 +1,6 @@
-//! Form fields by the route's table, and files received beside their place. The only file that writes what a client sent.
+//! Form fields by the route's table, and files received next to their place. The only file that writes client data.
 //!
-//! A file has no name until it is whole: what a refused, broken or cancelled upload leaves is nothing.
+//! A file has no name until it is complete, so a refused, broken or canceled upload leaves nothing.
 
 use crate::appliance::resumable::{self, Upload};
 use crate::appliance::{self, Appliance};
@@ -19,14 +19,14 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Bytes that a field which is kept in memory may have.
+/// Maximum bytes of a field in memory.
 const MAX_IN_MEMORY: usize = 1 << 20;
-/// Bytes that a form may have whose sender has not yet said who he is, because his credentials are among its fields.
+/// Maximum bytes of a form whose credentials are among its fields, so that its sender is not known yet.
 pub const MAX_UNIDENTIFIED: u64 = 32 << 20;
 
-/// Bytes of a form that is too short to need a place.
+/// Bytes of a form that is short enough to need no place.
 const SHORT: u64 = 10_000;
-/// Forms of strangers that may come at a time, and how many of these from one network.
+/// Forms of unknown senders at a time, and how many of these per network.
 const PLACES: usize = 8;
 const PLACES_OF_A_NETWORK: usize = 2;
 /// Why a body that came does not count.
@@ -37,12 +37,12 @@ const STRANGERS_PACE: (u64, Duration) = (8 << 10, Duration::from_secs(10));
 /// The same for a caller that is known, whose line may be poor.
 pub const KNOWN_PACE: (u64, Duration) = (256, Duration::from_secs(60));
 
-/// What becomes of a field.
+/// How a field is received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A short value.
     Text,
-    /// A document that we read ourselves, or that is small enough to hold.
+    /// A document that this program parses, or that is small enough for memory.
     Document,
     /// A file of any size, received into the exchange directory.
     File,
@@ -51,9 +51,9 @@ pub enum Kind {
 /// Whether a form must have a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Presence {
-    /// It must.
+    /// Yes.
     Required,
-    /// It may.
+    /// No.
     Optional,
 }
 
@@ -62,20 +62,20 @@ pub enum Presence {
 pub struct Field {
     /// Its name.
     pub name: &'static str,
-    /// What becomes of it.
+    /// How it is received.
     pub kind: Kind,
-    /// Whether it must be there.
+    /// Whether it is required.
     pub presence: Presence,
-    /// What it is, for the documents.
+    /// Its description in the documents.
     pub summary: &'static str,
 }
 
-/// The fields of a form that was received whole.
+/// The fields of a form that was received completely.
 #[derive(Default)]
 pub struct Form {
     values: Vec<(&'static str, Vec<u8>)>,
     files: Vec<(&'static str, Received)>,
-    /// The SHA-256 over names and digests of its fields, where somebody wants to know.
+    /// The SHA-256 over names and digests of its fields, if needed.
     digest: Option<String>,
 }
 
@@ -86,12 +86,12 @@ impl Form {
         Some(self.values.swap_remove(at).1)
     }
 
-    /// The value of a field; bytes that are no text become `U+FFFD`, which no rule allows.
+    /// The value of a field; invalid UTF-8 becomes `U+FFFD`, which no rule allows.
     pub fn text(&mut self, name: &str) -> Option<String> {
         self.document(name).map(|value| String::from_utf8_lossy(&value).into_owned())
     }
 
-    /// The SHA-256 of all its fields in hexadecimal, whatever their order and framing; `None` where the request has no
+    /// The SHA-256 of all fields in hexadecimal, whatever their order and encoding; `None` if the request has no
     /// `Idempotency-Key`.
     pub fn digest(&self) -> Option<&str> {
         self.digest.as_deref()
@@ -104,22 +104,22 @@ impl Form {
     }
 }
 
-/// Who sends a form.
+/// The sender of a form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sender {
-    /// Known by the head of the request.
+    /// Known from the head of the request.
     Known,
-    /// Known by a signature, which vouches for the body too.
+    /// Known from a signature, which covers the body too.
     Signed(BodyProof),
-    /// Known only when the form is read, if then.
+    /// Known only after the form is read, if at all.
     Unknown,
 }
 
-/// A form, and the credential among its fields as far as it was read: a fault in it is told only to who may know.
+/// A form, and the credential among its fields as far as it was read. Only an authenticated caller gets an error in it.
 pub struct Reading {
-    /// The form, or why there is none.
+    /// The form, or its error.
     pub form: Result<Form, Error>,
-    /// What its sender showed.
+    /// The sender's credential.
     pub credential: Option<Credential>,
 }
 
@@ -155,7 +155,7 @@ pub fn receive(
     Reading { credential: Credential::from_fields(&receiver.credentials), form: form.map(|()| receiver.form) }
 }
 
-/// The same for a form with the same fields in another order. Credentials may differ.
+/// The same for a form with the same fields in another order. Credentials can differ.
 fn digest_of_all(mut digests: Vec<(String, String)>) -> String {
     digests.retain(|(name, _)| !matches!(name.as_str(), "hash" | "token"));
     digests.sort();
@@ -163,21 +163,21 @@ fn digest_of_all(mut digests: Vec<(String, String)>) -> String {
     hex::encode(Sha256::digest(text.concat()))
 }
 
-/// Bytes that a form of a stranger may have. All strangers together leave half of what is free.
+/// Maximum bytes of a form from an unknown sender. All of them together leave half of the free space.
 fn limit_of_strangers(config: &Config, appliance: &Appliance) -> u64 {
     let share = appliance::free_bytes(&appliance.uploads()).map_or(u64::MAX, |free| free / (2 * PLACES as u64));
     config.max_upload.min(MAX_UNIDENTIFIED).min(share.max(MAX_IN_MEMORY as u64))
 }
 
-/// One of the places that strangers share. A file that is locked is a place that is taken, by the network that stands in it.
+/// A place that unknown senders share. A locked file is a taken place; it contains the sender's network.
 struct Place {
-    /// Locked for as long as the place is taken.
+    /// Locked while the place is taken.
     _file: File,
 }
 
 impl Place {
-    /// Takes a place for the form of a stranger. `None` where it needs none, and where the appliance has no folder for
-    /// what is remembered.
+    /// Takes a place for the form of an unknown sender. `None` if it needs none, or if the appliance has no directory
+    /// for state.
     fn take(request: &Request<'_>, appliance: &Appliance) -> Result<Option<Place>, Error> {
         if request.body.expected().is_some_and(|expected| expected < SHORT) {
             return Ok(None);
@@ -203,7 +203,7 @@ impl Place {
             }
         }
         let Some(file) = free.filter(|_| n_of_network < PLACES_OF_A_NETWORK) else { return Err(Error::Busy) };
-        // A place whose network cannot be written down is only not counted for it.
+        // If the network cannot be written, the place just does not count for it.
         let _ = file.set_len(0).and_then(|()| file.write_all_at(network.as_bytes(), 0));
         Ok(Some(Place { _file: file }))
     }
@@ -216,7 +216,7 @@ struct Receiver<'a> {
     limit: u64,
     credentials: Vec<(String, String)>,
     form: Form,
-    /// The SHA-256 of each field in base64, where a signature vouches for the fields one by one.
+    /// The SHA-256 of each field in base64, if a signature covers the fields one by one.
     digests: Option<Vec<(String, String)>>,
 }
 
@@ -315,7 +315,7 @@ impl Receiver<'_> {
         Ok(())
     }
 
-    /// The field of that name in the route's table; `None` for a credential, which every form may have.
+    /// The field of that name in the route's table; `None` for a credential, which every form can have.
     fn field(&self, name: &str) -> Result<Option<Field>, Error> {
         let known = self.fields.iter().find(|field| field.name == name && self.config.accepts_field(name)).copied();
         let is_credential = matches!(name, "hash" | "token");
@@ -367,7 +367,7 @@ impl Receiver<'_> {
         Ok(value)
     }
 
-    /// Passes the content of a part on, and its digest by, where that is wanted.
+    /// Passes on the content of a part, and computes its digest if needed.
     fn content<R: Read>(
         &mut self,
         form: &mut Multipart<R>,
@@ -388,7 +388,7 @@ impl Receiver<'_> {
     }
 }
 
-/// A body that ends at a limit, and remembers that it did.
+/// A body with a limit, which records whether it was reached.
 struct Limited<'a, 'b> {
     body: &'a mut Body<'b>,
     n_left: u64,
@@ -403,11 +403,11 @@ impl Read for Limited<'_, '_> {
     }
 }
 
-/// A file that was received, and has no name in the exchange directory yet.
+/// A received file without a name in the exchange directory.
 pub struct Received {
     folder: PathBuf,
     file: File,
-    /// Its working name, where the file system has no unnamed files.
+    /// Its temporary name, if the filesystem has no unnamed files.
     working_name: Option<PathBuf>,
 }
 
@@ -423,18 +423,18 @@ impl Received {
         let name = folder.join(format!(".part-{}", std::process::id()));
         appliance::make_way(&name)?;
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&name)?;
-        // Whoever finds the name without this lock knows that its owner is dead.
+        // If the name exists without this lock, its owner is dead.
         file.try_lock().map_err(io::Error::from)?;
         Ok(Received { folder, file, working_name: Some(name) })
     }
 
-    /// Gives the file its name, replacing what was there at once.
+    /// Gives the file its name, atomically replacing an existing one.
     fn place(mut self, name: &str) -> io::Result<()> {
         let place = self.folder.join(name);
         let beside = if let Some(working_name) = self.working_name.take() {
             working_name
         } else {
-            // A link cannot replace; a rename can.
+            // A link cannot replace a file; a rename can.
             let beside = self.folder.join(format!(".{name}.new"));
             appliance::make_way(&beside)?;
             let unnamed = PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd()));
@@ -448,13 +448,13 @@ impl Received {
 impl Drop for Received {
     fn drop(&mut self) {
         if let Some(name) = &self.working_name {
-            // It is found and removed by the next upload if this fails.
+            // If this fails, the next upload removes it.
             let _ = fs::remove_file(name);
         }
     }
 }
 
-/// Removes working files whose owners were killed.
+/// Removes temporary files of killed processes.
 fn remove_abandoned(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for path in entries.flatten().map(|entry| entry.path()) {
@@ -465,7 +465,7 @@ fn remove_abandoned(folder: &Path) {
     }
 }
 
-/// What lies in the exchange directory for a job that is not yet started; dropped before that, it is taken away again.
+/// The input in the exchange directory for a job that has not started; dropping it removes the input.
 pub struct Handover {
     folder: PathBuf,
     names: Vec<&'static str>,
@@ -473,12 +473,12 @@ pub struct Handover {
 }
 
 impl Handover {
-    /// A handover of nothing yet.
+    /// An empty handover.
     pub fn new(appliance: &Appliance) -> Handover {
         Handover { folder: appliance.uploads(), names: Vec::new(), uploads: Vec::new() }
     }
 
-    /// Puts down a file that was received.
+    /// Adds a received file.
     pub fn file(&mut self, name: &'static str, received: Received) -> Result<(), Error> {
         received.place(name).map_err(|error| Error::Disk("Cannot keep the upload", error))?;
         self.names.push(name);
@@ -492,7 +492,7 @@ impl Handover {
         Ok(())
     }
 
-    /// Puts down a document.
+    /// Adds a document.
     pub fn document(&mut self, name: &'static str, content: &[u8]) -> Result<(), Error> {
         appliance::replace(&self.folder.join(name), content, 0o600)
             .map_err(|error| Error::Disk("Cannot keep the upload", error))?;
@@ -500,12 +500,12 @@ impl Handover {
         Ok(())
     }
 
-    /// Takes away what must not be there for the job.
+    /// Removes a file that the job must not find.
     pub fn absent(&mut self, name: &str) -> Result<(), Error> {
         appliance::make_way(&self.folder.join(name)).map_err(|error| Error::Disk("Cannot remove an old upload", error))
     }
 
-    /// The job has been started: all of it is the job's now.
+    /// The job has started: the input belongs to it now.
     pub fn complete(&mut self) {
         self.names.clear();
         self.uploads.drain(..).for_each(|(_, upload)| upload.forget());
@@ -515,7 +515,7 @@ impl Handover {
 impl Drop for Handover {
     fn drop(&mut self) {
         for name in &self.names {
-            // Nobody is left to tell; the next upload replaces it.
+            // Nobody can be told; the next upload replaces it.
             let _ = fs::remove_file(self.folder.join(name));
         }
         for (name, upload) in &self.uploads {
