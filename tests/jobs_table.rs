@@ -6,6 +6,7 @@ use crate::fixture::{Fixture, wait_until};
 use crate::form;
 use crate::http::{command, send_with};
 use jidoteki_admin_api::jobs::{EXCLUSIONS, JOBS, Job};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::sync::Barrier;
@@ -188,6 +189,77 @@ fn what_a_request_may_leave_for_a_job_is_swept() {
     for name in JOBS.iter().flat_map(|row| row.orders).flat_map(|order| order.inputs) {
         assert!(swept.contains(name), "sweep does not know {name}");
     }
+}
+
+/// Every file in `lib` that a script or the program for jobs names is in the table of docs/JOBS.md, and no other.
+#[test]
+fn every_file_that_a_job_leaves_is_in_the_table_of_the_document() {
+    let document = read("docs/JOBS.md");
+    let table = document.split("## Files that jobs leave").nth(1).unwrap().split("\n## ").next().unwrap();
+    let documented: BTreeSet<&str> = table
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `"))
+        .flat_map(|row| row.split(" | ").next().unwrap().split('`'))
+        .filter_map(|name| name.strip_prefix("lib/"))
+        .collect();
+    let mut found = BTreeSet::new();
+    for folder in ["cgi-bin/lib", "cgi-bin/jobs"] {
+        for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).unwrap() {
+            let script = fs::read_to_string(entry.unwrap().path()).unwrap();
+            let code = script.lines().filter(|line| !line.trim_start().starts_with('#')).collect::<Vec<_>>().join("\n");
+            found.extend(code.split("$STATE/").skip(1).map(|rest| {
+                let rest = ["${WORK##*/}", "${1}", "$1", "$name"].iter().fold(rest.to_owned(), |rest, variable| {
+                    rest.strip_prefix(variable).map_or(rest.clone(), |end| format!("<name>{end}"))
+                });
+                let is_part = |c: char| c.is_ascii_alphanumeric() || "<>._-".contains(c);
+                rest.chars().take_while(|c| is_part(*c)).collect::<String>()
+            }));
+        }
+    }
+    // A folder, and what is in it.
+    for (name, in_table) in [("work", "work/<name>"), ("left.", "left.<file>"), ("", "<name>.owner")] {
+        if found.remove(name) {
+            found.insert(in_table.to_owned());
+        }
+    }
+    // Of one job, where the table speaks of all.
+    found.retain(|name| {
+        let general = name.split_once('.').map(|(_, kind)| format!("<name>.{kind}")).unwrap_or_default();
+        documented.contains(name.as_str()) || !documented.contains(general.as_str())
+    });
+    // These are of commands of the program for jobs.
+    let by_program = ["audit-heads", "network.before", "restore.undo"];
+    for name in by_program {
+        let stem = name.split('<').next().unwrap();
+        let is_named =
+            files("src").iter().any(|file| file.contains(&format!("\"{stem}")) || file.contains(&format!("/{stem}")));
+        assert!(is_named, "no command names {name}");
+        found.insert(name.to_owned());
+    }
+    let missing: Vec<_> = found.iter().filter(|name| !documented.contains(name.as_str())).collect();
+    assert!(missing.is_empty(), "docs/JOBS.md does not explain {missing:?}");
+    let gone: Vec<_> = documented
+        .iter()
+        .filter(|name| {
+            !found.contains(**name)
+                && !found.iter().any(|own| name.strip_prefix("<name>").is_some_and(|kind| own.ends_with(kind)))
+        })
+        .collect();
+    assert!(gone.is_empty(), "no job leaves {gone:?}");
+}
+
+/// The texts of all files below a folder.
+fn files(folder: &str) -> Vec<String> {
+    let mut texts = Vec::new();
+    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            texts.extend(files(path.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap().to_str().unwrap()));
+        } else {
+            texts.push(fs::read_to_string(path).unwrap());
+        }
+    }
+    texts
 }
 
 fn read(name: &str) -> String {
