@@ -1,4 +1,4 @@
-//! The path of a request, from its head to its response.
+//! The way of a request, from what it asks for to what it is answered.
 
 use crate::appliance::Appliance;
 use crate::audit::Action;
@@ -9,12 +9,11 @@ use crate::endpoints::routes::{self, Handler, Resource, Route, Success, Verb};
 use crate::endpoints::{self, Call};
 use crate::http::error::{self, Error};
 use crate::http::request::{Method, Path, Request};
-use crate::http::response::{Response, Wait};
+use crate::http::response::Response;
 use crate::upload::{self, Sender};
 use crate::values::config::{Config, Legacy};
-use crate::values::scope::Scope;
 
-/// Responds to one request.
+/// Answers one request.
 pub fn respond(request: &mut Request<'_>, appliance: &Appliance) -> Response {
     let config = appliance.config();
     let response = match request.path.clone().and_then(|path| Some((routes::find(&path, &config)?, path))) {
@@ -37,98 +36,75 @@ fn answer(
     resource: &Resource,
     path: &Path,
 ) -> Response {
-    let route = match resource.route(&request.method) {
-        Err(_) if resource.is_public() && request.is_question => return Response::let_come(false),
-        Err(error) if resource.is_public() => return error.into_response(None),
-        route => route,
-    };
-    let fields = route.as_ref().map_or(&[][..], |route| route.fields);
-    let mut caller = Caller::Anonymous(None);
-    let (mut first_run, mut token, mut reading) = (FirstRun::NotConfigured, None, None);
-    if !resource.is_public() {
-        (first_run, token) = first_run::state(appliance, config);
-        let mut credential = Credential::from_head(request, path);
-        if credential.is_none() && request.is_question {
-            return Response::let_come(false);
-        }
-        if credential.is_none() && request.method == Method::Post && route.is_ok() {
-            // The credential can be among the fields, in any order, so the whole form must be read.
-            let mut read = upload::receive(request, fields, config, appliance, Sender::Unknown);
-            if let Err(error @ (Error::Busy | Error::Slow)) = read.form {
-                return error.into_response(None);
-            }
-            credential = read.credential.take();
-            reading = Some(read);
-        }
-        let guard = Guard { appliance, config, token: token.as_ref(), is_question: request.is_question };
-        caller = guard.identify(credential.as_ref(), request, path);
+    let route = resource.route(&request.method);
+    let mut call = Call::new(appliance, config, request, path, route.as_ref().ok().copied());
+    if resource.is_public() {
+        return public(&mut call, route);
     }
-    let (key, scope, proof) = match &caller {
-        Caller::Known(known) => (known.key().to_owned(), known.scope(), known.proof.clone()),
-        Caller::Anonymous(_) => (String::new(), Scope::Read, None),
-    };
-    let target = path.canonical()[1..].to_owned();
-    let changes_state = route.as_ref().is_ok_and(|route| route.changes_state());
-    let mut call = Call {
-        appliance,
-        config,
-        request,
-        fields,
-        reading,
-        first_run,
-        token,
-        target,
-        key,
-        scope,
-        proof,
-        wait: Wait::No,
-        idempotency: None,
-    };
-    let response = handle(&mut call, route, &caller).unwrap_or_else(|error| {
-        // The place that refused the request also logged it.
-        if changes_state && !call.key.is_empty() && !error.is_refusal() {
-            call.audit(Action::RequestFailed, &call.target);
-        }
-        let is_question = call.request.is_question;
-        if is_question && !error.is_refusal() {
-            return Response::let_come(true);
-        }
-        let response = error.into_response(first_run.is_pending()).waiting(call.wait);
-        if is_question { response.instead_of_body(error::TO_THE_QUESTION) } else { response }
-    });
-    match caller {
-        Caller::Known(known) if known.is_legacy && config.legacy == Legacy::Warn && !call.request.is_question => {
-            call.audit(Action::LegacyUsed, &call.target);
-            response.header("Warning", "299 - \"Credentials in the query or the form are deprecated\"".to_owned())
-        }
-        Caller::Known(_) | Caller::Anonymous(_) => response,
+    if let Err(response) = identify(&mut call, path) {
+        return response;
     }
+    let response = handle(&mut call, route).unwrap_or_else(|error| failed(&call, error));
+    if call.caller.is_legacy() && config.legacy == Legacy::Warn && !call.request.is_question {
+        call.audit(Action::LegacyUsed, &call.target);
+        return response.header("Warning", "299 - \"Credentials in the query or the form are deprecated\"".to_owned());
+    }
+    response
 }
 
-/// The scope of the route and the type of its handler decide who is allowed.
-fn handle(call: &mut Call<'_, '_>, route: Result<&Route, Error>, caller: &Caller) -> Result<Response, Error> {
-    if route.as_ref().is_ok_and(|route| route.changes_state()) && call.request.headers.is_cross_site() {
+/// Answers where no credential is checked.
+fn public(call: &mut Call<'_, '_>, route: Result<&Route, Error>) -> Response {
+    if call.request.is_question {
+        return Response::let_come(false);
+    }
+    match route.map(|route| route.handler) {
+        Ok(Handler::Public(handler) | Handler::Open(handler)) => handler(call),
+        Ok(Handler::Scoped(..)) => Err(Error::NotFound),
+        Err(error) => Err(error),
+    }
+    .unwrap_or_else(|error| error.into_response(None))
+}
+
+/// Finds out who is calling. `Err` is a response that is the same for every caller.
+fn identify(call: &mut Call<'_, '_>, path: &Path) -> Result<(), Response> {
+    let (appliance, config) = (call.appliance, call.config);
+    (call.first_run, call.token) = first_run::state(appliance, config);
+    let mut credential = Credential::from_head(call.request, path);
+    if credential.is_none() && call.request.is_question {
+        return Err(Response::let_come(false));
+    }
+    if credential.is_none() && call.request.method == Method::Post && call.route.is_some() {
+        // It may be among the fields, in any order, so all of the form must be read to know.
+        let mut read = upload::receive(call.request, call.fields(), config, appliance, Sender::Unknown);
+        if let Err(error @ (Error::Busy | Error::Slow)) = read.form {
+            return Err(error.into_response(None));
+        }
+        credential = read.credential.take();
+        call.reading = Some(read);
+    }
+    let guard = Guard { appliance, config, token: call.token.as_ref(), is_question: call.request.is_question };
+    call.caller = guard.identify(credential.as_ref(), call.request, path);
+    Ok(())
+}
+
+/// Lets the handler of the route decide who may go on.
+fn handle(call: &mut Call<'_, '_>, route: Result<&Route, Error>) -> Result<Response, Error> {
+    if call.changes_state() && call.request.headers.is_cross_site() {
         call.audit(Action::ForeignRefused, &call.target);
         return Err(Error::Foreign("A page of another site may not do that"));
     }
-    if let Ok(Route { handler: Handler::Open(handler), .. }) = route {
+    if let Ok(Route { handler: Handler::Public(handler) | Handler::Open(handler), .. }) = route {
         if call.request.is_question {
-            return Ok(Response::let_come(matches!(caller, Caller::Known(_))));
+            return Ok(Response::let_come(call.caller.is_known()));
         }
-        return handler(call, caller);
+        return handler(call);
     }
-    let known = match caller {
-        Caller::Known(known) if call.first_run != FirstRun::Pending => known,
-        Caller::Known(_) => return Err(call.refuse(Action::FirstRunRefused, Error::Unauthenticated(None))),
-        Caller::Anonymous(fault) => {
-            let is_pending = call.first_run == FirstRun::Pending;
-            let action = if is_pending { Action::FirstRunRefused } else { Action::AuthenticationFailed };
-            return Err(call.refuse(action, Error::Unauthenticated(*fault)));
-        }
-    };
+    // Only a caller with a valid credential learns that a method is not supported.
+    authenticate(call)?;
     let route = route?;
-    let Some(admin) = known.admit(route.scope) else {
-        return Err(call.refuse(Action::ScopeRefused, Error::NotAllowed(route.scope)));
+    let Handler::Scoped(scope, handler) = route.handler else { return Err(Error::NotFound) };
+    let Some(admin) = call.caller.admit(scope) else {
+        return Err(call.refuse(Action::ScopeRefused, Error::NotAllowed(scope)));
     };
     if call.request.is_question {
         return Ok(match endpoints::uploads::may_come(call, route) {
@@ -139,8 +115,8 @@ fn handle(call: &mut Call<'_, '_>, route: Result<&Route, Error>, caller: &Caller
             }
         });
     }
-    if route.fields.is_empty() && route.method != Verb::Patch && call.proof.is_some() {
-        // A handler that reads no form would not detect an unsigned body.
+    if route.fields.is_empty() && route.method != Verb::Patch && call.caller.proof().is_some() {
+        // A handler that reads no form would not notice a body that nobody signed.
         call.form()?;
     }
     if route.method == Verb::Post
@@ -149,8 +125,30 @@ fn handle(call: &mut Call<'_, '_>, route: Result<&Route, Error>, caller: &Caller
     {
         return Ok(response);
     }
-    match route.handler {
-        Handler::Admin(handler) => handler(call, admin),
-        Handler::Open(handler) => handler(call, caller),
+    handler(call, admin)
+}
+
+/// Refuses a caller without a valid credential, and every caller while the first token is not yet set.
+fn authenticate(call: &mut Call<'_, '_>) -> Result<(), Error> {
+    let is_pending = call.first_run == FirstRun::Pending;
+    let (action, fault) = match call.caller {
+        Caller::Known(_) if !is_pending => return Ok(()),
+        Caller::Known(_) => (Action::FirstRunRefused, None),
+        Caller::Anonymous(fault) if is_pending => (Action::FirstRunRefused, fault),
+        Caller::Anonymous(fault) => (Action::AuthenticationFailed, fault),
+    };
+    Err(call.refuse(action, Error::Unauthenticated(fault)))
+}
+
+/// The response to a failed request. Refusals are in the audit log already.
+fn failed(call: &Call<'_, '_>, error: Error) -> Response {
+    if call.changes_state() && call.caller.is_known() && !error.is_refusal() {
+        call.audit(Action::RequestFailed, &call.target);
     }
+    let is_question = call.request.is_question;
+    if is_question && !error.is_refusal() {
+        return Response::let_come(true);
+    }
+    let response = error.into_response(call.first_run.is_pending()).waiting(call.wait);
+    if is_question { response.instead_of_body(error::TO_THE_QUESTION) } else { response }
 }

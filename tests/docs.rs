@@ -9,7 +9,7 @@
 
 use crate::fixture::Fixture;
 use crate::form;
-use jidoteki_admin_api::endpoints::routes::{Access, PREFIX, ROUTES, Route, Success, Verb};
+use jidoteki_admin_api::endpoints::routes::{Handler, PREFIX, ROUTES, Route, Success, Verb};
 use jidoteki_admin_api::upload::Presence;
 use jidoteki_admin_api::values::json;
 use std::collections::BTreeSet;
@@ -92,9 +92,9 @@ fn table() -> String {
         if route.can_be_absent {
             answer.push_str(", or 404");
         }
-        let scope = match route.handler.access() {
-            Access::Admin => format!("`{}`", route.scope.name()),
-            Access::Open => String::new(),
+        let scope = match route.handler {
+            Handler::Scoped(scope, _) => format!("`{}`", scope.name()),
+            Handler::Public(_) | Handler::Open(_) => String::new(),
         };
         let feature = route.feature.map_or_else(String::new, |feature| format!("`{}`", feature.name()));
         let link = anchor(&heading);

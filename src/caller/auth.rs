@@ -38,25 +38,47 @@ pub struct Known {
     key: String,
     scope: Scope,
     /// Whether the credential was in the query or in the form.
-    pub is_legacy: bool,
+    is_legacy: bool,
     /// How the signature covers the body; `None` without a signature.
-    pub proof: Option<BodyProof>,
+    proof: Option<BodyProof>,
 }
 
-impl Known {
-    /// The name of the key.
+impl Caller {
+    /// Whether the credential is valid.
+    pub fn is_known(&self) -> bool {
+        self.known().is_some()
+    }
+
+    /// Whether the credential came in the query or in the form.
+    pub fn is_legacy(&self) -> bool {
+        self.known().is_some_and(|known| known.is_legacy)
+    }
+
+    /// The name of the token; empty for an anonymous caller.
     pub fn key(&self) -> &str {
-        &self.key
+        self.known().map_or("", |known| &known.key)
     }
 
-    /// The key's scope.
+    /// The scope of the token; `Read` for an anonymous caller.
     pub fn scope(&self) -> Scope {
-        self.scope
+        self.known().map_or(Scope::Read, |known| known.scope)
     }
 
-    /// Admits the holder if the key's scope is large enough.
+    /// How the request vouches for its body, if it is signed.
+    pub fn proof(&self) -> Option<&BodyProof> {
+        self.known()?.proof.as_ref()
+    }
+
+    /// Admits the caller if the scope of its token includes this one.
     pub fn admit(&self, scope: Scope) -> Option<Admin> {
-        (self.scope >= scope).then_some(Admin(()))
+        self.known().filter(|known| known.scope >= scope).map(|_| Admin(()))
+    }
+
+    fn known(&self) -> Option<&Known> {
+        match self {
+            Caller::Known(known) => Some(known),
+            Caller::Anonymous(_) => None,
+        }
     }
 }
 

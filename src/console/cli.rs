@@ -7,7 +7,7 @@ use crate::console::machine::Machine;
 use crate::console::openapi;
 use crate::console::tokens;
 use crate::console::verify::{self, Fault};
-use crate::endpoints::routes::{Access, ROUTES};
+use crate::endpoints::routes::{Handler, ROUTES};
 use crate::values::scope::Scope;
 use crate::values::token::{Token, Verifier};
 use clap::{Arg, ArgMatches, Command};
@@ -315,9 +315,9 @@ fn hash(matches: &ArgMatches, out: &mut dyn Write) -> Result<(), String> {
 
 fn routes(out: &mut dyn Write) -> Result<(), String> {
     for route in ROUTES {
-        let access = match route.handler.access() {
-            Access::Open => "anybody",
-            Access::Admin => "admin",
+        let access = match route.handler {
+            Handler::Public(_) | Handler::Open(_) => "anybody",
+            Handler::Scoped(scope, _) => scope.name(),
         };
         let feature = route.feature.map_or("always", |feature| feature.name());
         let fields: Vec<&str> = route.fields.iter().map(|field| field.name).collect();

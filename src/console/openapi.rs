@@ -1,7 +1,7 @@
 //! `ROUTES` -> `docs/openapi.json` (`OpenAPI` 3.0.3). A test compares the two, so every change of the API is visible in
 //! a diff.
 
-use crate::endpoints::routes::{Access, ROUTES, Route, Success, Verb};
+use crate::endpoints::routes::{Handler, ROUTES, Route, Success, Verb};
 use crate::upload::{Kind, Presence};
 use serde_json::{Map, Value, json};
 
@@ -86,11 +86,11 @@ const BINARY: &str = r#"{ "type": "string", "format": "binary" }"#;
 
 fn operation(route: &Route) -> Value {
     let mut operation = json!({ "summary": route.summary, "responses": responses(route) });
-    operation["security"] = read(match route.handler.access() {
-        Access::Open if route.method == Verb::Get => "[]",
+    operation["security"] = read(match route.handler {
+        Handler::Public(_) => "[]",
         // Setting the first token needs no credentials.
-        Access::Open => r#"[{ "signature": [] }, { "bearer": [] }, { "hash": [] }, { "token": [] }, {}]"#,
-        Access::Admin => r#"[{ "signature": [] }, { "bearer": [] }, { "hash": [] }, { "token": [] }]"#,
+        Handler::Open(_) => r#"[{ "signature": [] }, { "bearer": [] }, { "hash": [] }, { "token": [] }, {}]"#,
+        Handler::Scoped(..) => r#"[{ "signature": [] }, { "bearer": [] }, { "hash": [] }, { "token": [] }]"#,
     });
     let id = route.path.split_once('{').map(|(_, name)| read(if name == "id}" { ID } else { UPLOAD }));
     if !route.parameters.is_empty() || id.is_some() {

@@ -1,8 +1,7 @@
 //! `/docs`: the API on one page, generated from the route table for the enabled endpoints.
 
 use super::Call;
-use crate::caller::auth::Caller;
-use crate::endpoints::routes::{Access, ROUTES};
+use crate::endpoints::routes::{Handler, ROUTES};
 use crate::http::error::Error;
 use crate::http::response::Response;
 use crate::upload::Presence;
@@ -12,7 +11,7 @@ table{border-collapse:collapse;width:100%}th,td{text-align:left;vertical-align:t
 code{font-family:ui-monospace,monospace}";
 
 /// `GET /docs`
-pub fn get(call: &mut Call<'_, '_>, _: &Caller) -> Result<Response, Error> {
+pub fn get(call: &mut Call<'_, '_>) -> Result<Response, Error> {
     let mut rows = String::new();
     for route in ROUTES.iter().filter(|route| call.config.is_enabled(route.feature)) {
         let fields: Vec<String> = route
@@ -26,9 +25,9 @@ pub fn get(call: &mut Call<'_, '_>, _: &Caller) -> Result<Response, Error> {
                 format!("<code>?{}=</code> (optional): {}", parameter.name, escape(parameter.summary))
             }))
             .collect();
-        let access = match route.handler.access() {
-            Access::Open => "",
-            Access::Admin => "yes",
+        let access = match route.handler {
+            Handler::Public(_) | Handler::Open(_) => "",
+            Handler::Scoped(..) => "yes",
         };
         rows.extend([
             "<tr><td><code>",

@@ -65,9 +65,9 @@ pub fn endpoints(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     let mut paths: Vec<String> = enabled.filter(is_first_level).map(quote).collect();
     paths.sort();
     paths.dedup();
-    let token = match call.key.as_str() {
+    let token = match call.caller.key() {
         FIRST => String::new(),
-        name => [",\"token\":{\"name\":", &quote(name), ",\"scope\":\"", call.scope.name(), "\"}"].concat(),
+        name => [",\"token\":{\"name\":", &quote(name), ",\"scope\":\"", call.caller.scope().name(), "\"}"].concat(),
     };
     Ok(Response::json(["{\"endpoints\":[", &paths.join(","), "]", &token, "}"].concat()))
 }

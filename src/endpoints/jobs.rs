@@ -82,7 +82,7 @@ pub fn repeated(call: &mut Call<'_, '_>) -> Result<Option<Response>, Error> {
         body = body.chain_update([name, "=", value, "&"].concat());
     }
     call.reading = Some(Reading { form: Ok(form), credential: None });
-    let key = [call.key.as_str(), call.target.as_str(), value.as_str()].join("\0");
+    let key = [call.caller.key(), call.target.as_str(), value.as_str()].join("\0");
     let idempotency = Idempotency { key: hex::encode(Sha256::digest(key)), body: hex::encode(body.finalize()) };
     match history::started_by(call.appliance, &idempotency.key) {
         None => {

@@ -21,8 +21,10 @@ pub mod routes;
 
 use crate::appliance::{self, Appliance};
 use crate::audit::Action;
-use crate::caller::auth::{self, Refusal};
+use crate::caller::auth::{self, Caller, Refusal};
 use crate::caller::first_run::FirstRun;
+use crate::endpoints::routes::Route;
+use crate::http;
 use crate::http::error::Error;
 use crate::http::request::Request;
 use crate::http::response::{Response, Wait};
@@ -38,7 +40,6 @@ use crate::values::config::Config;
 use crate::values::json;
 use crate::values::rule::InvalidOption;
 use crate::values::scope::Scope;
-use crate::values::signature::BodyProof;
 use crate::values::token::Token;
 use std::io;
 use std::path::Path;
@@ -54,50 +55,72 @@ pub struct Call<'a, 'b> {
     pub appliance: &'a Appliance,
     /// The configuration.
     pub config: &'a Config,
-    /// The request; its body may already be read.
+    /// The request. Its body may already be read.
     pub request: &'a mut Request<'b>,
-    /// The fields that the route accepts.
-    pub fields: &'static [Field],
+    /// The row of the request; `None` if the resource does not support the method.
+    pub route: Option<&'static Route>,
+    /// Who is calling.
+    pub caller: Caller,
     /// The form, if it had to be read to identify the caller.
     pub reading: Option<Reading>,
-    /// The state of first run.
+    /// The state of the first run.
     pub first_run: FirstRun,
     /// The current token.
     pub token: Option<Token>,
-    /// The path, as written to the audit log.
+    /// The path as the audit log has it: without its first slash.
     pub target: String,
-    /// The name of the caller's key; empty for none.
-    pub key: String,
-    /// The caller's scope: `Read` for an unknown caller.
-    pub scope: Scope,
-    /// How the signature covers the body, if there is one.
-    pub proof: Option<BodyProof>,
     /// Whether a refusal is delayed.
     pub wait: Wait,
-    /// Identifies this request among those with the same `Idempotency-Key`, if it has one.
+    /// Identifies a request with an `Idempotency-Key`.
     pub idempotency: Option<Idempotency>,
 }
 
+impl<'a, 'b> Call<'a, 'b> {
+    /// A request of an anonymous caller.
+    pub fn new(
+        appliance: &'a Appliance,
+        config: &'a Config,
+        request: &'a mut Request<'b>,
+        path: &http::request::Path,
+        route: Option<&'static Route>,
+    ) -> Call<'a, 'b> {
+        let target = path.canonical()[1..].to_owned();
+        let (caller, first_run, wait) = (Caller::Anonymous(None), FirstRun::NotConfigured, Wait::No);
+        let (reading, token, idempotency) = (None, None, None);
+        Call { appliance, config, request, route, caller, reading, first_run, token, target, wait, idempotency }
+    }
+}
+
 impl Call<'_, '_> {
-    /// The form of the request, received now unless it was before. A handler that needs a lock takes it first.
+    /// The fields that the route takes.
+    pub fn fields(&self) -> &'static [Field] {
+        self.route.map_or(&[], |route| route.fields)
+    }
+
+    /// Whether the request changes something.
+    pub fn changes_state(&self) -> bool {
+        self.route.is_some_and(Route::changes_state)
+    }
+
+    /// The form of the request; received now if it was not before. Take the lock of a job first.
     pub fn form(&mut self) -> Result<Form, Error> {
         let reading = self.reading.take().unwrap_or_else(|| {
-            let sender = self.proof.clone().map_or(Sender::Known, Sender::Signed);
-            upload::receive(self.request, self.fields, self.config, self.appliance, sender)
+            let sender = self.caller.proof().cloned().map_or(Sender::Known, Sender::Signed);
+            upload::receive(self.request, self.fields(), self.config, self.appliance, sender)
         });
         reading.form
     }
 
     /// Records a decision in the audit log.
     pub fn audit(&self, action: Action, target: &str) {
-        crate::audit::record(self.appliance, action, target, &self.request.client, &self.key);
+        crate::audit::record(self.appliance, action, target, &self.request.client, self.caller.key());
     }
 
     /// The end of a log for a status. Other programs write to logs, so secrets are removed for callers without access
     /// to them.
     pub fn log_tail(&self, log: &str) -> Option<String> {
         let path = self.appliance.log_file(log);
-        match self.scope {
+        match self.caller.scope() {
             Scope::Admin => status::tail(&path),
             Scope::Read | Scope::Operate => {
                 let end = collect::redacted_end(&path, self.appliance, BYTES_OF_A_TAIL).ok()?;
@@ -108,7 +131,7 @@ impl Call<'_, '_> {
 
     /// A text that other programs wrote, without secrets if this caller has no access to them.
     pub fn told(&self, text: String) -> String {
-        match self.scope {
+        match self.caller.scope() {
             Scope::Admin => text,
             Scope::Read | Scope::Operate => {
                 let clean = redact::text(text.as_bytes(), &Secrets::of(self.appliance));
@@ -248,7 +271,7 @@ fn missing(name: &str) -> Error {
 /// 200 with a log: complete, or its end without secrets for a caller without access to them. 404 if there is none.
 fn log_file(call: &Call<'_, '_>, name: &str) -> Result<Response, Error> {
     let path = call.appliance.log_file(name);
-    if call.scope == Scope::Admin {
+    if call.caller.scope() == Scope::Admin {
         return text_file(&path);
     }
     collect::redacted_end(&path, call.appliance, BYTES_OF_A_LOG)

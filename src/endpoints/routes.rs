@@ -1,61 +1,46 @@
 //! `ROUTES`, the one table: dispatch, `GET /endpoints`, the fields that a form may have, `docs/openapi.json`, the page
 //! `/docs` and the command `routes` all come from it.
 
-use crate::caller::auth::{Admin, Caller};
+use crate::caller::auth;
 use crate::endpoints::{self as to, Call};
 use crate::http::error::Error;
 use crate::http::request::{Method, Path};
 use crate::http::response::Response;
-use crate::upload::{Field, Kind, Presence};
+use crate::upload::{Field, Kind};
 use crate::values::config::{Config, Feature};
-use crate::values::scope::Scope;
+use crate::values::scope::Scope::{self, Admin, Operate, Read};
+use Handler::{Open, Public, Scoped};
+use Success::{Accepted, Created, Download, Empty, Json, Page, Text};
 
-/// What every path but `/docs` begins with.
+/// The prefix of every path except `/docs`.
 pub const PREFIX: &str = "/api/v1/admin";
 
-/// What carries a request out, and whom it serves.
+/// What carries out a request, and for whom.
 #[derive(Clone, Copy)]
 pub enum Handler {
-    /// Anybody; the handler judges the caller itself.
-    Open(fn(&mut Call<'_, '_>, &Caller) -> Result<Response, Error>),
-    /// The administrator.
-    Admin(fn(&mut Call<'_, '_>, Admin) -> Result<Response, Error>),
-}
-
-/// Whom a route serves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    /// Anybody.
-    Open,
-    /// The administrator.
-    Admin,
-}
-
-impl Handler {
-    /// Whom it serves.
-    pub fn access(&self) -> Access {
-        match self {
-            Handler::Open(_) => Access::Open,
-            Handler::Admin(_) => Access::Admin,
-        }
-    }
+    /// Anybody. No credential is checked.
+    Public(fn(&mut Call<'_, '_>) -> Result<Response, Error>),
+    /// Anybody. The handler judges the caller itself.
+    Open(fn(&mut Call<'_, '_>) -> Result<Response, Error>),
+    /// A caller whose token has this scope.
+    Scoped(Scope, fn(&mut Call<'_, '_>, auth::Admin) -> Result<Response, Error>),
 }
 
 /// The methods that routes have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verb {
-    /// Read; `HEAD` is the same without the body.
+    /// Reads. `HEAD` is the same without the body.
     Get,
-    /// Change.
+    /// Changes something.
     Post,
-    /// Add to what is there.
+    /// Appends.
     Patch,
-    /// Take away.
+    /// Removes.
     Delete,
 }
 
 impl Verb {
-    /// The method as it is sent.
+    /// The method, as in a request.
     pub fn as_str(self) -> &'static str {
         match self {
             Verb::Get => "GET",
@@ -66,10 +51,10 @@ impl Verb {
     }
 }
 
-/// What a route answers when it succeeds.
+/// The response of a successful request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Success {
-    /// 200 with JSON, such as this example.
+    /// 200 with JSON, like this example.
     Json(&'static str),
     /// 200 with plain text.
     Text,
@@ -102,9 +87,7 @@ pub struct Route {
     pub path: &'static str,
     /// The part of the API that it belongs to; `None` for what cannot be disabled.
     pub feature: Option<Feature>,
-    /// What a key must be allowed for it.
-    pub scope: Scope,
-    /// What carries it out.
+    /// What carries it out, and for whom.
     pub handler: Handler,
     /// The fields of its form.
     pub fields: &'static [Field],
@@ -137,24 +120,47 @@ impl Route {
     }
 }
 
-const fn field(name: &'static str, kind: Kind, presence: Presence, summary: &'static str) -> Field {
-    Field { name, kind, presence, summary }
+/// A row without a feature, a form or a query.
+const fn row(method: Verb, path: &'static str, handler: Handler, success: Success, summary: &'static str) -> Route {
+    Route { method, path, feature: None, handler, fields: &[], parameters: &[], success, can_be_absent: false, summary }
 }
 
-const NONE: &[Field] = &[];
-const NO_PARAMETERS: &[Parameter] = &[];
-const CONFIRM: &[Parameter] = &[Parameter {
-    name: "confirm",
-    summary: "seconds, 10 to 3600: the change is undone unless it is confirmed within them",
-}];
-const CONFIRM_FIELD: Field =
-    field("confirm", Kind::Text, Presence::Optional, "seconds, 10 to 3600, as the parameter of that name");
-const UPLOAD_FIELD: Field =
-    field("upload", Kind::Text, Presence::Optional, "the id of a complete upload, instead of the file");
-const DONE: Success = Success::Json(r#"{"Status":"200 OK"}"#);
-const LICENSE: Success = Success::Json(
-    r#"{"app":"enterprise","users":20,"expires":"19 January 2038","name":"Enterprise Company","contact":"cto@enterprise"}"#,
-);
+const fn delete(path: &'static str, handler: Handler, success: Success, summary: &'static str) -> Route {
+    row(Verb::Delete, path, handler, success, summary)
+}
+
+const fn get(path: &'static str, handler: Handler, success: Success, summary: &'static str) -> Route {
+    row(Verb::Get, path, handler, success, summary)
+}
+
+const fn patch(path: &'static str, handler: Handler, success: Success, summary: &'static str) -> Route {
+    row(Verb::Patch, path, handler, success, summary)
+}
+
+const fn post(path: &'static str, handler: Handler, success: Success, summary: &'static str) -> Route {
+    row(Verb::Post, path, handler, success, summary)
+}
+
+impl Route {
+    const fn feature(self, feature: Feature) -> Route {
+        Route { feature: Some(feature), ..self }
+    }
+
+    const fn form(self, fields: &'static [Field]) -> Route {
+        Route { fields, ..self }
+    }
+
+    const fn query(self, parameters: &'static [Parameter]) -> Route {
+        Route { parameters, ..self }
+    }
+
+    /// The response is 404 if there is nothing to show.
+    const fn or_absent(self) -> Route {
+        Route { can_be_absent: true, ..self }
+    }
+}
+
+const DONE: Success = Json(r#"{"Status":"200 OK"}"#);
 
 macro_rules! path {
     ($endpoint:literal) => {
@@ -163,644 +169,97 @@ macro_rules! path {
 }
 
 /// Every route, sorted by path and method.
+#[rustfmt::skip] // A row is a line or two.
 pub const ROUTES: &[Route] = &[
-    Route {
-        method: Verb::Get,
-        path: path!("/audit"),
-        feature: Some(Feature::Audit),
-        scope: Scope::Admin,
-        handler: Handler::Admin(to::audit::get),
-        fields: NONE,
-        parameters: &[
-            Parameter { name: "before", summary: "show entries with numbers less than this one; the newest if absent" },
-            Parameter { name: "limit", summary: "how many, 1 to 100; 50 if absent" },
-        ],
-        success: Success::Json(
-            r#"{"entries":[{"seq":2,"time":"2026-11-23T12:00:00.123456789Z","id":"8a1c6f0b2d3e4f50","action":"update.post","target":"","result":"done","client":"192.0.2.7","key":"ops","chain":"c01ba4d5a9a1d1b7b3f8d8d5a9c6c3f1a7c1e2d0a6b2f4c8e9d7a5b3c1f0e2d4"}],"next":2}"#,
-        ),
-        can_be_absent: true,
-        summary: "The audit log, the newest entries first",
-    },
-    Route {
-        method: Verb::Get,
-        path: path!("/backup"),
-        feature: Some(Feature::Backup),
-        scope: Scope::Read,
-        handler: Handler::Admin(to::backup::get),
-        fields: NONE,
-        parameters: NO_PARAMETERS,
-        success: Success::Json(
-            r#"{"status":"success","filesize":"128.0K","sha256":"6e31a817eb93270848e3c0b3c1d0c2bfa077fbb318f58a2bcbdec8f69f0dd420"}"#,
-        ),
-        can_be_absent: true,
-        summary: "Status of the backup",
-    },
-    Route {
-        method: Verb::Post,
-        path: path!("/backup"),
-        feature: Some(Feature::Backup),
-        scope: Scope::Operate,
-        handler: Handler::Admin(to::backup::post),
-        fields: &[field("action", Kind::Text, Presence::Required, "START makes a backup, STOP stops or deletes it")],
-        parameters: NO_PARAMETERS,
-        success: Success::Accepted,
-        can_be_absent: false,
-        summary: "Makes or deletes a backup",
-    },
-    Route {
-        method: Verb::Get,
-        path: path!("/backup/download"),
-        feature: Some(Feature::Backup),
-        scope: Scope::Admin,
-        handler: Handler::Admin(to::backup::file),
-        fields: NONE,
-        parameters: NO_PARAMETERS,
-        success: Success::Download("backup.tar"),
-        can_be_absent: true,
-        summary: "The backup",
-    },
-    Route {
-        method: Verb::Get,
-        path: path!("/backup/log"),
-        feature: Some(Feature::Backup),
-        scope: Scope::Read,
-        handler: Handler::Admin(to::backup::log),
-        fields: NONE,
-        parameters: NO_PARAMETERS,
-        success: Success::Text,
-        can_be_absent: true,
-        summary: "Log of the backup",
-    },
-    Route {
-        method: Verb::Post,
-        path: path!("/backup/restore"),
-        feature: Some(Feature::Backup),
-        scope: Scope::Admin,
-        handler: Handler::Admin(to::backup::restore),
-        fields: &[
-            field("archive", Kind::File, Presence::Optional, "a backup.tar; not with UNDO"),
-            field("action", Kind::Text, Presence::Optional, "UNDO takes back the last restore"),
-            UPLOAD_FIELD,
-        ],
-        parameters: NO_PARAMETERS,
-        success: DONE,
-        can_be_absent: false,
-        summary: "Restores a backup, and answers when that is done",
-    },
-    Route {
-        method: Verb::Get,
-        path: path!("/build"),
-        feature: None,
-        scope: Scope::Read,
-        handler: Handler::Admin(to::information::build),
-        fields: NONE,
-        parameters: NO_PARAMETERS,
-        success: Success::Json(r#"{"builddate":"123456789"}"#),
-        can_be_absent: true,
-        summary: "How the image was built",
-    },
-    Route {
-        method: Verb::Get,
-        path: path!("/certs"),
-        feature: Some(Feature::Certs),
-        scope: Scope::Read,
-        handler: Handler::Admin(to::certs::get),
-        fields: NONE,
-        parameters: NO_PARAMETERS,
-        success: Success::Json(
-            r#"{"status":"success","log":"[1459884203][SYSTEM] Validating and adding TLS certificates"}"#,
-        ),
-        can_be_absent: false,
-        summary: "Status of the change of certificates",
-    },
-    Route {
-        method: Verb::Post,
-        path: path!("/certs"),
-        feature: Some(Feature::Certs),
-        scope: Scope::Admin,
-        handler: Handler::Admin(to::certs::post),
-        fields: &[
-            field("public", Kind::Document, Presence::Required, "the certificate, PEM"),
-            field(
-                "private",
-                Kind::Document,
-                Presence::Optional,
-                "its key, PEM, not encrypted; without it, the key of the request that waits",
-            ),
-            field("ca", Kind::Document, Presence::Optional, "the certificates between it and the root, PEM"),
-            CONFIRM_FIELD,
-        ],
-        parameters: CONFIRM,
-        success: Success::Accepted,
-        can_be_absent: false,
-        summary: "Puts a TLS certificate in force",
-    },
-    Route {
-        method: Verb::Post,
-        path: path!("/certs/confirm"),
-        feature: Some(Feature::Certs),
-        scope: Scope::Admin,
-        handler: Handler::Admin(to::certs::confirm),
-        fields: NONE,
-        parameters: NO_PARAMETERS,
-        success: DONE,
-        can_be_absent: false,
-        summary: "Keeps a certificate that waits to be confirmed",
-    },
-    Route {
-        method: Verb::Get,
-        path: path!("/certs/csr"),
-        feature: Some(Feature::Certs),
-        scope: Scope::Read,
-        handler: Handler::Admin(to::certs::csr),
-        fields: NONE,
-        parameters: NO_PARAMETERS,
-        success: Success::Text,
-        can_be_absent: true,
-        summary: "The request whose key waits for its certificate",
-    },
-    Route {
-        method: Verb::Post,
-        path: path!("/certs/csr"),
-        feature: Some(Feature::Certs),
-        scope: Scope::Admin,
-        handler: Handler::Admin(to::certs::post_csr),
-        fields: &[
-            field("names", Kind::Text, Presence::Optional, "host names and addresses, parted by commas"),
-            field("key", Kind::Text, Presence::Optional, "ec (the default) or rsa"),
-            field("action", Kind::Text, Presence::Optional, "FORGET removes the request and its key"),
-        ],
-        parameters: NO_PARAMETERS,
-        success: Success::Text,
-        can_be_absent: false,
-        summary: "Makes a key that stays on the appliance, and a request for a certificate",
-    },
-    Route {
-        method: Verb::Post,
-        path: path!("/certs/revert"),
-        feature: Some(Feature::Certs),
-        scope: Scope::Admin,
-        handler: Handler::Admin(to::certs::revert),
-        fields: NONE,
-        parameters: NO_PARAMETERS,
-        success: Success::Accepted,
-        can_be_absent: false,
-        summary: "Takes back a certificate that waits to be confirmed",
-    },
-    Route {
-        method: Verb::Get,
-        path: path!("/changelog"),
-        feature: None,
-        scope: Scope::Read,
-        handler: Handler::Admin(to::information::changelog),
-        fields: NONE,
-        parameters: NO_PARAMETERS,
-        success: Success::Text,
-        can_be_absent: true,
-        summary: "What changed with the last update",
-    },
-    Route {
-        method: Verb::Get,
-        path: path!("/debug"),
-        feature: None,
-        scope: Scope::Operate,
-        handler: Handler::Admin(to::support::debug),
-        fields: NONE,
-        parameters: NO_PARAMETERS,
-        success: Success::Download("debug-bundle.tar"),
-        can_be_absent: true,
-        summary: "Collects an encrypted bundle for the developers",
-    },
-    Route {
-        method: Verb::Get,
-        path: path!("/endpoints"),
-        feature: None,
-        scope: Scope::Read,
-        handler: Handler::Admin(to::information::endpoints),
-        fields: NONE,
-        parameters: NO_PARAMETERS,
-        success: Success::Json(r#"{"endpoints":["/api/v1/admin/version","/docs"]}"#),
-        can_be_absent: false,
-        summary: "The endpoints that are enabled",
-    },
-    Route {
-        method: Verb::Get,
-        path: path!("/health"),
-        feature: None,
-        scope: Scope::Read,
-        handler: Handler::Admin(to::information::health),
-        fields: NONE,
-        parameters: NO_PARAMETERS,
-        success: Success::Json(
-            r#"{"disk":{"used":"3.4G","total":"234G","percentage":2},"memory":{"used":"260M","total":"1000M","percentage":26},"cpu":{"num":1,"load":"0.66, 0.28, 0.14","cpu5min":0}}"#,
-        ),
-        can_be_absent: true,
-        summary: "Use of disk, memory and processor",
-    },
-    Route {
-        method: Verb::Get,
-        path: path!("/health/history"),
-        feature: Some(Feature::Monitor),
-        scope: Scope::Read,
-        handler: Handler::Admin(to::information::history),
-        fields: NONE,
-        parameters: &[Parameter { name: "range", summary: "1h, 1d, 1w, 1m or 1y; 1h if absent" }],
-        success: Success::Json(
-            r#"{"range":"1h","step":60,"start":1432140922,"series":{"cpu":[1.5],"memory":[26.0],"disk":[2.0],"network_in":[100.0],"network_out":[null]}}"#,
-        ),
-        can_be_absent: true,
-        summary: "Use of processor, memory, disk and network over time",
-    },
-    Route {
-        method: Verb::Get,
-        path: path!("/jobs"),
-        feature: None,
-        scope: Scope::Read,
-        handler: Handler::Admin(to::jobs::list),
-        fields: NONE,
-        parameters: NO_PARAMETERS,
-        success: Success::Json(
-            r#"{"jobs":[{"id":"8a1c6f0b2d3e4f50","job":"update","key":"ops","status":"running","started":"2026-11-23T12:00:00Z","step":"Starting update to 1.0.1","heartbeat":"2026-11-23T12:01:00Z","percentage":70},{"id":"0b2d3e4f508a1c6f","job":"backup","argument":"START","key":"admin","status":"success","started":"2026-11-23T11:00:00Z","ended":"2026-11-23T11:00:09Z"}]}"#,
-        ),
-        can_be_absent: false,
-        summary: "The jobs that run, then the last hundred that have ended",
-    },
-    Route {
-        method: Verb::Get,
-        path: path!("/jobs/{id}"),
-        feature: None,
-        scope: Scope::Read,
-        handler: Handler::Admin(to::jobs::get),
-        fields: NONE,
-        parameters: &[Parameter {
-            name: "wait",
-            summary: "seconds, 0 to 25: answer when something has changed, or after so long",
-        }],
-        success: Success::Json(
-            r#"{"id":"8a1c6f0b2d3e4f50","job":"update","key":"ops","status":"failed","started":"2026-11-23T12:00:00Z","ended":"2026-11-23T12:03:00Z","error-message":"Error running update","error-code":"E1002"}"#,
-        ),
-        can_be_absent: true,
-        summary: "One job, by the id that a 202 has as `Job`",
-    },
-    Route {
-        method: Verb::Get,
-        path: path!("/license"),
-        feature: Some(Feature::License),
-        scope: Scope::Read,
-        handler: Handler::Admin(to::license::get),
-        fields: NONE,
-        parameters: NO_PARAMETERS,
-        success: LICENSE,
-        can_be_absent: true,
-        summary: "The licence",
-    },
-    Route {
-        method: Verb::Post,
-        path: path!("/license"),
-        feature: Some(Feature::License),
-        scope: Scope::Admin,
-        handler: Handler::Admin(to::license::post),
-        fields: &[field("license", Kind::Document, Presence::Required, "an encrypted licence")],
-        parameters: NO_PARAMETERS,
-        success: LICENSE,
-        can_be_absent: true,
-        summary: "Puts a licence in force, and answers with it",
-    },
-    Route {
-        method: Verb::Get,
-        path: path!("/logs"),
-        feature: None,
-        scope: Scope::Operate,
-        handler: Handler::Admin(to::support::logs),
-        fields: NONE,
-        parameters: NO_PARAMETERS,
-        success: Success::Download("logs.tar.gz"),
-        can_be_absent: true,
-        summary: "Collects the logs",
-    },
-    Route {
-        method: Verb::Get,
-        path: path!("/reboot"),
-        feature: Some(Feature::RebootByGet),
-        scope: Scope::Operate,
-        handler: Handler::Admin(to::reboot::get),
-        fields: NONE,
-        parameters: NO_PARAMETERS,
-        success: Success::Accepted,
-        can_be_absent: false,
-        summary: "Restarts the appliance, after a backup",
-    },
-    Route {
-        method: Verb::Post,
-        path: path!("/reboot"),
-        feature: Some(Feature::RebootByPost),
-        scope: Scope::Operate,
-        handler: Handler::Admin(to::reboot::post),
-        fields: &[field(
-            "force",
-            Kind::Text,
-            Presence::Optional,
-            "`yes` restarts although a job is running that a restart cuts off",
-        )],
-        parameters: &[Parameter { name: "force", summary: "as the field of that name" }],
-        success: Success::Accepted,
-        can_be_absent: false,
-        summary: "Restarts the appliance, after a backup",
-    },
-    Route {
-        method: Verb::Get,
-        path: path!("/services"),
-        feature: None,
-        scope: Scope::Read,
-        handler: Handler::Admin(to::services::get),
-        fields: NONE,
-        parameters: NO_PARAMETERS,
-        success: Success::Json(r#"{"services":[{"openssh":"running"},{"jidoteki-admin-api":"running"}]}"#),
-        can_be_absent: false,
-        summary: "Status of the services",
-    },
-    Route {
-        method: Verb::Get,
-        path: path!("/settings"),
-        feature: Some(Feature::Settings),
-        scope: Scope::Read,
-        handler: Handler::Admin(to::settings::get),
-        fields: NONE,
-        parameters: NO_PARAMETERS,
-        success: Success::Json(
-            r#"{"network":{"mode":"dhcp","interface":"eth0","hostname":"test.host"},"app":{"name":"testapp"}}"#,
-        ),
-        can_be_absent: true,
-        summary: "Network and application settings",
-    },
-    Route {
-        method: Verb::Post,
-        path: path!("/settings"),
-        feature: Some(Feature::Settings),
-        scope: Scope::Admin,
-        handler: Handler::Admin(to::settings::post),
-        fields: &[
-            field("settings", Kind::Document, Presence::Required, "a settings.json with network and app"),
-            CONFIRM_FIELD,
-        ],
-        parameters: CONFIRM,
-        success: Success::Accepted,
-        can_be_absent: false,
-        summary: "Puts network and application settings in force",
-    },
-    Route {
-        method: Verb::Post,
-        path: path!("/settings/confirm"),
-        feature: Some(Feature::Settings),
-        scope: Scope::Admin,
-        handler: Handler::Admin(to::settings::confirm),
-        fields: NONE,
-        parameters: NO_PARAMETERS,
-        success: DONE,
-        can_be_absent: false,
-        summary: "Keeps settings that wait to be confirmed",
-    },
-    Route {
-        method: Verb::Post,
-        path: path!("/settings/revert"),
-        feature: Some(Feature::Settings),
-        scope: Scope::Admin,
-        handler: Handler::Admin(to::settings::revert),
-        fields: NONE,
-        parameters: NO_PARAMETERS,
-        success: Success::Accepted,
-        can_be_absent: false,
-        summary: "Takes back settings that wait to be confirmed",
-    },
-    Route {
-        method: Verb::Post,
-        path: path!("/setup"),
-        feature: None,
-        scope: Scope::Admin,
-        handler: Handler::Open(to::setup::post),
-        fields: &[field("newtoken", Kind::Text, Presence::Required, "1 to 255 characters of ASCII 33 to 126")],
-        parameters: NO_PARAMETERS,
-        success: DONE,
-        can_be_absent: false,
-        summary: "Sets the API token; the first time without credentials",
-    },
-    Route {
-        method: Verb::Get,
-        path: path!("/storage"),
-        feature: Some(Feature::Storage),
-        scope: Scope::Admin,
-        handler: Handler::Admin(to::storage::get),
-        fields: NONE,
-        parameters: NO_PARAMETERS,
-        success: Success::Json(
-            r#"{"storage":{"type":"nfs","mount_options":"noacl,sync","ip":"192.168.1.100","share":"/nfs/storage"},"options":["local","nfs"]}"#,
-        ),
-        can_be_absent: true,
-        summary: "Storage settings, and the types that this appliance offers",
-    },
-    Route {
-        method: Verb::Post,
-        path: path!("/storage"),
-        feature: Some(Feature::Storage),
-        scope: Scope::Admin,
-        handler: Handler::Admin(to::storage::post),
-        fields: &[field("settings", Kind::Document, Presence::Required, "a settings.json with storage")],
-        parameters: NO_PARAMETERS,
-        success: Success::Accepted,
-        can_be_absent: false,
-        summary: "Changes the storage; in force after a restart",
-    },
-    Route {
-        method: Verb::Post,
-        path: path!("/storage/undo"),
-        feature: Some(Feature::Storage),
-        scope: Scope::Admin,
-        handler: Handler::Admin(to::storage::undo),
-        fields: NONE,
-        parameters: NO_PARAMETERS,
-        success: Success::Accepted,
-        can_be_absent: false,
-        summary: "Takes the last change of the storage back",
-    },
-    Route {
-        method: Verb::Get,
-        path: path!("/tokens"),
-        feature: None,
-        scope: Scope::Read,
-        handler: Handler::Admin(to::tokens::get),
-        fields: NONE,
-        parameters: NO_PARAMETERS,
-        success: Success::Json(
-            r#"{"you":{"name":"admin","scope":"admin"},"tokens":[{"name":"ops","scope":"operate","expires":"2027-02-24T12:00:00Z"}]}"#,
-        ),
-        can_be_absent: false,
-        summary: "Which token is calling, and the named tokens",
-    },
-    Route {
-        method: Verb::Post,
-        path: path!("/tokens"),
-        feature: None,
-        scope: Scope::Admin,
-        handler: Handler::Admin(to::tokens::add),
-        fields: &[
-            field("name", Kind::Text, Presence::Required, "1 to 32 letters, digits, `-` and `_`"),
-            field("scope", Kind::Text, Presence::Required, "read, operate or admin"),
-            field("days", Kind::Text, Presence::Optional, "days after which it ends, 1 to 3650; never if absent"),
-        ],
-        parameters: NO_PARAMETERS,
-        success: Success::Json(
-            r#"{"Status":"200 OK","token":"5f3c1e0b7a9d2846c0b1f4e8d7a6935210fe4dcb8a79685746352413021f0e9d"}"#,
-        ),
-        can_be_absent: false,
-        summary: "Makes a named token, and answers with it once",
-    },
-    Route {
-        method: Verb::Post,
-        path: path!("/tokens/remove"),
-        feature: None,
-        scope: Scope::Admin,
-        handler: Handler::Admin(to::tokens::remove),
-        fields: &[field("name", Kind::Text, Presence::Required, "the name of a token")],
-        parameters: NO_PARAMETERS,
-        success: DONE,
-        can_be_absent: false,
-        summary: "Removes a named token at once",
-    },
-    Route {
-        method: Verb::Get,
-        path: path!("/update"),
-        feature: None,
-        scope: Scope::Read,
-        handler: Handler::Admin(to::update::get),
-        fields: NONE,
-        parameters: NO_PARAMETERS,
-        success: Success::Json(
-            r#"{"status":"success","percentage":100,"log":"[1432140922][SYSTEM] Updating system successful"}"#,
-        ),
-        can_be_absent: false,
-        summary: "Status of the update",
-    },
-    Route {
-        method: Verb::Post,
-        path: path!("/update"),
-        feature: None,
-        scope: Scope::Operate,
-        handler: Handler::Admin(to::update::post),
-        fields: &[
-            field("update", Kind::File, Presence::Optional, "an encrypted software update; not with an upload"),
-            UPLOAD_FIELD,
-        ],
-        parameters: NO_PARAMETERS,
-        success: Success::Accepted,
-        can_be_absent: false,
-        summary: "Installs a software update",
-    },
-    Route {
-        method: Verb::Get,
-        path: path!("/update/log"),
-        feature: None,
-        scope: Scope::Read,
-        handler: Handler::Admin(to::update::log),
-        fields: NONE,
-        parameters: NO_PARAMETERS,
-        success: Success::Text,
-        can_be_absent: true,
-        summary: "Log of the update",
-    },
-    Route {
-        method: Verb::Get,
-        path: path!("/uploads"),
-        feature: None,
-        scope: Scope::Operate,
-        handler: Handler::Admin(to::uploads::list),
-        fields: NONE,
-        parameters: NO_PARAMETERS,
-        success: Success::Json(
-            r#"{"uploads":[{"id":"8a1c6f0b2d3e4f508a1c6f0b2d3e4f50","for":"update","length":20971520,"offset":8388608,"complete":false,"started":"2026-11-23T12:00:00Z"}]}"#,
-        ),
-        can_be_absent: false,
-        summary: "The open uploads of the caller",
-    },
-    Route {
-        method: Verb::Post,
-        path: path!("/uploads"),
-        feature: None,
-        scope: Scope::Operate,
-        handler: Handler::Admin(to::uploads::post),
-        fields: &[
-            field("for", Kind::Text, Presence::Required, "update or restore"),
-            field("length", Kind::Text, Presence::Required, "bytes of the file, in decimal"),
-            field("sha256", Kind::Text, Presence::Optional, "SHA-256 of the file, 64 hexadecimal digits"),
-        ],
-        parameters: NO_PARAMETERS,
-        success: Success::Created(
-            r#"{"Status":"201 Created","Location":"/api/v1/admin/uploads/8a1c6f0b2d3e4f508a1c6f0b2d3e4f50","Upload":"8a1c6f0b2d3e4f508a1c6f0b2d3e4f50","Length":20971520,"Offset":0,"Piece":8388608}"#,
-        ),
-        can_be_absent: false,
-        summary: "Opens an upload that comes in pieces",
-    },
-    Route {
-        method: Verb::Get,
-        path: path!("/uploads/{upload}"),
-        feature: None,
-        scope: Scope::Operate,
-        handler: Handler::Admin(to::uploads::get),
-        fields: NONE,
-        parameters: NO_PARAMETERS,
-        success: Success::Json(
-            r#"{"id":"8a1c6f0b2d3e4f508a1c6f0b2d3e4f50","for":"update","length":20971520,"offset":8388608,"complete":false,"started":"2026-11-23T12:00:00Z"}"#,
-        ),
-        can_be_absent: true,
-        summary: "Where an upload continues; HEAD tells it in headers alone, and is 204",
-    },
-    Route {
-        method: Verb::Patch,
-        path: path!("/uploads/{upload}"),
-        feature: None,
-        scope: Scope::Operate,
-        handler: Handler::Admin(to::uploads::patch),
-        fields: NONE,
-        parameters: NO_PARAMETERS,
-        success: Success::Empty,
-        can_be_absent: true,
-        summary: "Sends the next piece of an upload",
-    },
-    Route {
-        method: Verb::Delete,
-        path: path!("/uploads/{upload}"),
-        feature: None,
-        scope: Scope::Operate,
-        handler: Handler::Admin(to::uploads::delete),
-        fields: NONE,
-        parameters: NO_PARAMETERS,
-        success: Success::Empty,
-        can_be_absent: true,
-        summary: "Removes an upload",
-    },
-    Route {
-        method: Verb::Get,
-        path: path!("/version"),
-        feature: None,
-        scope: Scope::Read,
-        handler: Handler::Admin(to::information::version),
-        fields: NONE,
-        parameters: NO_PARAMETERS,
-        success: Success::Json(r#"{"version":"1.0.0"}"#),
-        can_be_absent: true,
-        summary: "Version of the appliance",
-    },
-    Route {
-        method: Verb::Get,
-        path: "/docs",
-        feature: None,
-        scope: Scope::Read,
-        handler: Handler::Open(to::docs::get),
-        fields: NONE,
-        parameters: NO_PARAMETERS,
-        success: Success::Page,
-        can_be_absent: false,
-        summary: "This API in one page",
-    },
+    get(path!("/audit"), Scoped(Admin, to::audit::get), Json(example::AUDIT), "The audit log, newest entries first")
+        .feature(Feature::Audit).query(query::AUDIT).or_absent(),
+    get(path!("/backup"), Scoped(Read, to::backup::get), Json(example::BACKUP), "Status of the backup")
+        .feature(Feature::Backup).or_absent(),
+    post(path!("/backup"), Scoped(Operate, to::backup::post), Accepted, "Creates or deletes a backup")
+        .feature(Feature::Backup).form(form::BACKUP),
+    get(path!("/backup/download"), Scoped(Admin, to::backup::file), Download("backup.tar"), "The backup")
+        .feature(Feature::Backup).or_absent(),
+    get(path!("/backup/log"), Scoped(Read, to::backup::log), Text, "Log of the backup")
+        .feature(Feature::Backup).or_absent(),
+    post(path!("/backup/restore"), Scoped(Admin, to::backup::restore), DONE,
+        "Restores a backup; responds when it is done").feature(Feature::Backup).form(form::BACKUP_RESTORE),
+    get(path!("/build"), Scoped(Read, to::information::build), Json(example::BUILD), "How the image was built")
+        .or_absent(),
+    get(path!("/certs"), Scoped(Read, to::certs::get), Json(example::CERTS),
+        "The certificate in force, and the status of its change").feature(Feature::Certs),
+    post(path!("/certs"), Scoped(Admin, to::certs::post), Accepted, "Installs a TLS certificate")
+        .feature(Feature::Certs).form(form::CERTS).query(query::CONFIRM),
+    post(path!("/certs/confirm"), Scoped(Admin, to::certs::confirm), DONE, "Confirms a new certificate")
+        .feature(Feature::Certs),
+    get(path!("/certs/csr"), Scoped(Read, to::certs::csr), Text, "The pending certificate request")
+        .feature(Feature::Certs).or_absent(),
+    post(path!("/certs/csr"), Scoped(Admin, to::certs::post_csr), Text,
+        "Creates a key that stays on the appliance, and a certificate request")
+        .feature(Feature::Certs).form(form::CERTS_CSR),
+    post(path!("/certs/revert"), Scoped(Admin, to::certs::revert), Accepted,
+        "Rolls back an unconfirmed certificate now").feature(Feature::Certs),
+    get(path!("/changelog"), Scoped(Read, to::information::changelog), Text, "Changes in the last update").or_absent(),
+    get(path!("/debug"), Scoped(Operate, to::support::debug), Download("debug-bundle.tar"),
+        "Collects an encrypted debug bundle for the vendor").or_absent(),
+    get(path!("/endpoints"), Scoped(Read, to::information::endpoints), Json(example::ENDPOINTS),
+        "The enabled endpoints"),
+    get(path!("/health"), Scoped(Read, to::information::health), Json(example::HEALTH),
+        "Disk, memory and processor use").or_absent(),
+    get(path!("/health/history"), Scoped(Read, to::information::history), Json(example::HEALTH_HISTORY),
+        "Processor, memory, disk and network use over time")
+        .feature(Feature::Monitor).query(query::HEALTH_HISTORY).or_absent(),
+    get(path!("/jobs"), Scoped(Read, to::jobs::list), Json(example::JOBS),
+        "Running jobs, then the last hundred that ended"),
+    get(path!("/jobs/{id}"), Scoped(Read, to::jobs::get), Json(example::JOB), "One job, by the `Job` id of a 202")
+        .query(query::JOB).or_absent(),
+    get(path!("/license"), Scoped(Read, to::license::get), Json(example::LICENSE), "The license")
+        .feature(Feature::License).or_absent(),
+    post(path!("/license"), Scoped(Admin, to::license::post), Json(example::LICENSE),
+        "Installs a license and returns it").feature(Feature::License).form(form::LICENSE).or_absent(),
+    get(path!("/logs"), Scoped(Operate, to::support::logs), Download("logs.tar.gz"), "Collects the logs").or_absent(),
+    get(path!("/reboot"), Scoped(Operate, to::reboot::get), Accepted, "Restarts the appliance, after a backup")
+        .feature(Feature::RebootByGet),
+    post(path!("/reboot"), Scoped(Operate, to::reboot::post), Accepted, "Restarts the appliance, after a backup")
+        .feature(Feature::RebootByPost).form(form::REBOOT).query(query::REBOOT),
+    get(path!("/services"), Scoped(Read, to::services::get), Json(example::SERVICES), "Status of the services"),
+    get(path!("/settings"), Scoped(Read, to::settings::get), Json(example::SETTINGS),
+        "Network and application settings").feature(Feature::Settings).or_absent(),
+    post(path!("/settings"), Scoped(Admin, to::settings::post), Accepted, "Changes network and application settings")
+        .feature(Feature::Settings).form(form::SETTINGS).query(query::CONFIRM),
+    post(path!("/settings/confirm"), Scoped(Admin, to::settings::confirm), DONE, "Confirms new settings")
+        .feature(Feature::Settings),
+    post(path!("/settings/revert"), Scoped(Admin, to::settings::revert), Accepted,
+        "Rolls back unconfirmed settings now").feature(Feature::Settings),
+    post(path!("/setup"), Open(to::setup::post), DONE, "Sets the API token; no credentials needed the first time")
+        .form(form::SETUP),
+    get(path!("/storage"), Scoped(Admin, to::storage::get), Json(example::STORAGE),
+        "Storage settings, and the available types").feature(Feature::Storage).or_absent(),
+    post(path!("/storage"), Scoped(Admin, to::storage::post), Accepted,
+        "Changes the storage; takes effect after a restart").feature(Feature::Storage).form(form::STORAGE),
+    post(path!("/storage/undo"), Scoped(Admin, to::storage::undo), Accepted, "Reverts the last change of the storage")
+        .feature(Feature::Storage),
+    get(path!("/tokens"), Scoped(Read, to::tokens::get), Json(example::TOKENS),
+        "The token of the caller, and the named tokens"),
+    post(path!("/tokens"), Scoped(Admin, to::tokens::add), Json(example::TOKENS_POST),
+        "Creates a named token, shown only once").form(form::TOKENS),
+    post(path!("/tokens/remove"), Scoped(Admin, to::tokens::remove), DONE, "Removes a named token")
+        .form(form::TOKENS_REMOVE),
+    get(path!("/update"), Scoped(Read, to::update::get), Json(example::UPDATE), "Status of the update"),
+    post(path!("/update"), Scoped(Operate, to::update::post), Accepted, "Installs a software update")
+        .form(form::UPDATE),
+    get(path!("/update/log"), Scoped(Read, to::update::log), Text, "Log of the update").or_absent(),
+    get(path!("/uploads"), Scoped(Operate, to::uploads::list), Json(example::UPLOADS),
+        "The open uploads of the calling token"),
+    post(path!("/uploads"), Scoped(Operate, to::uploads::post), Created(example::UPLOADS_POST),
+        "Opens an upload in pieces").form(form::UPLOADS),
+    get(path!("/uploads/{upload}"), Scoped(Operate, to::uploads::get), Json(example::UPLOAD),
+        "The offset at which an upload continues; HEAD has it in headers and is 204").or_absent(),
+    patch(path!("/uploads/{upload}"), Scoped(Operate, to::uploads::patch), Empty, "Appends the next piece to an upload")
+        .or_absent(),
+    delete(path!("/uploads/{upload}"), Scoped(Operate, to::uploads::delete), Empty, "Removes an upload").or_absent(),
+    get(path!("/version"), Scoped(Read, to::information::version), Json(example::VERSION), "Version of the appliance")
+        .or_absent(),
+    get("/docs", Public(to::docs::get), Page, "This API on one page"),
 ];
 
 /// The rows of one path that are enabled; never empty.
@@ -835,8 +294,116 @@ impl Resource {
 
     /// Whether the path serves anybody, whatever the method.
     pub fn is_public(&self) -> bool {
-        self.0[0].path == "/docs"
+        matches!(self.0[0].handler, Public(_))
     }
+}
+
+/// The fields of forms, named like their endpoints.
+mod form {
+    use super::{Field, Kind};
+    use crate::upload::Presence::{self, Optional, Required};
+
+    const fn document(name: &'static str, presence: Presence, summary: &'static str) -> Field {
+        Field { name, kind: Kind::Document, presence, summary }
+    }
+
+    const fn file(name: &'static str, presence: Presence, summary: &'static str) -> Field {
+        Field { name, kind: Kind::File, presence, summary }
+    }
+
+    const fn text(name: &'static str, presence: Presence, summary: &'static str) -> Field {
+        Field { name, kind: Kind::Text, presence, summary }
+    }
+
+    const CONFIRM: Field = text("confirm", Optional, "seconds, 10 to 3600; like the parameter of that name");
+    const UPLOAD_ID: Field = text("upload", Optional, "the id of a complete upload, instead of the file");
+
+    pub const BACKUP: &[Field] = &[text("action", Required, "START creates a backup, STOP stops or deletes it")];
+    pub const BACKUP_RESTORE: &[Field] = &[
+        file("archive", Optional, "a backup.tar; not with UNDO"),
+        text("action", Optional, "UNDO takes back the last restore"),
+        UPLOAD_ID,
+    ];
+    pub const CERTS: &[Field] = &[
+        document("public", Required, "the certificate, PEM"),
+        document("private", Optional, "its key, PEM, not encrypted; default: the key of the pending request"),
+        document("ca", Optional, "the certificates between it and the root, PEM"),
+        CONFIRM,
+    ];
+    pub const CERTS_CSR: &[Field] = &[
+        text("names", Optional, "host names and addresses, separated by commas"),
+        text("key", Optional, "ec (the default) or rsa"),
+        text("action", Optional, "FORGET removes the request and its key"),
+    ];
+    pub const LICENSE: &[Field] = &[document("license", Required, "an encrypted license")];
+    pub const REBOOT: &[Field] =
+        &[text("force", Optional, "`yes` restarts even if a running job would be interrupted")];
+    pub const SETTINGS: &[Field] = &[document("settings", Required, "a settings.json with network and app"), CONFIRM];
+    pub const SETUP: &[Field] = &[text("newtoken", Required, "1 to 255 characters of ASCII 33 to 126")];
+    pub const STORAGE: &[Field] = &[document("settings", Required, "a settings.json with storage")];
+    pub const TOKENS: &[Field] = &[
+        text("name", Required, "1 to 32 letters, digits, `-` and `_`"),
+        text("scope", Required, "read, operate or admin"),
+        text("days", Optional, "days until it expires, 1 to 3650; default: never"),
+    ];
+    pub const TOKENS_REMOVE: &[Field] = &[text("name", Required, "the name of a token")];
+    pub const UPDATE: &[Field] =
+        &[file("update", Optional, "an encrypted software update; not with an upload"), UPLOAD_ID];
+    pub const UPLOADS: &[Field] = &[
+        text("for", Required, "update or restore"),
+        text("length", Required, "bytes of the file, in decimal"),
+        text("sha256", Optional, "SHA-256 of the file, 64 hexadecimal digits"),
+    ];
+}
+
+/// The parameters of queries, named like their endpoints.
+mod query {
+    use super::Parameter;
+
+    const fn parameter(name: &'static str, summary: &'static str) -> Parameter {
+        Parameter { name, summary }
+    }
+
+    pub const AUDIT: &[Parameter] = &[
+        parameter("before", "show entries with numbers less than this one; default: the newest"),
+        parameter("limit", "how many, 1 to 100; default: 50"),
+    ];
+    pub const CONFIRM: &[Parameter] = &[parameter(
+        "confirm",
+        "seconds, 10 to 3600: the change is rolled back unless it is confirmed within this time",
+    )];
+    pub const HEALTH_HISTORY: &[Parameter] = &[parameter("range", "1h, 1d, 1w, 1m or 1y; default: 1h")];
+    pub const JOB: &[Parameter] =
+        &[parameter("wait", "seconds, 0 to 25: respond when something has changed, or after this time")];
+    pub const REBOOT: &[Parameter] = &[parameter("force", "like the field of that name")];
+}
+
+/// Examples of responses, named like their endpoints.
+mod example {
+    pub const AUDIT: &str = r#"{"entries":[{"seq":2,"time":"2026-11-23T12:00:00.123456789Z","id":"8a1c6f0b2d3e4f50","action":"update.post","target":"","result":"done","client":"192.0.2.7","key":"ops","chain":"c01ba4d5a9a1d1b7b3f8d8d5a9c6c3f1a7c1e2d0a6b2f4c8e9d7a5b3c1f0e2d4"}],"next":2}"#;
+    pub const BACKUP: &str = r#"{"status":"success","filesize":"128.0K","sha256":"6e31a817eb93270848e3c0b3c1d0c2bfa077fbb318f58a2bcbdec8f69f0dd420"}"#;
+    pub const BUILD: &str = r#"{"builddate":"123456789"}"#;
+    pub const CERTS: &str =
+        r#"{"status":"success","log":"[1459884203][SYSTEM] Validating and adding TLS certificates"}"#;
+    pub const ENDPOINTS: &str = r#"{"endpoints":["/api/v1/admin/version","/docs"]}"#;
+    pub const HEALTH: &str = r#"{"disk":{"used":"3.4G","total":"234G","percentage":2},"memory":{"used":"260M","total":"1000M","percentage":26},"cpu":{"num":1,"load":"0.66, 0.28, 0.14","cpu5min":0}}"#;
+    pub const HEALTH_HISTORY: &str = r#"{"range":"1h","step":60,"start":1432140922,"series":{"cpu":[1.5],"memory":[26.0],"disk":[2.0],"network_in":[100.0],"network_out":[null]}}"#;
+    pub const JOBS: &str = r#"{"jobs":[{"id":"8a1c6f0b2d3e4f50","job":"update","key":"ops","status":"running","started":"2026-11-23T12:00:00Z","step":"Starting update to 1.0.1","heartbeat":"2026-11-23T12:01:00Z","percentage":70},{"id":"0b2d3e4f508a1c6f","job":"backup","argument":"START","key":"admin","status":"success","started":"2026-11-23T11:00:00Z","ended":"2026-11-23T11:00:09Z"}]}"#;
+    pub const JOB: &str = r#"{"id":"8a1c6f0b2d3e4f50","job":"update","key":"ops","status":"failed","started":"2026-11-23T12:00:00Z","ended":"2026-11-23T12:03:00Z","error-message":"Error running update","error-code":"E1002"}"#;
+    pub const LICENSE: &str = r#"{"app":"enterprise","users":20,"expires":"19 January 2038","name":"Enterprise Company","contact":"cto@enterprise"}"#;
+    pub const SERVICES: &str = r#"{"services":[{"openssh":"running"},{"jidoteki-admin-api":"running"}]}"#;
+    pub const SETTINGS: &str =
+        r#"{"network":{"mode":"dhcp","interface":"eth0","hostname":"test.host"},"app":{"name":"testapp"}}"#;
+    pub const STORAGE: &str = r#"{"storage":{"type":"nfs","mount_options":"noacl,sync","ip":"192.168.1.100","share":"/nfs/storage"},"options":["local","nfs"]}"#;
+    pub const TOKENS: &str = r#"{"you":{"name":"admin","scope":"admin"},"tokens":[{"name":"ops","scope":"operate","expires":"2027-02-24T12:00:00Z"}]}"#;
+    pub const TOKENS_POST: &str =
+        r#"{"Status":"200 OK","token":"5f3c1e0b7a9d2846c0b1f4e8d7a6935210fe4dcb8a79685746352413021f0e9d"}"#;
+    pub const UPDATE: &str =
+        r#"{"status":"success","percentage":100,"log":"[1432140922][SYSTEM] Updating system successful"}"#;
+    pub const UPLOADS: &str = r#"{"uploads":[{"id":"8a1c6f0b2d3e4f508a1c6f0b2d3e4f50","for":"update","length":20971520,"offset":8388608,"complete":false,"started":"2026-11-23T12:00:00Z"}]}"#;
+    pub const UPLOADS_POST: &str = r#"{"Status":"201 Created","Location":"/api/v1/admin/uploads/8a1c6f0b2d3e4f508a1c6f0b2d3e4f50","Upload":"8a1c6f0b2d3e4f508a1c6f0b2d3e4f50","Length":20971520,"Offset":0,"Piece":8388608}"#;
+    pub const UPLOAD: &str = r#"{"id":"8a1c6f0b2d3e4f508a1c6f0b2d3e4f50","for":"update","length":20971520,"offset":8388608,"complete":false,"started":"2026-11-23T12:00:00Z"}"#;
+    pub const VERSION: &str = r#"{"version":"1.0.0"}"#;
 }
 
 #[cfg(test)]
@@ -870,7 +437,7 @@ mod tests {
     #[test]
     fn every_example_is_json() {
         for route in ROUTES {
-            if let Success::Json(example) = route.success {
+            if let Json(example) = route.success {
                 assert!(crate::values::json::is_valid(example), "{example}");
                 assert_eq!(crate::values::json::compact(example), example);
             }

@@ -66,7 +66,7 @@ pub fn get(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
         none if none.is_empty() && TOLD.status(call).phase == Phase::Interrupted => NO_TIME_LEFT.to_owned(),
         pending => pending,
     };
-    if call.scope != Scope::Admin {
+    if call.caller.scope() != Scope::Admin {
         // The application's own settings, which can contain passwords.
         app = redact::json(&app, &Secrets::of(call.appliance));
     }

@@ -13,10 +13,11 @@ use crate::values::scope::Scope;
 use crate::values::token::Token;
 
 /// `POST /setup`
-pub fn post(call: &mut Call<'_, '_>, caller: &Caller) -> Result<Response, Error> {
+pub fn post(call: &mut Call<'_, '_>) -> Result<Response, Error> {
     let is_unclaimed = call.token.is_none() && call.first_run == FirstRun::NotConfigured;
-    match caller {
-        Caller::Known(known) if known.admit(Scope::Admin).is_some() => {}
+    let is_admin = call.caller.admit(Scope::Admin).is_some();
+    match &call.caller {
+        Caller::Known(_) if is_admin => {}
         Caller::Anonymous(_) if is_unclaimed => {
             // Nobody is authenticated here, so a page whose name resolves to us could claim the appliance.
             if !auth::is_own_name(&call.request.headers.host_name(), call.config, call.appliance) {

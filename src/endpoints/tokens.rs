@@ -17,8 +17,8 @@ use std::time::Duration;
 /// `GET /tokens`
 pub fn get(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     let one = |name: &str, scope: Scope| ["{\"name\":", &quote(name), ",\"scope\":\"", scope.name(), "\""].concat();
-    let mut body = ["{\"you\":", &one(&call.key, call.scope), "}"].concat();
-    if call.scope == Scope::Admin {
+    let mut body = ["{\"you\":", &one(call.caller.key(), call.caller.scope()), "}"].concat();
+    if call.caller.scope() == Scope::Admin {
         body.push_str(",\"tokens\":[");
         for (at, key) in named(call)?.iter().enumerate() {
             let comma = if at == 0 { "" } else { "," };

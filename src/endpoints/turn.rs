@@ -111,7 +111,7 @@ impl Turn {
             return Ok((order, String::new()));
         }
         self.lock.begin();
-        let record = Record::new(argument, &call.key, call.idempotency.clone());
+        let record = Record::new(argument, call.caller.key(), call.idempotency.clone());
         let written = record.and_then(|record| record.write(call.appliance, self.row).map(|()| record.id));
         // Without a record the job still runs, but has no id.
         let id = written.unwrap_or_else(|error| {

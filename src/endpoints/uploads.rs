@@ -59,7 +59,7 @@ pub fn post(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     let can_restore = call.config.is_enabled(Some(Feature::Backup)) && call.config.accepts_field("archive");
     let purpose = Purpose::parse(&purpose).filter(|purpose| *purpose != Purpose::Restore || can_restore);
     let purpose = purpose.ok_or_else(|| InvalidOption::new("for", "update, restore"))?;
-    if call.scope < scope(purpose) {
+    if call.caller.scope() < scope(purpose) {
         return Err(call.refuse(Action::ScopeRefused, Error::NotAllowed(scope(purpose))));
     }
     let length = form.text("length").ok_or_else(|| missing("length"))?;
@@ -75,10 +75,11 @@ pub fn post(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     folder.wait_for_turn().map_err(disk)?;
     check(call, purpose, Some(length))?;
     let open = folder.list().map_err(disk)?;
-    if open.len() >= MOST || open.iter().filter(|(_, record)| record.key == call.key).count() >= MOST_OF_A_KEY {
+    if open.len() >= MOST || open.iter().filter(|(_, record)| record.key == call.caller.key()).count() >= MOST_OF_A_KEY
+    {
         return Err(Error::TooManyOpen);
     }
-    let (started, key) = (clock::now(), call.key.clone());
+    let (started, key) = (clock::now(), call.caller.key().to_owned());
     let sha256 = sha256.to_ascii_lowercase();
     let record = Record { purpose, length, offset: 0, is_complete: false, started, sha256, key, left: LIFETIME };
     let id = folder.add(&record).map_err(disk)?;
@@ -96,8 +97,11 @@ pub fn post(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
 pub fn list(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     let folder = Folder::open(call.appliance).map_err(disk)?;
     let list = folder.map_or(Ok(Vec::new()), |folder| folder.list()).map_err(disk)?;
-    let own: Vec<String> =
-        list.iter().filter(|(_, record)| record.key == call.key).map(|(id, record)| to_json(id, record)).collect();
+    let own: Vec<String> = list
+        .iter()
+        .filter(|(_, record)| record.key == call.caller.key())
+        .map(|(id, record)| to_json(id, record))
+        .collect();
     Ok(Response::json(format!("{{\"uploads\":[{}]}}", own.join(","))))
 }
 
@@ -275,7 +279,7 @@ fn not_the_end(record: &Record, length: u64) -> Error {
 /// Receives a piece behind the bytes that count. Returns its length once it is whole and the one that was meant.
 fn receive(call: &mut Call<'_, '_>, upload: &Upload, piece: &Piece) -> Result<u64, Error> {
     let most = most(&upload.record);
-    let wanted = match &call.proof {
+    let wanted = match call.caller.proof() {
         Some(BodyProof::Whole(digest)) => Some(digest.clone()),
         Some(BodyProof::Fields(_)) => {
             return Err(Error::Bad("The signature of a piece must cover content-digest".to_owned()));
@@ -310,7 +314,7 @@ fn receive(call: &mut Call<'_, '_>, upload: &Upload, piece: &Piece) -> Result<u6
     if let Some(wanted) = wanted
         && body.take_digest().is_none_or(|own| base64(&own) != wanted)
     {
-        return Err(match call.proof {
+        return Err(match call.caller.proof() {
             Some(_) => Error::Unauthenticated(Some(upload::CHANGED)),
             None => Error::Bad("The piece does not have the digest that Content-Digest says".to_owned()),
         });
@@ -326,8 +330,9 @@ fn id<'a>(call: &'a Call<'_, '_>) -> &'a str {
 /// The upload of this id, if it is the caller's.
 fn find(call: &Call<'_, '_>, id: &str) -> Result<(Folder, Record), Error> {
     let folder = Folder::open(call.appliance).map_err(disk)?.filter(|_| resumable::is_id(id)).ok_or(Error::NotFound)?;
-    let record = folder.record(id).map_err(disk)?.filter(|record| record.key == call.key).ok_or(Error::NotFound)?;
-    if call.scope < scope(record.purpose) {
+    let record =
+        folder.record(id).map_err(disk)?.filter(|record| record.key == call.caller.key()).ok_or(Error::NotFound)?;
+    if call.caller.scope() < scope(record.purpose) {
         return Err(Error::NotAllowed(scope(record.purpose)));
     }
     Ok((folder, record))
