@@ -15,7 +15,7 @@ use std::sync::LazyLock;
 const MAX_SIZE: u64 = 700 << 10;
 const MAX_SIZE_WITHOUT_CLI: u64 = 500 << 10;
 /// Bytes of the program for jobs, which no request maps.
-const MAX_SIZE_FOR_JOBS: u64 = 575 << 10;
+const MAX_SIZE_FOR_JOBS: u64 = 700 << 10;
 /// 17 are the start and end of any Rust program, 1 the allocator, 1 finds the appliance, 9 read three files, 1 is the
 /// response: docs/PERFORMANCE.md.
 const MAX_SYSTEM_CALLS: usize = 30;
@@ -33,12 +33,16 @@ enum CommandLine {
 /// Builds as install.sh does for an appliance; `None`, with a message, if this machine cannot.
 fn build(command_line: CommandLine) -> Option<PathBuf> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let (name, option) = match command_line {
-        CommandLine::With => ("small", None),
-        CommandLine::Without => ("small-without-cli", Some("--no-cli")),
+    // A folder for each: the program for jobs lies beside the executable, and differs too.
+    let (own, option) = match command_line {
+        CommandLine::With => (folder.join("small"), None),
+        CommandLine::Without => (folder.join("small-without-cli"), Some("--no-cli")),
     };
+    drop(fs::remove_file(&own));
+    fs::create_dir_all(&own).unwrap();
+    let built = own.join("jidoteki-admin-api");
     // Its own directory: the caller's can be locked, and has other flags.
-    build_in(Path::new(env!("CARGO_MANIFEST_DIR")), &folder.join("small-target"), &folder.join(name), option)
+    build_in(Path::new(env!("CARGO_MANIFEST_DIR")), &folder.join("small-target"), &built, option)
 }
 
 fn build_in(root: &Path, target: &Path, built: &Path, option: Option<&str>) -> Option<PathBuf> {
@@ -86,9 +90,10 @@ fn under(tool: &str, arguments: &[&Path], report: &Path, fixture: &Fixture) -> S
 fn the_executable_is_small() {
     let (Some(with), Some(without)) = (&*BUILT, build(CommandLine::Without)) else { return };
     let size = |path: &Path| fs::metadata(path).unwrap().len();
-    let for_jobs = size(&with.with_file_name("jidoteki-admin-jobs"));
-    println!("size: {} bytes, without the command line {}, for jobs {for_jobs}", size(with), size(&without));
-    assert!(for_jobs <= MAX_SIZE_FOR_JOBS, "{for_jobs} bytes for jobs");
+    let for_jobs = |program: &Path| size(&program.with_file_name("jidoteki-admin-jobs"));
+    println!("size: {} bytes, for jobs {}", size(with), for_jobs(with));
+    println!("size without the command line: {} bytes, for jobs {}", size(&without), for_jobs(&without));
+    assert!(for_jobs(with) <= MAX_SIZE_FOR_JOBS, "{} bytes for jobs", for_jobs(with));
     assert!(size(with) <= MAX_SIZE, "{} bytes", size(with));
     assert!(size(&without) <= MAX_SIZE_WITHOUT_CLI, "{} bytes without the command line", size(&without));
 }

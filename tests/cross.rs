@@ -48,7 +48,10 @@ fn answer(program: &[&OsStr], route: &Route) -> String {
         .env_clear()
         .env("GATEWAY_INTERFACE", "CGI/1.1")
         .env("REQUEST_METHOD", route.method.as_str())
-        .env("REQUEST_URI", format!("{}?token=yourtoken", route.path.replace("{id}", ID)))
+        .env(
+            "REQUEST_URI",
+            format!("{}?token=yourtoken", route.path.replace("{id}", ID).replace("{upload}", &ID.repeat(2))),
+        )
         .env("CONTENT_TYPE", format!("multipart/form-data; boundary={BOUNDARY}"))
         .env("CONTENT_LENGTH", body.len().to_string())
         .env("REMOTE_ADDR", "192.0.2.7")

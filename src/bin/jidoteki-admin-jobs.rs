@@ -15,6 +15,11 @@ static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 fn main() -> ExitCode {
     logging::start(env!("CARGO_BIN_NAME"));
     let appliance = request::appliance(|name| env::var_os(name));
+    // Asked by `jidoteki-admin-api check`, which is what a person types.
+    #[cfg(feature = "cli")]
+    if env::args_os().nth(1).is_some_and(|name| name == "check") {
+        return jidoteki_admin_api::console::check::report(&appliance, &mut std::io::stdout());
+    }
     commands::run(commands::JOBS, env::args_os().skip(1), &appliance).unwrap_or_else(|| {
         log::error!("it is called by jobs, with the name of a command");
         ExitCode::from(2)

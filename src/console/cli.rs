@@ -2,8 +2,6 @@
 
 use crate::appliance::{self, Appliance, keys};
 use crate::caller::first_run::{self, FirstRun};
-use crate::console::check::{self, Severity};
-use crate::console::machine::Machine;
 use crate::console::openapi;
 use crate::console::tokens;
 use crate::console::verify::{self, Fault};
@@ -14,6 +12,7 @@ use clap::{Arg, ArgMatches, Command};
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::ops::RangeInclusive;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -28,7 +27,7 @@ pub fn run() -> ExitCode {
     let result = match matches.subcommand() {
         Some(("hash", matches)) => hash(matches, &mut out),
         Some(("routes", _)) => routes(&mut out),
-        Some(("check", _)) => return check(&appliance, &mut out),
+        Some(("check", _)) => return check(&appliance),
         Some(("token", matches)) => token(matches, &appliance, &mut out),
         Some(("unlock", matches)) => {
             tokens::unlock(&appliance, matches.get_one::<String>("ADDRESS").map(String::as_str), &mut out)
@@ -327,23 +326,16 @@ fn routes(out: &mut dyn Write) -> Result<(), String> {
     Ok(())
 }
 
-fn check(appliance: &Appliance, out: &mut dyn Write) -> ExitCode {
-    let findings = check::findings(appliance, &Machine::this());
-    for finding in &findings {
-        let word = match finding.severity {
-            Severity::Error => "error",
-            Severity::Warning => "warning",
-        };
-        drop(writeln!(out, "{word}: {}\n  fix: {}", finding.problem, finding.remedy));
-    }
-    if findings.is_empty() {
-        drop(writeln!(out, "nothing is wrong"));
-    }
-    match findings.iter().map(|finding| finding.severity).max() {
-        None => ExitCode::SUCCESS,
-        Some(Severity::Warning) => ExitCode::from(1),
-        Some(Severity::Error) => ExitCode::from(2),
-    }
+/// Hands over to the program for jobs, which has what root's side needs to look at the machine.
+fn check(appliance: &Appliance) -> ExitCode {
+    let program = std::env::current_exe().unwrap_or_default().with_file_name("jidoteki-admin-jobs");
+    // It returns only if it fails.
+    let error = std::process::Command::new(&program)
+        .arg("check")
+        .envs(appliance.variables().iter().map(|(name, value)| (name, value)))
+        .exec();
+    log::error!("cannot run {}: {error}. To fix it, run ./install.sh again", program.display());
+    ExitCode::from(2)
 }
 
 fn first_run(appliance: &Appliance, out: &mut dyn Write) -> Result<(), String> {

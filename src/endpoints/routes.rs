@@ -262,6 +262,31 @@ pub const ROUTES: &[Route] = &[
     get("/docs", Public(to::docs::get), Page, "This API on one page"),
 ];
 
+/// What `check` must know of a route.
+#[derive(Clone, Copy)]
+pub struct Facts {
+    /// The method.
+    pub method: Verb,
+    /// The path.
+    pub path: &'static str,
+    /// As in [`Route`].
+    pub feature: Option<Feature>,
+    /// The fields of the form.
+    pub fields: &'static [Field],
+}
+
+/// The routes without their handlers: `check` runs in the program for jobs, which would otherwise contain all of them.
+pub const FACTS: [Facts; ROUTES.len()] = {
+    let mut facts = [Facts { method: Verb::Get, path: "", feature: None, fields: &[] }; ROUTES.len()];
+    let mut at = 0;
+    while at < ROUTES.len() {
+        let Route { method, path, feature, fields, .. } = ROUTES[at];
+        facts[at] = Facts { method, path, feature, fields };
+        at += 1;
+    }
+    facts
+};
+
 /// The rows of one path that are enabled; never empty.
 pub struct Resource(Vec<&'static Route>);
 

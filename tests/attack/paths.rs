@@ -274,13 +274,17 @@ fn a_request_target_may_be_a_whole_url_and_the_host_in_it_opens_nothing() {
 fn no_route_answers_a_stranger_whatever_the_method() {
     on_both(|world| {
         let routes: Vec<_> = ROUTES.iter().filter(|route| route.path != "/docs").collect();
-        const METHODS: [&str; 8] = ["GET", "POST", "PUT", "OPTIONS", "TRACE", "get", "GETX", "CONNECT"];
+        const METHODS: [&str; 10] =
+            ["GET", "POST", "PATCH", "DELETE", "PUT", "OPTIONS", "TRACE", "get", "GETX", "CONNECT"];
         for_each(&routes, |route| {
             for method in METHODS {
                 let what = format!("{}: {method} {}", world.server, route.path);
                 let request = format!(
                     "{method} {}?token=wrong HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
-                    route.path.replace("{id}", "8a1c6f0b2d3e4f50")
+                    route
+                        .path
+                        .replace("{id}", "8a1c6f0b2d3e4f50")
+                        .replace("{upload}", "8a1c6f0b2d3e4f508a1c6f0b2d3e4f50")
                 );
                 let answers = world.talk(request.as_bytes());
                 assert_eq!(answers.len(), 1, "{what}");

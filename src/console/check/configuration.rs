@@ -3,6 +3,7 @@
 use super::{Findings, Severity};
 use crate::appliance::{self, Appliance};
 use crate::console::machine::USER;
+use crate::endpoints::routes::FACTS;
 use crate::values::config::{Config, Feature};
 use serde_json::Value;
 use std::io::ErrorKind;
@@ -52,7 +53,7 @@ impl Findings {
                 format_args!("remove it from \"endpoints\"; these are valid: {}", names.join(", ")),
             );
         }
-        for route in crate::endpoints::routes::ROUTES.iter().filter(|route| config.is_enabled(route.feature)) {
+        for route in FACTS.iter().filter(|route| config.is_enabled(route.feature)) {
             for field in route.fields.iter().filter(|field| !config.accepts_field(field.name)) {
                 self.add(
                     Severity::Error,

@@ -15,6 +15,8 @@ mod tests;
 use crate::appliance::Appliance;
 use crate::console::machine::Machine;
 use std::fmt::Arguments;
+use std::io::Write;
+use std::process::ExitCode;
 
 /// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,6 +39,26 @@ pub struct Finding {
 }
 
 const AGAIN: &str = "run ./install.sh again; it adds what is missing and keeps existing files";
+
+/// Writes what is wrong with this installation. The status is 1 after warnings and 2 after errors.
+pub fn report(appliance: &Appliance, out: &mut dyn Write) -> ExitCode {
+    let findings = findings(appliance, &Machine::this());
+    for finding in &findings {
+        let word = match finding.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        drop(writeln!(out, "{word}: {}\n  fix: {}", finding.problem, finding.remedy));
+    }
+    if findings.is_empty() {
+        drop(writeln!(out, "nothing is wrong"));
+    }
+    match findings.iter().map(|finding| finding.severity).max() {
+        None => ExitCode::SUCCESS,
+        Some(Severity::Warning) => ExitCode::from(1),
+        Some(Severity::Error) => ExitCode::from(2),
+    }
+}
 
 /// Everything that is wrong with an installation, worst first.
 pub fn findings(appliance: &Appliance, machine: &Machine) -> Vec<Finding> {
