@@ -5,6 +5,7 @@ use jidoteki_admin_api::endpoints::routes::{ROUTES, Route, Verb};
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
@@ -33,6 +34,11 @@ fn value(field: &str) -> &str {
 fn answer(program: &[&OsStr], route: &Route) -> String {
     let fixture = Fixture::new();
     fixture.write("state/job.backup", RECORD);
+    let open = fixture.path("home/sftp/uploads/.resumable");
+    fs::create_dir(&open).unwrap();
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o700)).unwrap();
+    fs::write(open.join(ID.repeat(2)), "").unwrap();
+    fs::write(open.join(format!("{}.txt", ID.repeat(2))), "9 0 0 1800000000 update  admin\n").unwrap();
     let mut form = String::new();
     for field in route.fields {
         let name = field.name;
