@@ -244,7 +244,7 @@ impl Told {
 fn life(call: &Call<'_, '_>, job: Job) -> (Option<u8>, Vec<(&'static str, String)>) {
     let began = job::running_since(call.appliance, job);
     let life = began.map(|began| Life::of(call.appliance, job.row(), began));
-    life.map_or((None, Vec::new()), |life| (life.percentage, life.members(&|text| call.told(text))))
+    life.map_or((None, Vec::new()), |life| (life.percentage, life.members_of_status(&|text| call.told(text))))
 }
 
 /// The same where its status says that it runs; none of a job that was just started, and has not said anything.

@@ -108,6 +108,8 @@ pub struct Life {
     /// What it is doing: by its own word, or else the last line of its log.
     step: Option<String>,
     heartbeat: SystemTime,
+    /// Whether its script reports progress.
+    reports: bool,
 }
 
 impl Life {
@@ -117,6 +119,7 @@ impl Life {
         let is_of_it = |path: &Path| modified(path).is_some_and(|at| at + Duration::from_millis(10) >= began);
         let said = row.json_file(appliance).filter(|path| is_of_it(path)).and_then(|path| percentage(&path));
         let percentage = progress.as_ref().map_or(said, |progress| progress.of_job(row.job, said));
+        let reports = progress.is_some();
         let words = progress.map(|progress| progress.words).filter(|words| !words.is_empty());
         let signs = [
             Some(appliance.log_file(row.files.log)),
@@ -127,7 +130,8 @@ impl Life {
         let heartbeat = signs.into_iter().flatten().filter_map(|path| modified(&path)).max();
         let heartbeat = heartbeat.filter(|time| *time >= began).unwrap_or(began);
         let log = appliance.log_file(row.files.log);
-        Life { percentage, step: words.or_else(|| is_of_it(&log).then(|| step(&log)).flatten()), heartbeat }
+        let step = words.or_else(|| is_of_it(&log).then(|| step(&log)).flatten());
+        Life { percentage, step, heartbeat, reports }
     }
 
     /// The members of an answer that tell of it, each with its value as JSON; the step as this caller may see it.
@@ -135,11 +139,21 @@ impl Life {
         let heartbeat = quote(&time(self.heartbeat.duration_since(UNIX_EPOCH).unwrap_or_default()));
         let mut members: Vec<_> = self.step.iter().map(|step| ("step", quote(&told(step.clone())))).collect();
         members.push(("heartbeat", heartbeat.clone()));
-        // A clock that was set back tells nothing.
-        if self.heartbeat.elapsed().is_ok_and(|silence| silence >= SILENCE) {
+        if self.is_silent() {
             members.push(("silent-since", heartbeat));
         }
         members
+    }
+
+    /// The same for the status of a job, whose members old clients know: only if there is something that they could not
+    /// know, which is a script that reports progress, or silence.
+    pub fn members_of_status(&self, told: &dyn Fn(String) -> String) -> Vec<(&'static str, String)> {
+        if self.reports || self.is_silent() { self.members(told) } else { Vec::new() }
+    }
+
+    /// After the clock was set back, no job is silent.
+    fn is_silent(&self) -> bool {
+        self.heartbeat.elapsed().is_ok_and(|silence| silence >= SILENCE)
     }
 }
 
