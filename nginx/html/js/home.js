@@ -106,11 +106,10 @@ function jobProblems({jobs = []} = {}) {
 	return out;
 }
 
-function problems({health, services = [], certs, license, jobs, tokens}) {
+function problems({health, services = [], certs, license, jobs}) {
 	const down = services.filter(([, state]) => state !== 'running').map(([name]) => name);
 	const measured = ['disk', 'memory', 'cpu'].map(name => [name, share(health?.[name])]).filter(([name, value]) => value !== null && level(name, value) === 'bad');
 	const all = [
-		tokens?.unset === true && problem('bad', 'aNew', {}, '#/tokens'),
 		down[0] && problem('bad', 'aServices', {names: down.join(', ')}, '#/support'),
 		...measured.map(([name, value]) => problem('bad', 'aBad', {what: t(name), value: `${number(value)} %`}, offers('health') && '#/monitor')),
 		...certProblems(certs), ...licenseProblems(license), ...jobProblems(jobs),
@@ -135,7 +134,7 @@ export async function home(view) {
 		live('services', async () => services(await keep('services', async () => servicesOf(await get('/services'))))),
 	];
 	const look = () => {
-		for (const [name, is] of [['certs', offers('certs')], ['license', offers('license')], ['tokens', true], ['jobs', true]]) if (is) keep(name, () => find(`/${name}`)).catch(() => {});
+		for (const [name, is] of [['certs', offers('certs')], ['license', offers('license')], ['jobs', true]]) if (is) keep(name, () => find(`/${name}`)).catch(() => {});
 	};
 	look();
 	const tell = isLate => {

@@ -125,7 +125,6 @@ static Feste Adresse
 attention Handlungsbedarf
 attentionNone Kein Handlungsbedarf
 look Öffnen
-aNew Niemand hat das API-Token gesetzt | Jeder, der diese Appliance erreicht, kann es setzen. Setzen Sie es jetzt.
 aServices Nicht aktiv: {names}
 aBad {what}: Auslastung {value}
 aCert Das Zertifikat läuft in {days} Tagen ab

@@ -125,7 +125,6 @@ static Static address
 attention Needs attention
 attentionNone Nothing needs attention
 look Open
-aNew Nobody has set the API token | Anyone who reaches this appliance can set it. Set it now.
 aServices Not running: {names}
 aBad {what} is at {value}
 aCert The certificate expires in {days} days
