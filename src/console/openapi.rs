@@ -102,8 +102,9 @@ fn operation(route: &Route) -> Value {
         });
         operation["parameters"] = id.into_iter().chain(parameters).collect();
     }
-    if let (Verb::Patch, Some(parameters)) = (route.method, operation["parameters"].as_array_mut()) {
-        parameters.extend(read(PIECE).as_array().into_iter().flatten().cloned());
+    if route.method == Verb::Patch {
+        let parameters = operation["parameters"].as_array_mut().into_iter();
+        parameters.for_each(|parameters| parameters.extend(read(PIECE).as_array().into_iter().flatten().cloned()));
         operation["requestBody"] = json!({ "content": { "application/partial-upload": { "schema": read(BINARY) } } });
     }
     if !route.fields.is_empty() {
