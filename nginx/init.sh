@@ -66,7 +66,7 @@ start_fcgiwrap() {
 	rm -f "$RUN/fcgi.sock"
 	# -c: one slow request must not block the others. -p: start nothing except the program. No -f: the program's
 	# messages go to our log. With -f, nginx would write them to its own error log, together with the request line and
-	# its credentials. The socket is only for the workers of our nginx: whoever connects there chooses every parameter
+	# its credentials. The socket is only for the workers of our nginx: a client of it chooses every parameter
 	# of a request.
 	spawn-fcgi -s "$RUN/fcgi.sock" -M 0600 -u @USER@ -g @GROUP@ -U @WEB_USER@ -G @WEB_GROUP@ -P "$RUN/fcgiwrap.pid" \
 		-- /usr/sbin/fcgiwrap -c @WORKERS@ -p @BINARY@ </dev/null >>"$LOG/error.log" 2>&1 ||

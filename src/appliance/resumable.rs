@@ -137,7 +137,7 @@ impl Folder {
         }
     }
 
-    /// Opens the folder, whoever it belongs to.
+    /// Opens the folder, even if it belongs to another user.
     fn open_any(appliance: &Appliance) -> io::Result<Option<Folder>> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match rustix::fs::open(appliance.uploads().join(FOLDER), flags, Mode::empty()) {

@@ -60,7 +60,7 @@ fn append(appliance: &Appliance, action: Action, target: &str, client: &str, key
     append_chained(appliance, now, &id, action, target, client, key).and(plain)
 }
 
-/// The ancestor's line, plus two fields at its end. A failure had no target.
+/// The ancestor's line, plus two fields at its end. The ancestor wrote no line for a failed request.
 fn append_plain(
     appliance: &Appliance,
     now: Duration,

@@ -130,7 +130,7 @@ pub fn patch(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
         return Err(not_the_end(record, n));
     }
     if !record.is_complete {
-        // So that whoever is cut off while the whole is summed up need not send the piece again.
+        // A client that is cut off while the whole file is hashed need not send the piece again.
         if n > 0 {
             upload.count(n).map_err(disk)?;
         }

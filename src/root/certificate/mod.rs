@@ -267,7 +267,7 @@ fn dates(certificate: &Certificate, whose: &str, now: i64) -> Result<(), Refusal
     Ok(())
 }
 
-/// Checks the appliance's certificate, whoever issued it.
+/// Checks the appliance's certificate by itself, without its chain.
 fn leaf_alone(leaf: &Certificate, now: i64) -> Result<(), Refusal> {
     const WHOSE: &str = "The certificate";
     key_kind(leaf.key, WHOSE)?;
