@@ -1,5 +1,6 @@
 """What the chapters share: machines with the API installed, each chapter's own copy of the disk."""
 
+import json
 import shutil
 
 from api import Api
@@ -29,6 +30,13 @@ iface eth0 inet static
 	address 10.77.0.2/24
 	gateway 10.77.0.1
 """
+
+
+def is_addressed(machine):
+    """Whether a new machine has its addresses, and the kernel has checked them for duplicates."""
+    links = json.loads(machine.sh("ip -j addr"))
+    ready = {address["local"] for link in links for address in link["addr_info"] if not address.get("tentative")}
+    return {"10.77.0.2", "fd77::2"} <= ready
 
 
 class Stage:

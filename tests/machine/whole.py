@@ -9,7 +9,7 @@ import tarfile
 from api import Api, settings
 from machine import ADMIN, API_USER, ETC
 from report import poll
-from stage import LICENCE_PASSPHRASE, TOKEN
+from stage import LICENCE_PASSPHRASE, TOKEN, is_addressed
 
 # What the vendor's scripts do in the machine: they say who they were, and what they were told.
 UPDATE = """id -un >/root/update-user
@@ -27,6 +27,8 @@ def nginx(stage):
     report.same("process 1 of the machine is systemd", machine.sh("cat /proc/1/comm").strip(), "systemd")
     report.note(machine.sh("systemctl --version").splitlines()[0] + ", kernel " + machine.sh("uname -r").strip())
 
+    # The certificate names them. Without one of them, the next run would replace it.
+    report.need("the machine has its addresses", poll(lambda: is_addressed(machine), 30, 0.2))
     output = stage.install(machine, "nginx")
     report.need("./install.sh ends well", "The admin API runs on https://localhost:8443 (nginx" in output, output)
     before = state_of(machine)
