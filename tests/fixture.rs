@@ -29,7 +29,7 @@ settings)
 storage) [ "${1-}" = undo ] || mv -f "$U/storage.json" "$E/" ;;
 certs)
     case ${1-} in
-    '') cat "$U/appliance.pem" "$U/appliance.key" >"$A/record/pair" 2>/dev/null; cp "$A/result" "$E/status_certs.txt" 2>/dev/null ;;
+    '') cat "$U/appliance.pem" "$U/appliance.key" "$U/ca.pem" >"$A/record/pair" 2>/dev/null; cp "$A/result" "$E/status_certs.txt" 2>/dev/null ;;
     csr) mv -f "$U/request.txt" "$E/certs_request.pem" ;;
     undo) rm -f "$E/pending_certs.txt" ;;
     forget) rm -f "$E/certs_request.pem" ;;

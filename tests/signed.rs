@@ -471,42 +471,88 @@ fn the_hook_for_acme_clients_posts_what_they_got_and_waits_for_the_result() {
     let made = Command::new("sh").args(["-ec", script]).current_dir(fixture.admin()).output().unwrap();
     assert!(made.status.success(), "{made:?}");
     let read = |name: &str| fixture.read(name);
-    let (chain, key) = (fixture.path("fullchain.pem"), fixture.path("privkey.pem"));
+    let path = |name: &str| fixture.path(name).to_str().unwrap().to_owned();
+    let (chain, key) = (path("fullchain.pem"), path("privkey.pem"));
     let both = read("fullchain.pem") + &read("privkey.pem");
-    let run = |arguments: &[&std::path::Path], variables: &[(&str, &std::path::Path)]| {
-        Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/clients/deploy-certificate.sh"))
+    // As the head of the file tells people to call it; clients renew with hardly any variable of their own.
+    let run_trusting = |cacert: &str, arguments: &[&str], variables: &[(&str, &str)]| {
+        Command::new("env")
+            .arg("JIDOTEKI_URL=https://localhost:24023")
+            .arg(format!("JIDOTEKI_TOKEN_FILE={}", path("token")))
+            .arg(format!("CACERT={cacert}"))
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/clients/deploy-certificate.sh"))
             .args(arguments)
-            .env("CACERT", edge.certificate())
-            .env("JIDOTEKI_URL", "https://localhost:24023")
-            .env("JIDOTEKI_TOKEN_FILE", fixture.path("token"))
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap())
+            .env("TMPDIR", path("temporary"))
             .envs(variables.iter().copied())
             .output()
             .unwrap()
     };
+    let own = edge.certificate().to_str().unwrap().to_owned();
+    let run = |arguments: &[&str], variables: &[(&str, &str)]| run_trusting(&own, arguments, variables);
+    fs::create_dir(fixture.path("temporary")).unwrap();
     fixture.write("result", "success\n");
-    let admin = fixture.admin();
-    let nothing = fixture.path("nothing");
+    let admin = fixture.admin().to_str().unwrap().to_owned();
+    let (nothing, alone, issuer) = (path("nothing"), path("cert.pem"), path("ca.pem"));
+    // The variables that each client sets.
+    let certbot = [("RENEWED_LINEAGE", admin.as_str()), ("RENEWED_DOMAINS", "box")];
+    let acme_sh = [
+        ("CERT_PATH", &*alone),
+        ("CERT_KEY_PATH", &*key),
+        ("CA_CERT_PATH", &*issuer),
+        ("CERT_FULLCHAIN_PATH", &*chain),
+        ("Le_Domain", "box"),
+    ];
+    let lego_4 = |chain| {
+        [
+            ("LEGO_ACCOUNT_EMAIL", "a@box"),
+            ("LEGO_CERT_DOMAIN", "box"),
+            ("LEGO_CERT_PATH", chain),
+            ("LEGO_CERT_KEY_PATH", &*key),
+            ("LEGO_CERT_PEM_PATH", &*nothing),
+        ]
+    };
+    let lego_5 = [
+        ("LEGO_HOOK_CERT_NAME", "box"),
+        ("LEGO_HOOK_CERT_PATH", &*chain),
+        ("LEGO_HOOK_CERT_KEY_PATH", &*key),
+        ("LEGO_HOOK_ISSUER_CERT_PATH", &*nothing),
+    ];
     for (name, arguments, variables) in [
-        ("certbot", &[][..], &[("RENEWED_LINEAGE", admin.as_path())][..]),
-        ("acme.sh", &[], &[("CERT_FULLCHAIN_PATH", chain.as_path()), ("CERT_KEY_PATH", key.as_path())]),
-        ("lego", &[], &[("LEGO_CERT_PATH", chain.as_path()), ("LEGO_CERT_KEY_PATH", key.as_path())]),
-        ("by hand", &[chain.as_path(), key.as_path()], &[]),
+        ("certbot", &[][..], &certbot[..]),
+        ("acme.sh", &[], &acme_sh),
+        ("lego 4", &[], &lego_4(&chain)),
+        ("lego 5", &[], &lego_5),
+        ("by hand", &[&*chain, &*key], &[]),
     ] {
         fixture.remove("record/pair");
         let output = run(arguments, variables);
         assert!(output.status.success(), "{name}: {output:?}");
         assert_eq!(read("record/pair"), both, "{name}");
     }
+    // lego with --no-bundle.
+    fixture.write("box.crt", &read("cert.pem"));
+    fixture.write("box.issuer.crt", &read("ca.pem"));
+    let output = run(&[], &lego_4(&path("box.crt")));
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(read("record/pair"), read("cert.pem") + &read("privkey.pem") + &read("ca.pem"));
+    fixture.remove("home/sftp/uploads/ca.pem");
     // Without a key, while a request of the appliance is pending.
     fixture.write("etc/certs_request.pem", "request\n");
-    for (arguments, variables) in [
-        (&[chain.as_path()][..], &[][..]),
-        (&[], &[("LEGO_CERT_PATH", chain.as_path()), ("LEGO_CERT_KEY_PATH", nothing.as_path())]),
-    ] {
+    for (arguments, variables) in
+        [(&[&*chain][..], &[][..]), (&[], &[("LEGO_CERT_PATH", &*chain), ("LEGO_CERT_KEY_PATH", &*nothing)])]
+    {
         let output = run(arguments, variables);
         assert!(output.status.success(), "{output:?}");
         assert_eq!(read("record/pair"), read("fullchain.pem"));
     }
+    // The certificate that the appliance shows afterwards is trusted as well as the one before. Nothing is left behind.
+    let output = run_trusting(&issuer, &[&own], &[]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(fs::read_dir(fixture.path("temporary")).unwrap().count(), 0);
+    let output = run_trusting(&issuer, &[&chain], &[]);
+    assert!(!output.status.success(), "{output:?}");
     fixture.write("result", "failed\n");
     let output = run(&[&chain], &[]);
     assert!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains("failed"), "{output:?}");
