@@ -106,3 +106,76 @@ pub fn is_name(name: &str) -> bool {
         && name != FIRST
         && !name.starts_with(PREVIOUS)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn key(name: &str) -> Key {
+        Key { name: name.to_owned(), scope: Scope::Read, expires: None, verifier: Verifier::of(name) }
+    }
+
+    #[test]
+    fn a_name_is_short_and_never_that_of_the_first_token() {
+        let (longest, too_long) = ("n".repeat(32), "n".repeat(33));
+        for name in ["a", "Z9-_", "administrator", "previous", &longest] {
+            assert!(is_name(name), "{name}");
+        }
+        for name in ["", "admin", "previous-", "previous-7", "a b", "a\n", "a/b", "ä", &too_long] {
+            assert!(!is_name(name), "{name}");
+        }
+        assert_eq!(previous(7), "previous-7");
+        assert!(is_previous(&key("previous-7")));
+        assert!(!is_previous(&key("ops")));
+    }
+
+    #[test]
+    fn a_signature_that_names_a_key_is_only_that_keys() {
+        for (name, named, is_its) in [
+            ("ops", None, true),
+            ("ops", Some("ops"), true),
+            ("ops", Some("other"), false),
+            ("ops", Some("admin"), false),
+            ("admin", Some("admin"), true),
+            ("admin", Some("ops"), false),
+            ("previous-7", Some("admin"), true),
+            ("previous-7", Some("previous-7"), true),
+            ("previous-7", Some("previous-8"), false),
+        ] {
+            assert_eq!(is_meant(&key(name), named), is_its, "{name} {named:?}");
+        }
+    }
+
+    #[test]
+    fn the_first_token_is_admin_and_each_key_has_its_table_of_nonces() {
+        let key_of_first = first(&Token::parse("secret").unwrap());
+        assert_eq!(
+            (key_of_first.name.as_str(), key_of_first.scope, key_of_first.expires),
+            ("admin", Scope::Admin, None)
+        );
+        assert!(key_of_first.verifier.matches("secret"));
+        let renamed = Key { name: "previous-7".to_owned(), ..key_of_first.clone() };
+        assert_eq!(nonces(&key_of_first), nonces(&renamed));
+        assert_ne!(nonces(&key_of_first), nonces(&key("ops")));
+    }
+
+    #[test]
+    fn keys_are_read_as_they_were_stored_and_a_broken_file_is_no_empty_one() {
+        let root = std::env::temp_dir().join(format!("keys-{}", std::process::id()));
+        std::fs::create_dir_all(root.join("etc")).unwrap();
+        let appliance = Appliance::new(Some(root.clone().into()), None);
+        assert!(load(&appliance).unwrap().is_empty());
+        keep(&appliance, vec![Key { expires: Some(7), ..key("ops") }, key("read")]).unwrap();
+        let text = std::fs::read_to_string(appliance.keys_file()).unwrap();
+        assert_eq!(text.matches("expires").count(), 1, "{text}");
+        assert_eq!(std::fs::metadata(appliance.keys_file()).unwrap().permissions().mode() & 0o777, 0o640);
+        let stored: Vec<_> = load(&appliance).unwrap().into_iter().map(|key| (key.name, key.expires)).collect();
+        assert_eq!(stored, [("ops".to_owned(), Some(7)), ("read".to_owned(), None)]);
+        assert_eq!(named(&appliance).len(), 2);
+        std::fs::write(appliance.keys_file(), "{").unwrap();
+        assert_eq!(load(&appliance).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert!(named(&appliance).is_empty());
+        std::fs::remove_dir_all(root).unwrap();
+    }
+}

@@ -38,7 +38,6 @@ pub enum Table {
 impl Table {
     /// The numbers of buckets, and of slots in each. 20 signed requests a second are 12,000 nonces at a time, 23 per
     /// bucket: statistically, one overflows in ten thousand years. Refusals can be dropped, and need less.
-    /// full one is a matter of ten thousand years. Refusals may forget, and need less.
     fn shape(self) -> (u64, usize) {
         match self {
             Table::Nonces(_) => (512, 64),
@@ -243,5 +242,29 @@ mod tests {
         }
         assert_eq!(remember(&mut slots, 9, u32::MAX, u32::MAX), Err(NotRemembered::NoRoom));
         remember(&mut slots, 9, NOW, NOW).unwrap();
+    }
+
+    #[test]
+    fn a_fact_stays_for_its_span_and_the_one_stored_first_gives_way() {
+        let mut slots = [Slot::default(); 2];
+        for (key, time, now, stored) in [
+            (1, NOW, NOW, Ok(())),
+            (2, NOW, NOW, Ok(())),
+            (1, NOW, NOW, Err(NotRemembered::Known)),
+            // The same key with another time is another fact.
+            (1, NOW + 1, NOW, Err(NotRemembered::NoRoom)),
+            (3, NOW, NOW + 600, Err(NotRemembered::NoRoom)),
+            (3, NOW + 601, NOW + 601, Ok(())),
+            (2, NOW, NOW + 601, Err(NotRemembered::Known)),
+        ] {
+            assert_eq!(remember(&mut slots, key, time, now), stored, "{key} {time} {now}");
+        }
+        assert_eq!(slots[0].key, 3);
+    }
+
+    #[test]
+    fn a_key_is_the_start_of_the_digest_and_never_that_of_an_empty_slot() {
+        assert_eq!(key_of(b"abc"), 0xba78_16bf_8f01_cfea);
+        assert_eq!((number(&[1, 2, 0, 0, 0, 0, 0, 3]), short(&[1, 2, 0, 4])), (0x0300_0000_0000_0201, 0x0400_0201));
     }
 }

@@ -103,3 +103,51 @@ pub fn end(appliance: &Appliance) {
         Err(error) => log::error!("first run is over, but {} cannot be emptied: {error}", path.display()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn the_files_decide_the_state_and_what_cannot_be_read_opens_nothing() {
+        let root = std::env::temp_dir().join(format!("first-run-{}", std::process::id()));
+        let appliance = Appliance::new(Some(root.clone().into()), None);
+        let (off, mut on) = (Config::default(), Config::default());
+        on.first_run_words = Some(4);
+        let unknown = Config::unknown();
+        let broken = &b"\xff\n"[..];
+        for (token, passphrase, config, wanted, is_set) in [
+            (None, None, &off, FirstRun::NotConfigured, false),
+            (None, None, &unknown, FirstRun::Unknown, false),
+            (Some(broken), None, &off, FirstRun::Unknown, false),
+            (Some(broken), None, &on, FirstRun::Unknown, false),
+            (Some(&b"a\n"[..]), None, &off, FirstRun::NotConfigured, true),
+            (Some(b"a\n"), None, &on, FirstRun::Done, true),
+            (Some(b"a\n"), None, &unknown, FirstRun::NotConfigured, true),
+            (Some(b"a\n"), Some(&b"a\n"[..]), &on, FirstRun::Pending, true),
+            (Some(b"a\n"), Some(b"b\n"), &on, FirstRun::Done, true),
+            (Some(b"a\n"), Some(b""), &on, FirstRun::Done, true),
+            (Some(b"a\n"), Some(broken), &on, FirstRun::Pending, true),
+            (Some(b"a\n"), Some(b"a\n"), &unknown, FirstRun::Pending, true),
+        ] {
+            let _ = fs::remove_dir_all(&root);
+            for (path, content) in [(appliance.token_file(), token), (appliance.setup_file(), passphrase)] {
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                if let Some(content) = content {
+                    fs::write(path, content).unwrap();
+                }
+            }
+            let (state, found) = state(&appliance, config);
+            assert_eq!((state, found.is_some()), (wanted, is_set), "{token:?} {passphrase:?} {config:?}");
+        }
+        fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn an_error_tells_whether_first_run_is_over() {
+        let told =
+            [FirstRun::NotConfigured, FirstRun::Unknown, FirstRun::Pending, FirstRun::Done].map(FirstRun::is_pending);
+        assert_eq!(told, [None, None, Some(true), Some(false)]);
+    }
+}

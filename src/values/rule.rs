@@ -107,7 +107,9 @@ mod tests {
         {
             assert_eq!(RULE.check(value).map_err(|e| e.to_string()), Err(message.to_owned()), "{value}");
         }
-        assert_eq!(RULE.check("a.-b"), Ok(()));
+        for value in ["abc", "a.-b", "abcde"] {
+            assert_eq!(RULE.check(value), Ok(()), "{value}");
+        }
     }
 
     #[test]

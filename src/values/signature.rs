@@ -251,4 +251,48 @@ mod tests {
             assert_eq!(parse(input), Err(fault), "{input}");
         }
     }
+
+    #[test]
+    fn what_a_signature_covers_decides_how_the_body_is_proved() {
+        let whole = || BodyProof::Whole("eQ==".to_owned());
+        let fields = BodyProof::Fields(vec![("update".to_owned(), "eg==".to_owned())]);
+        for (covered, proof, covers_type) in [
+            ("", BodyProof::Nothing, false),
+            (r#""content-length" "upload-offset" "upload-complete""#, BodyProof::Nothing, false),
+            (r#""content-type""#, BodyProof::Nothing, true),
+            (r#""content-digest""#, whole(), false),
+            (r#""content-digest" "content-type""#, whole(), true),
+            (r#""part-digest""#, fields, false),
+            (r#""part-digest" "content-digest""#, whole(), false),
+        ] {
+            let input = format!(r#"sig=("@method" "@path" "@query" {covered});created=1;nonce="12345678""#);
+            let signature = parse(&input).unwrap();
+            assert_eq!((signature.proof, signature.covers_type), (proof, covers_type), "{covered}");
+        }
+    }
+
+    #[test]
+    fn parameters_are_those_of_the_header() {
+        let with = |parameters: &str| parse(&format!(r#"sig=("@method" "@path" "@query"){parameters}"#));
+        let signature = with(r#";created=7;expires=9;nonce="12345678";alg="hmac-sha256";keyid="a";tag="x""#).unwrap();
+        assert_eq!((signature.created, signature.expires, signature.key.as_deref()), (7, Some(9), Some("a")));
+        let signature = with(r#";created=7;nonce="12345678""#).unwrap();
+        assert_eq!((signature.expires, signature.key), (None, None));
+        for (length, is_good) in [(7, false), (8, true), (128, true), (129, false)] {
+            let nonce = "n".repeat(length);
+            assert_eq!(with(&format!(r#";created=7;nonce="{nonce}""#)).is_ok(), is_good, "{length}");
+        }
+        for parameters in [
+            r#";created="7";nonce="12345678""#,
+            r";created=7;nonce=12345678",
+            r#";created=7;expires="9";nonce="12345678""#,
+        ] {
+            assert_eq!(with(parameters), Err("A parameter of Signature-Input has the wrong type"), "{parameters}");
+        }
+        assert_eq!(with(r#";created=7;nonce="12345678";alg=1"#), Err("alg must be hmac-sha256"));
+        assert_eq!(
+            with(r#";created=0;nonce="12345678""#),
+            Err("Signature-Input needs created, and a nonce of 8 to 128 characters")
+        );
+    }
 }

@@ -173,4 +173,42 @@ mod tests {
         assert_eq!(format!("{:?}", Token::parse("secret").unwrap()), "Token(..)");
         assert_eq!(format!("{:?}", Verifier::of("secret")), "Verifier(..)");
     }
+
+    #[test]
+    fn a_verifier_is_the_whole_digest_in_lowercase() {
+        let digest = "0123456789abcdef".repeat(4);
+        assert_eq!(Verifier::try_from(digest.clone()).unwrap().reveal(), digest);
+        assert_eq!(Verifier::of("secret").reveal().len(), 64);
+        for text in ["", "0", &digest[1..], &format!("{digest}0"), &digest.to_uppercase(), &digest.replace('f', "g")] {
+            assert!(Verifier::try_from(text.to_owned()).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn only_the_whole_tag_over_the_same_text_signs_it() {
+        let verifier = Verifier::of("secret");
+        let bytes = verifier.tag_of_text("text");
+        let tag = Base64::encode_string(&bytes);
+        assert!(verifier.signs_text("text", &tag));
+        assert!(!verifier.signs_text("texts", &tag));
+        assert!(!Verifier::of("other").signs_text("text", &tag));
+        let longer = [&bytes[..], b"x"].concat();
+        for guess in ["", "=", &Base64::encode_string(&bytes[..31]), &Base64::encode_string(&longer), &tag[1..]] {
+            assert!(!verifier.signs_text("text", guess), "{guess:?}");
+        }
+        // A tag that ends with a zero byte must not be valid without it.
+        let ends_with_zero = |text: &String| verifier.tag_of_text(text)[31] == 0;
+        let text = (0..100_000).map(|n: u32| n.to_string()).find(ends_with_zero).unwrap();
+        let tag = verifier.tag_of_text(&text);
+        assert!(verifier.signs_text(&text, &Base64::encode_string(&tag)));
+        assert!(!verifier.signs_text(&text, &Base64::encode_string(&tag[..31])));
+    }
+
+    #[test]
+    fn a_new_token_has_1_to_255_printable_characters() {
+        let (longest, too_long) = ("t".repeat(255), "t".repeat(256));
+        for (text, is_good) in [("t", true), (&longest, true), ("", false), (&too_long, false), ("a b", false)] {
+            assert_eq!(Token::parse(text).is_ok(), is_good, "{text:?}");
+        }
+    }
 }
