@@ -1176,6 +1176,7 @@ goodbye() {
 install_image() {
 	build
 	begin
+	record_script
 	make_image_user
 	make_directories
 	put_files

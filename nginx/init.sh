@@ -131,6 +131,10 @@ start() {
 	if [ -x @ADMIN@/bin/recover.sh ]; then
 		@ADMIN@/bin/recover.sh </dev/null || printf 'jidoteki-admin-api: recover.sh failed\n' >&2
 	fi
+	# An appliance whose image was migrated serves its old certificate from the first start on.
+	if [ -x @ADMIN@/bin/jobs/old-certificate ]; then
+		@ADMIN@/bin/jobs/old-certificate </dev/null || printf 'jidoteki-admin-api: old-certificate failed\n' >&2
+	fi
 	@ADMIN@/bin/self-signed.sh @TLS@
 	case $SERVER in
 	nginx)

@@ -304,18 +304,28 @@ policy() {
 
 # --- the ancestor's server ---
 
+# Records the script that starts the ancestor, for --uninstall. In an image too, where nothing runs yet.
+record_script() {
+	local script
+	[ "$TAKES_OVER" = yes ] && [ "$FIRST_TIME" = yes ] || return 0
+	for script in "$OLD_INIT" "$INIT"; do
+		if [ -x "$ROOT$script" ]; then
+			printf 'running %s\n' "$script" >>"$ROOT$TAKEOVER"
+			break
+		fi
+	done
+}
+
 # The ancestor must release the port. Its own script can stop it, but its stunnel may keep running.
 stop_ancestor() {
 	local script pid
 	[ "$TAKES_OVER" = yes ] && [ "$FIRST_TIME" = yes ] || return 0
-	for script in "$OLD_INIT" "$INIT"; do
-		if [ -x "$script" ]; then
-			say "Stopping the ancestor: $script stop"
-			timeout 60 "$script" stop </dev/null >/dev/null 2>&1 || note "$script stop reported a failure"
-			printf 'running %s\n' "$script" >>"$TAKEOVER"
-			break
-		fi
-	done
+	record_script
+	script=$(fact running 2)
+	if [ -n "$script" ]; then
+		say "Stopping the ancestor: $script stop"
+		timeout 60 "$script" stop </dev/null >/dev/null 2>&1 || note "$script stop reported a failure"
+	fi
 	command -v ss >/dev/null || return 0
 	for pid in $(ss -H -l -t -n -p "sport = :$PORT" | grep -E '"stunnel4?"' | grep -o 'pid=[0-9]*' | cut -d = -f 2 | sort -u); do
 		say "Stopping the ancestor's stunnel on port $PORT (process $pid)"
