@@ -1,7 +1,7 @@
 #!/bin/sh
 # shellcheck shell=dash
 #
-# What the machine does once a minute, as root, from a systemd timer or cron.
+# Runs once a minute, as root, from a systemd timer or cron.
 
 set -eu
 
@@ -10,12 +10,12 @@ bin=$(cd "${0%/*}" && pwd -P)
 status=0
 "$bin/recover.sh" || status=$?
 "$bin/jobs/health" || status=$?
-# What the ancestor's jobs, or the image's own, have put where the ancestor served it from.
+# Certificates that the ancestor's jobs, or the image's own, installed where the ancestor served them from.
 "$bin/jobs/old-certificate" || status=$?
-# The history of the health values, where the image keeps one.
+# Add to the history of the health values, if the image has that job.
 [ ! -x "$bin/jobs/monitor" ] || "$bin/jobs/monitor" sample || status=$?
-# How far the audit log has come, where the program's user cannot change it.
+# Record the state of the audit log where the program's user cannot change it.
 "$bin/anchor.sh" || status=$?
-# The certificate of our own, and which one is served. Last, because it waits for the web server.
+# Renew our own certificate, and record which one is served. Last, because it waits for the web server.
 "$bin/jobs/certs" tend || status=$?
 exit "$status"

@@ -1,24 +1,24 @@
 # shellcheck shell=dash
 #
-# What every job has in common: its lock, its log, how it fails, how it takes what the web user left
-# for it, and how it puts a file in force. docs/JOBS.md explains each function by what it promises.
+# What all jobs share: the lock, the log, how a job fails, how it takes its input from the web user, and how it
+# installs a file. docs/JOBS.md documents each function.
 #
-# Descriptors: 6 is held for a moment by who makes or sweeps private directories, 7 is the guard (a second lock, only root's), 8 what the executable reads (the job's
-# standard output as it came), 9 the job's lock.
+# Descriptors: 6 is the short lock on private directories, 7 the guard (a second lock that only root can take), 8 the
+# job's original standard output, which the executable reads, 9 the job's lock.
 
 set -eu
 umask 027
 IFS=' 	
 '
 LC_ALL=C
-# cron starts recover.sh with less than jobs need; jidoteki-admin-jobs is in /usr/local/bin.
+# cron starts recover.sh with a short PATH; jidoteki-admin-jobs is in /usr/local/bin.
 case ":$PATH:" in
 *:/usr/local/bin:*) ;;
 *) PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin ;;
 esac
 export LC_ALL PATH
 
-# Standard input is our lock; we keep it as 9 for as long as we live, and our commands read nothing.
+# Standard input is the job's lock. Keep it as 9 until the job ends; commands get an empty standard input.
 exec 9<&0 </dev/null 8>&1
 
 JOB=${0##*/}
@@ -33,24 +33,24 @@ export JIDO_PROGRESS=/dev/null
 FAILED_CODE=
 FAILED_TEXT=
 
-# --- what a job says ------------------------------------------------------------------------------
+# --- output ---------------------------------------------------------------------------------------
 
 say() {
 	printf '[%s][SYSTEM] %s\n' "$(date +%s)" "$1"
 }
 
-# From here on all output is the job's log. A log that cannot be written is no reason to refuse work.
+# start_log NAME: redirects all output to the job's log. A job runs even if its log cannot be written.
 start_log() {
 	local log="$ADMIN/log/$1"
 
-	# Where the ancestor has made this folder, its group may make files in it: one of theirs is no log of ours.
+	# If the ancestor created this directory, its group can create files here. Do not write to such a file.
 	if [ -L "$log" ] || { [ -e "$log" ] && [ "$(stat -c '%u %h' "$log")" != "$(id -u) 1" ]; }; then
 		rm -rf "$log"
 	fi
 	if [ -f "$log" ] && [ "$(stat -c %s "$log")" -gt 1048576 ]; then
 		mv -fT "$log" "$log.1"
 	fi
-	# A new one must be new, or somebody has been faster with a link.
+	# Create it exclusively: somebody else could have created a link with this name.
 	if [ ! -e "$log" ] && (set -C && : >"$log") 2>/dev/null; then
 		give_group "$log"
 	fi
@@ -61,20 +61,20 @@ start_log() {
 	fi
 }
 
-# Text that came from a file and goes to a person or into JSON: printable ASCII, no quotes, bounded.
+# plain TEXT: makes text from a file safe for people and JSON: printable ASCII, no quotes, limited length.
 plain() {
 	printf '%s' "$1" | tr -c ' -~' ' ' | tr -d '"\134' | cut -c1-200
 }
 
-# --- how a job ends -------------------------------------------------------------------------------
+# --- end of a job ---------------------------------------------------------------------------------
 
-# A job that must put something right when it fails defines this again. It runs without set -e.
+# A job that must clean up after a failure redefines this. It runs without set -e.
 on_failure() {
 	:
 }
 
-# fail CODE TEXT: the code is for programs, the text for people; it may not name a path or a secret.
-# Never in a subshell: only the shell that ends can say why.
+# fail CODE TEXT: the code is for programs, the text for people; it must not contain a path or a secret. Never call it
+# in a subshell, because the job would lose the reason.
 fail() {
 	FAILED_CODE=$1
 	FAILED_TEXT=$(plain "$2")
@@ -96,7 +96,7 @@ finish() {
 		fi
 		on_failure "$FAILED_CODE" "$FAILED_TEXT"
 		say "$FAILED_TEXT"
-		# The executable may be gone already; its end of the pipe must not be the end of us.
+		# The executable may have ended. A closed pipe must not end the job.
 		(printf 'Reason: %s\n' "$FAILED_TEXT" >&8) 2>/dev/null
 	fi
 	[ -z "$WORK" ] || rm -rf "$WORK" "$STATE/${WORK##*/}.owner" "$ADMIN/progress/${WORK##*/}"
@@ -108,7 +108,7 @@ finish() {
 	exit "$status"
 }
 
-# dash and busybox do not run the EXIT trap when a signal kills them.
+# Without these, dash and busybox do not run the EXIT trap when a signal ends the job.
 trap 'finish $?' EXIT
 trap 'exit 129' HUP
 trap 'exit 130' INT
@@ -116,22 +116,22 @@ trap 'exit 143' TERM
 
 # --- locks and leftovers --------------------------------------------------------------------------
 
-# guard NAME: keeps the revert timer and the job of this kind apart. Waits: a revert is short.
+# guard NAME: excludes the rollback timer and jobs of this kind. Waits, because a rollback is short.
 guard() {
 	[ -d "$STATE" ] || mkdir -m 0700 "$STATE"
 	exec 7>>"$STATE/$1.guard"
 	flock 7
 }
 
-# try_guard NAME: the same for who can as well come back later.
+# try_guard NAME: the same without waiting, for callers that can try again later.
 try_guard() {
 	[ -d "$STATE" ] || return 1
 	exec 7>>"$STATE/$1.guard"
 	flock -n 7
 }
 
-# make_work NAME: a directory that only root can see. Its name is fixed, so whatever a killed job of
-# this name left is gone now; the lock says that it is not in use.
+# make_work NAME: creates the private directory $WORK. Its name is fixed, so this also removes what a killed job of this
+# kind left; the job's lock ensures that it is not in use.
 make_work() {
 	[ -d "$STATE" ] || mkdir -m 0700 "$STATE"
 	[ -d "$STATE/work" ] || mkdir -m 0700 "$STATE/work"
@@ -146,22 +146,22 @@ make_work() {
 	start_progress "$1"
 }
 
-# start_progress NAME: from here on what we run can write how far it is into a file that the executable reads. Where the file
-# cannot be made nobody is told, and nothing fails.
+# start_progress NAME: lets commands write their progress to a file that the executable reads. If the file cannot be
+# created, progress is not reported, but the job continues.
 start_progress() {
 	JIDO_PROGRESS=$ADMIN/progress/$1
 	(: >"$JIDO_PROGRESS") 2>/dev/null || JIDO_PROGRESS=/dev/null
 }
 
-# sweep_work: what jobs left that are gone. A certificate's key or half of an update must not lie there
-# until somebody happens to send the next one. An update that is still to be rolled back or completed keeps its own.
+# sweep_work: removes the private directories of jobs that ended without doing so. A key or a partial update must not
+# stay until the next job of its kind. An update that must be rolled back or completed keeps its directory.
 sweep_work() {
 	local place name
 
 	[ -d "$STATE/work" ] || return 0
 	exec 6>>"$STATE/work.guard"
 	flock 6
-	# After a power cut either of the two may be there without the other.
+	# After a power cut, either of the two can be missing.
 	for place in "$STATE/work"/* "$STATE"/*.owner; do
 		name=${place##*/}
 		name=${name%.owner}
@@ -178,19 +178,19 @@ sweep_work() {
 	exec 6>&-
 }
 
-# The start time of a process, in ticks since boot: with it a number that was used again is noticed.
+# started PID: prints the start time of a process, in ticks since boot. It distinguishes processes that reuse a PID.
 started() {
 	local stat
 
 	read -r stat <"/proc/$1/stat" || return 1
-	# The name in parentheses may contain anything, so everything up to the last one goes.
+	# The name in parentheses can contain anything, so skip to the last parenthesis.
 	stat=${stat##*) }
 	# shellcheck disable=SC2086  # split on purpose: these are numbers
 	set -- $stat
 	printf '%s\n' "${20}"
 }
 
-# is_alive FILE: does the process that FILE speaks of ("pid start") still run?
+# is_alive FILE: whether the process in FILE ("pid start") is running.
 is_alive() {
 	local pid ticks
 
@@ -212,7 +212,7 @@ children() {
 	done
 }
 
-# end_tree PID: politely, then not. Children are looked up before their parent is gone.
+# end_tree PID: ends a process and its descendants, with TERM and then KILL. Looks up children before their parent ends.
 end_tree() {
 	local all="" pid rounds=0
 
@@ -256,7 +256,7 @@ stop_child() {
 	CHILD=
 }
 
-# A command that outlived its killed job is ended before the next job starts.
+# end_leftover NAME: ends a command that is still running although its job was killed.
 end_leftover() {
 	local pid ticks
 
@@ -268,11 +268,11 @@ end_leftover() {
 	rm -f "$STATE/$1.child"
 }
 
-# --- commands of others ---------------------------------------------------------------------------
+# --- commands -------------------------------------------------------------------------------------
 
-# bounded SECONDS COMMAND...: runs it with none of our descriptors, so that a daemon that it starts
-# holds neither lock nor answer; a signal to us ends it. Its exit status is ours; 124 is "too long",
-# and then all that it started is gone. (Not by timeout: busybox's leaves the children.)
+# bounded SECONDS COMMAND...: runs a command without our descriptors, so that a daemon that it starts holds no lock and
+# keeps no response open. A signal to the job ends the command. Returns its exit status, or 124 after the time limit,
+# when all its processes were ended. (Not with timeout: busybox's leaves child processes running.)
 bounded() {
 	local limit="$1" status=0 ticks deadline
 
@@ -282,7 +282,7 @@ bounded() {
 	CHILD=$!
 	ticks=$(started "$CHILD" 2>/dev/null || :)
 	[ -z "$WORK" ] || printf '%s %s\n' "$CHILD" "$ticks" >"$STATE/${WORK##*/}.child"
-	# By exec, for good: dash keeps copies of what it redirects for the time of one function.
+	# With exec, because dash keeps copies of descriptors that it redirects for one function.
 	(
 		exec </dev/null >/dev/null 2>&1 7>&- 8>&- 9<&-
 		watch_child "$ticks" "$deadline"
@@ -296,7 +296,7 @@ bounded() {
 	return "$status"
 }
 
-# A process of its own, which goes when the child has gone. Nobody has to tell it, so nobody can fail to.
+# watch_child TICKS DEADLINE: ends the child at the deadline. It is a separate process and exits after the child.
 watch_child() {
 	[ -n "$1" ] || return 0
 	while [ "$(started "$CHILD")" = "$1" ]; do
@@ -315,8 +315,8 @@ uptime_seconds() {
 	printf '%s\n' "${up%%.*}"
 }
 
-# hook SECONDS COMMAND...: a command of the image, which is told where it is. It runs as the ancestor ran it: root is at
-# home, and others can read what it makes, such as /etc/resolv.conf.
+# hook SECONDS COMMAND...: runs a command of the image with our paths in its environment. As for the ancestor, HOME is
+# /root, and other users can read the files that it creates, such as /etc/resolv.conf.
 hook() {
 	local limit="$1"
 
@@ -326,13 +326,13 @@ hook() {
 		sh -c 'umask 022 && exec "$@"' sh "$@"
 }
 
-# ask COMMAND...: lets the program for jobs judge what scripts should not.
+# ask COMMAND...: runs the program for jobs, which makes the decisions that scripts should not make.
 ask() {
 	JIDO_ADMIN_PATH="$ADMIN" JIDO_ETC_PATH="$ETC" jidoteki-admin-jobs "$@"
 }
 
-# save_system: where the system lives in memory, a change is there after the next boot only if it is saved. The tool of
-# the image does, if there is one, as it did for the ancestor after every change.
+# save_system: if the system runs from memory, saves a change for the next boot. Uses the image's tool, if it has one,
+# like the ancestor did after every change.
 save_system() {
 	local device
 
@@ -344,8 +344,8 @@ save_system() {
 	fi
 }
 
-# detach COMMAND...: outlives the job, the web server and whoever else; in a unit of its own where
-# systemd runs, because a restart of the web server's unit would take its whole control group along.
+# detach COMMAND...: runs a command that outlives the job and the web server. With systemd it gets its own unit, because
+# a restart of the web server's unit ends all processes in that control group.
 detach() {
 	if [ -d /run/systemd/system ] && command -v systemd-run >/dev/null 2>&1; then
 		if systemd-run --quiet --collect -- "$@" 7>&- 8>&- 9<&-; then
@@ -357,25 +357,25 @@ detach() {
 
 # --- files ----------------------------------------------------------------------------------------
 
-# flush PATH...: on the disk before we go on. An old sync knows no operands and takes everything.
+# flush PATH...: writes these to disk. An old sync has no operands; then it writes everything.
 flush() {
 	sync "$@" 2>/dev/null || sync
 }
 
-# put_file TARGET [MODE]: standard input becomes TARGET, whole or not at all. A group that could read the file that was
-# there can read this one.
+# put_file TARGET [MODE]: replaces TARGET atomically with standard input. A group that could read the previous file can
+# read the new one.
 put_file() {
 	local target="$1" mode="${2:-0640}" directory="${1%/*}" new="$1.new" group="" place=""
 
-	# Each step by its own word and not by "set -e", which is off in on_failure: there half a file would come into force.
-	# shellcheck disable=SC2046  # owner, group and mode of the folder and then of the file, split on purpose
+	# Check each step: "set -e" is off in on_failure, where a partial file would otherwise be installed.
+	# shellcheck disable=SC2046  # owner, group and mode of the directory and of the file, split on purpose
 	set -- $(stat -c '%u %g %a' "$directory" "$target" 2>/dev/null)
 	[ "$#" -ge 3 ] || return 1
 	group=$(new_group "$@")
 	case "$group:$mode:${6-}" in
 	?*:0600:*[4567]?) mode=0640 ;;
 	esac
-	# In a folder where others can make files, a name is ours only inside a folder of ours.
+	# If other users can create files in this directory, work in a private directory inside it.
 	if [ "$1" != "$(id -u)" ] || is_writable "$3"; then
 		drop_places "$directory"
 		place=$(mktemp -d "$directory/.$JOB.XXXXXX") || return 1
@@ -391,7 +391,7 @@ put_file() {
 	flush "$directory"
 }
 
-# drop_places FOLDER: what a killed job of this name has left of its folders there. Those of others are not ours to touch.
+# drop_places DIRECTORY: removes private directories that a killed job of this kind left there, but only our own.
 drop_places() {
 	local old
 
@@ -402,8 +402,8 @@ drop_places() {
 	done
 }
 
-# new_group UID GID MODE [UID GID MODE]: of a folder, and of the file in it that is replaced, if there is one; prints the
-# group that the new file must be given. Nothing in folders of our own, which have the set-group-ID bit.
+# new_group UID GID MODE [UID GID MODE]: takes these of a directory and of the file to replace, if any, and prints the
+# group for the new file. Prints nothing for our own directories, which have the set-group-ID bit.
 new_group() {
 	case "$3" in
 	[2367]???) return 0 ;;
@@ -415,7 +415,7 @@ new_group() {
 	fi
 }
 
-# is_writable MODE: for others than the owner?
+# is_writable MODE: whether the group or other users can write.
 is_writable() {
 	case "$1" in
 	*[2367] | *[2367]?) return 0 ;;
@@ -423,7 +423,7 @@ is_writable() {
 	return 1
 }
 
-# give_group FILE: the group of its folder, if that does not come by itself.
+# give_group FILE: sets the group of its directory, if the file did not inherit it.
 give_group() {
 	local group
 
@@ -432,12 +432,12 @@ give_group() {
 	[ -z "$group" ] || chgrp "$group" "$1" || :
 }
 
-# put_line TARGET TEXT: a status of one line.
+# put_line TARGET TEXT: writes a status file of one line.
 put_line() {
 	printf '%s\n' "$2" | put_file "$1"
 }
 
-# is_trusted FILE: may a root job believe it? A list that the web user could write is not a list.
+# is_trusted FILE: whether only the user that runs this job, normally root, can write this list.
 is_trusted() {
 	local owner mode
 
@@ -447,9 +447,9 @@ is_trusted() {
 	[ "$owner" = "$(id -u)" ] && ! is_writable "$mode"
 }
 
-# take NAME LIMIT: moves what the web user left for us out of its reach and copies it, so that not even
-# a descriptor still open can change what is checked afterwards. The copy is $WORK/NAME; where there was
-# nothing there is no copy, and the job decides what that means. Anything but a plain file ends the job.
+# take NAME LIMIT: moves the web user's file to $WORK and copies it there as NAME, so that not even an open descriptor
+# can change it after the checks. Without such a file there is no copy, and the job decides what that means. If it is
+# not a regular file, the job fails.
 take() {
 	local name="$1" limit="$2"
 
@@ -460,8 +460,8 @@ take() {
 	[ "$(stat -c %s "$WORK/$name")" -le "$limit" ] || fail E1000 "$name is too large"
 }
 
-# seize NAME: the first half of take, for what is too large to copy and is read in one pass only.
-# Rename first and look afterwards: in our directory nobody changes what a name stands for.
+# seize NAME: only moves the file, if it is too large to copy. Such a file must be read in one pass. Rename it before
+# checking it: nobody else can replace a file in our directory.
 seize() {
 	local name="$1" file="$WORK/seized.$1"
 
@@ -469,22 +469,22 @@ seize() {
 		return 0
 	fi
 	mv -fT "$UPLOADS/$name" "$file"
-	# The sweep need not remember any more that it lay there.
+	# The sweep no longer needs its record of this file.
 	[ ! -e "$STATE/left.$name" ] || rm -f "$STATE/left.$name"
 	if [ -L "$file" ] || [ ! -f "$file" ] || [ "$(stat -c %h "$file")" -ne 1 ]; then
 		fail E1000 "$name is not a regular file"
 	fi
 }
 
-# publish FILE NAME: hands a file of ours to the executable. Uploads is hostile ground, so the only
-# thing we do there is one rename that follows nothing. It is on the disk when this returns, so that what is published
-# first is there first, also after a power cut.
+# publish FILE NAME: moves our file to uploads for the executable. Other users control that directory, so the only
+# operation there is one rename that follows no link. The file is on disk when this returns, so that files are published
+# in order, even if the power is cut.
 publish() {
 	local file="$1" name="$2"
 
 	chgrp "$(stat -c %g "$UPLOADS")" "$file"
 	chmod 0640 "$file"
-	# No rename replaces a directory, and busybox takes a link to one for one.
+	# A rename cannot replace a directory, and busybox follows a link to one.
 	[ ! -d "$UPLOADS/$name" ] || withdraw "$name"
 	if [ "$(stat -c %d "$file")" = "$(stat -c %d "$UPLOADS")" ]; then
 		flush "$file"
@@ -492,8 +492,8 @@ publish() {
 		flush "$UPLOADS"
 		return 0
 	fi
-	# Uploads is a filesystem of its own. We copy inside a directory of root's there and stand in it,
-	# because its name could be given to something else behind our back; where we stand could not.
+	# Uploads is a separate filesystem. Copy inside a private directory there, as the working directory: somebody
+	# could replace its name, but not our working directory.
 	(
 		cd "$UPLOADS"
 		for old in ".$JOB".*; do
@@ -512,22 +512,22 @@ publish() {
 	rm -f "$file"
 }
 
-# withdraw NAME: the executable shall not find it any more.
+# withdraw NAME: removes a published file.
 withdraw() {
 	[ ! -d "$UPLOADS/$1" ] || [ -L "$UPLOADS/$1" ] || mv -fT "$UPLOADS/$1" "$WORK/withdrawn.$1"
 	rm -f "$UPLOADS/$1"
 }
 
-# --- room -----------------------------------------------------------------------------------------
+# --- free space -----------------------------------------------------------------------------------
 
-# space DIR: KiB of its filesystem in all, in use, and free for us. Not by df: that of busybox looks for where it is mounted,
-# and what an initramfs was unpacked into is mounted nowhere.
+# space DIR: prints the KiB of its filesystem: total, used, and free for us. Not with df: busybox's needs the mount
+# point, and the filesystem of an initramfs has none.
 space() {
 	stat -f -c '%S %b %f %a' "$1" | awk '{ printf "%.0f %.0f %.0f\n", $1 * $2 / 1024, $1 * ($2 - $3) / 1024, $1 * $4 / 1024 }'
 }
 
-# room DIR: KiB that a file there may grow to. A filesystem that says it has no blocks (ramfs) and one
-# that lives in memory can take no more than the memory that is free.
+# room DIR: prints the KiB that a file there can use. A filesystem in memory, or one that reports no blocks (ramfs), is
+# limited by free memory.
 room() {
 	local total free memory
 
@@ -548,12 +548,12 @@ free_memory() {
 	awk '$1 == "MemAvailable:" { print $2 }' /proc/meminfo
 }
 
-# kib FILE: its size, rounded up.
+# kib FILE: prints its size in KiB, rounded up.
 kib() {
 	printf '%s\n' "$((($(stat -c %s "$1") + 1023) / 1024))"
 }
 
-# need_room DIR KIB [CODE]: 1 MiB stays free for logs and status files, or nobody would learn how it went.
+# need_room DIR KIB [CODE]: fails if there is not enough space. Keeps 1 MiB for logs and status files.
 need_room() {
 	local free
 
