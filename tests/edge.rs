@@ -723,6 +723,8 @@ fn the_program_is_told_by_the_server_alone_what_it_is_told() {
                 "JIDO_SENDFILE: evil",
                 "-H",
                 "GATEWAY-INTERFACE: evil",
+                "-H",
+                "X-Forwarded-For: 198.51.100.1",
             ],
         );
         let text = answer.text();

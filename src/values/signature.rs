@@ -272,6 +272,11 @@ mod tests {
     }
 
     #[test]
+    fn bytes_are_encoded_in_base64_with_padding() {
+        assert_eq!([base64(b""), base64(b"\x00\xff")], ["", "AP8="]);
+    }
+
+    #[test]
     fn parameters_are_those_of_the_header() {
         let with = |parameters: &str| parse(&format!(r#"sig=("@method" "@path" "@query"){parameters}"#));
         let signature = with(r#";created=7;expires=9;nonce="12345678";alg="hmac-sha256";keyid="a";tag="x""#).unwrap();

@@ -394,7 +394,16 @@ fn a_script_that_takes_too_long_is_ended_with_its_children() {
             .with("update.conf", "time-limit=1\n")
             .upload(appliance);
         check_refused(appliance, "E1002", "The update took longer than 1 seconds", 70);
+        super::appliance::eventually("nothing that the package started runs", || !has_process_of(appliance));
     });
+}
+
+/// Whether anything with the environment of the package's scripts still runs. A zombie has no environment any more.
+fn has_process_of(appliance: &Appliance) -> bool {
+    let own = format!("JIDO_PACKAGE_PATH={}", appliance.path("admin/lib/work/update/package").display());
+    let processes = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path());
+    let mut environments = processes.filter_map(|process| fs::read(process.join("environ")).ok());
+    environments.any(|environment| environment.split(|byte| *byte == 0).any(|variable| variable == own.as_bytes()))
 }
 
 #[test]
