@@ -73,7 +73,7 @@ fn rotate(fixture: &Fixture, name: &str) {
 }
 
 #[test]
-fn an_entry_says_who_did_what_and_what_came_of_it() {
+fn an_entry_names_caller_action_and_outcome() {
     let fixture = fixture();
     assert_eq!(ask(&fixture, "yourtoken", "POST", "/backup", Some(short("action=START"))).status, 202);
     assert_eq!(ask(&fixture, "wrong", "GET", "/version", None).status, 403);
@@ -200,7 +200,7 @@ fn the_first_line_that_is_not_as_it_was_written_is_named() {
 
 /// The web server's user can write a new history with a matching head, but not root's anchors.
 #[test]
-fn a_history_that_was_written_anew_does_not_agree_with_the_anchors() {
+fn a_rewritten_history_does_not_agree_with_the_anchors() {
     let fixture = fixture();
     append(&fixture, 4);
     fs::create_dir(fixture.path("lib")).unwrap();
@@ -338,7 +338,7 @@ fn a_full_disk_costs_the_line_and_not_the_chain() {
 }
 
 #[test]
-fn the_log_is_paged_through_whatever_its_size() {
+fn a_log_of_any_size_can_be_paged_through() {
     let fixture = fixture();
     append(&fixture, 40);
     rotate(&fixture, "20261101-1");
@@ -421,7 +421,7 @@ fn a_page_costs_the_same_of_a_large_log_and_shows_nothing_but_entries() {
 }
 
 #[test]
-fn a_token_that_was_taken_away_does_not_come_back_with_the_power() {
+fn a_revoked_token_stays_revoked_after_a_power_failure() {
     let fixture = fixture();
     console(&fixture, &["token", "add", "ops", "--scope", "operate"]);
     let trace = fixture.path("trace");
@@ -444,7 +444,7 @@ fn a_token_that_was_taken_away_does_not_come_back_with_the_power() {
 }
 
 #[test]
-fn a_token_is_made_listed_and_taken_away_at_the_console() {
+fn a_token_is_created_listed_and_revoked_at_the_console() {
     let fixture = fixture();
     let (code, token, told) = console(&fixture, &["token", "add", "ops", "--scope", "operate", "--days", "1"]);
     assert_eq!((code, token.trim().len()), (Some(0), 64), "{told}");
@@ -500,7 +500,7 @@ fn the_first_token_is_replaced_with_an_overlap() {
 }
 
 #[test]
-fn whoever_is_told_to_wait_can_be_let_off() {
+fn an_administrator_can_clear_rate_limits() {
     let fixture = fixture();
     fixture.write("usr/jidoteki-admin-api.json", r#"{"refusals-per-minute":5}"#);
     let guess = |address: &str| {
@@ -601,7 +601,7 @@ fn a_flood_of_guesses_refuses_no_valid_client_and_breaks_nothing() {
 
 /// Under nginx, the delay of /setup occupies no process.
 #[test]
-fn strangers_at_setup_hold_no_worker() {
+fn unauthenticated_setup_requests_hold_no_worker() {
     for (server, port) in [("nginx", 27013), ("lighttpd", 27014)] {
         let fixture = fixture();
         let edge = Edge::start(&fixture, server, port);

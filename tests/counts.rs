@@ -125,7 +125,7 @@ fn the_same_sources_give_the_same_bytes_wherever_they_lie() {
 
 /// The executable contains none, so it can execute none.
 #[test]
-fn nothing_asks_the_processor_what_it_is() {
+fn the_executable_contains_no_cpuid_instruction() {
     let Some(program) = &*BUILT else { return };
     let output = Command::new("objdump").arg("-d").arg(program).output().expect("objdump of binutils");
     let text = String::from_utf8(output.stdout).unwrap();

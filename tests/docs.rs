@@ -274,7 +274,7 @@ fn fault(example: &Example, head: &str, body: &str) -> Option<String> {
 }
 
 #[test]
-fn every_example_of_the_reference_is_what_the_executable_answers() {
+fn every_example_of_the_reference_is_the_answer_of_the_executable() {
     let examples = examples();
     assert!(examples.len() >= ROUTES.len(), "only {} examples", examples.len());
     let mut faults = Vec::new();
@@ -334,7 +334,7 @@ fn every_route_has_a_chapter_and_an_example_of_its_success() {
 }
 
 #[test]
-fn the_commands_of_the_reference_print_what_it_says() {
+fn the_commands_of_the_reference_print_the_documented_output() {
     let folder = Path::new(BINARY).parent().unwrap().display().to_string();
     let output = Command::new("tests/console.sh")
         .arg("docs/API.md")

@@ -115,7 +115,7 @@ fn a_file_that_cannot_be_read_opens_nothing() {
 }
 
 #[test]
-fn a_change_that_may_wait_to_be_confirmed_lets_no_other_in() {
+fn a_change_that_needs_confirmation_excludes_others() {
     let fixture = Fixture::new();
     const SETTINGS: &str = r#"{"network":{"interface":"eth0","hostname":"test.host"}}"#;
     // A file that is not text has no deadline either, so nothing is pending.
@@ -157,7 +157,7 @@ fn victim(path: &Path) -> PathBuf {
 }
 
 #[test]
-fn a_name_that_somebody_planted_stops_nothing() {
+fn a_planted_name_stops_nothing() {
     let fixture = Fixture::new();
     // Files that a request opens in the exchange directory. Whatever is planted there, the job starts.
     for name in [".update.lock", "software_package-zzz.enc", ".software_package-zzz.enc.new"] {
@@ -191,7 +191,7 @@ fn a_name_that_somebody_planted_stops_nothing() {
 }
 
 #[test]
-fn a_refusal_is_answered_whatever_stands_where_it_is_counted_and_written() {
+fn a_refusal_is_answered_even_if_it_cannot_be_counted_or_logged() {
     let fixture = Fixture::new();
     for (what, make) in PLANTED {
         for names in [
@@ -250,7 +250,7 @@ fn guesses_with_changing_addresses_push_nothing_out_of_the_audit_log() {
 }
 
 #[test]
-fn a_key_whose_table_of_nonces_is_full_keeps_no_other_out() {
+fn a_key_with_a_full_table_of_nonces_locks_no_other_key_out() {
     let fixture = Fixture::new();
     let key = |name: &str, token: &str| Key {
         name: name.to_owned(),
@@ -327,7 +327,7 @@ fn no_header_of_a_client_says_where_it_comes_from() {
 }
 
 #[test]
-fn a_job_that_runs_is_told_before_the_upload_is_looked_at() {
+fn a_running_job_is_reported_before_the_upload_is_examined() {
     let fixture = Fixture::new();
     fixture.write("hold", "");
     assert_eq!(ask(&fixture, "POST", "/api/v1/admin/update?token=yourtoken", &[("update", "x")]).0.status, 202);
@@ -351,7 +351,7 @@ fn at_the_console(fixture: &Fixture, arguments: &[&str]) -> (String, String) {
 }
 
 #[test]
-fn what_opens_the_api_is_for_root_and_the_api_alone() {
+fn credentials_are_readable_by_root_and_the_api_alone() {
     let fixture = Fixture::new();
     for arguments in [&["token", "add", "x", "--scope", "read"][..], &["token", "rotate", "--overlap", "0"]] {
         assert_ne!(at_the_console(&fixture, arguments).0, "", "{arguments:?}");

@@ -333,7 +333,7 @@ fn a_chunk_over_the_limit_is_refused_before_it_comes() {
 }
 
 #[test]
-fn what_is_not_there_is_404_as_json() {
+fn a_missing_resource_is_404_as_json() {
     for edge in both() {
         for path in [
             "/api",
@@ -413,7 +413,7 @@ fn the_dashboard_comes_compressed_and_the_api_does_not() {
 }
 
 #[test]
-fn what_the_server_itself_refuses_is_json() {
+fn refusals_of_the_server_itself_are_json() {
     let (many, path) = ("x".repeat(20_000), "/api/v1/admin/version");
     for edge in both() {
         let name = edge.server.name();
@@ -441,7 +441,7 @@ fn what_the_server_itself_refuses_is_json() {
 }
 
 #[test]
-fn plain_http_is_told_to_use_https() {
+fn plain_http_is_refused_with_a_pointer_to_https() {
     let edge = &both()[0];
     let output = Command::new("curl")
         .args(["-sS", "-i", &format!("http://127.0.0.1:{}/?token=yourtoken", edge.port)])
@@ -601,7 +601,7 @@ fn a_wrong_credential_is_refused_before_the_body_comes() {
 
 /// What the head is enough to refuse is refused although the body never arrives.
 #[test]
-fn what_the_head_is_enough_for_is_refused_before_the_body_comes() {
+fn a_request_that_its_head_condemns_is_refused_before_the_body_comes() {
     each(&Program::Ours, |edge| {
         let form = [("for", "update"), ("length", "20000000")].map(|(name, value)| format!("{name}={value}"));
         let opened = edge.curl("/api/v1/admin/uploads?token=yourtoken", &["-d", &form.join("&")]);
@@ -673,7 +673,7 @@ fn what_the_head_is_enough_for_is_refused_before_the_body_comes() {
 /// Above the limit of refusals, the response is delayed and has Retry-After, with the same text with and without a long
 /// body.
 #[test]
-fn a_guess_too_many_is_told_to_wait_before_the_body_comes() {
+fn a_client_over_the_limit_of_guesses_must_wait_before_its_body_is_read() {
     each(&Program::Ours, |edge| {
         fs::write(edge.base.join("etc/jidoteki-admin-api.json"), r#"{"refusals-per-minute":1}"#).unwrap();
         let state = edge.admin("state");
@@ -710,7 +710,7 @@ printf 'Status: 200 OK\\r\\nContent-Type: text/plain\\r\\nContent-Length: %s\\r\
 ";
 
 #[test]
-fn the_program_is_told_by_the_server_alone_what_it_is_told() {
+fn the_variables_of_the_program_come_from_the_server_alone() {
     each(&Program::Script(DUMP), |edge| {
         let answer = edge.curl(
             "/api/v1/admin/%76ersion?a=%62",
@@ -914,7 +914,7 @@ printf 'Status: 200 OK\\r\\nContent-Type: text/plain\\r\\nContent-Length: 2\\r\\
 ";
 
 #[test]
-fn twenty_slow_requests_are_served_at_once_and_hold_up_nobody() {
+fn twenty_slow_requests_are_served_at_once_and_delay_no_other_client() {
     each(&Program::Script(WAIT), |edge| {
         let edge = &*edge;
         thread::scope(|scope| {

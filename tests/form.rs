@@ -82,7 +82,7 @@ fn treacherous(numbers: &mut Numbers) -> Vec<u8> {
 }
 
 #[test]
-fn our_parser_reads_good_forms_as_multer_does() {
+fn our_parser_reads_valid_forms_as_multer_does() {
     let mut numbers = Numbers(7);
     let mut n_plain = 0;
     for _ in 0..5000 {
@@ -166,7 +166,7 @@ fn a_folded_head_is_read_as_multer_reads_the_unfolded_one() {
 }
 
 #[test]
-fn what_our_parser_takes_of_a_broken_form_multer_takes_alike() {
+fn our_parser_accepts_parts_of_a_broken_form_as_multer_does() {
     let mut numbers = Numbers(11);
     let (_, good) = encode(&[("a", "some\r\ncontent"), ("b", "")]);
     // Ignore where the form begins: multer accepts a boundary in the middle of a line there.

@@ -104,7 +104,7 @@ fn the_cases_hold_where_root_does_the_jobs_at_the_gate() {
 }
 
 #[test]
-fn a_job_behind_the_gate_gets_the_lock_and_nothing_else_of_the_asker() {
+fn a_job_behind_the_gate_gets_the_lock_and_nothing_else_of_the_caller() {
     let fixture = Fixture::new();
     let gate = Gate::open(&fixture);
     fixture.write("hold", "");
@@ -128,7 +128,7 @@ fn a_job_behind_the_gate_gets_the_lock_and_nothing_else_of_the_asker() {
 }
 
 #[test]
-fn what_is_no_request_for_a_job_starts_nothing() {
+fn a_malformed_job_request_starts_nothing() {
     let fixture = Fixture::new();
     let gate = Gate::open(&fixture);
     let null = fs::File::open("/dev/null").unwrap();

@@ -311,7 +311,7 @@ fn an_upload_is_whole_and_private() {
 }
 
 #[test]
-fn what_is_too_large_is_refused_with_the_limit_and_read_to_its_end() {
+fn a_body_that_is_too_large_is_refused_with_the_limit_and_read_to_its_end() {
     let fixture = Fixture::new();
     fixture.write("usr/jidoteki-admin-api.json", r#"{"max-upload-bytes":100000}"#);
     let answer = post(&fixture, "/api/v1/admin/update?token=yourtoken", &[("update", &"x".repeat(99_900))]);
@@ -423,7 +423,7 @@ fn a_query_is_never_a_command_line() {
 }
 
 #[test]
-fn no_refused_caller_is_told_of_the_form() {
+fn no_refused_caller_sees_errors_in_the_form() {
     let fixture = Fixture::new();
     let answer = post(&fixture, "/api/v1/admin/update", &[("foo", "x")]);
     assert_eq!(answer.text(), r#"{"Status":"403 Forbidden","Error-Message":"Authentication error"}"#);
@@ -461,7 +461,7 @@ fn a_first_run_begins_and_ends() {
 }
 
 #[test]
-fn a_stranger_at_setup_waits_and_keeps_nobody_waiting() {
+fn a_refused_setup_waits_and_delays_no_other_client() {
     let fixture = Fixture::new();
     let (kind, body) = form::encode(&[("newtoken", "mine")]);
     let mut stranger = command(&fixture, "POST", "/api/v1/admin/setup?token=wrong");
@@ -479,7 +479,7 @@ fn a_stranger_at_setup_waits_and_keeps_nobody_waiting() {
 }
 
 #[test]
-fn a_change_that_waits_is_taken_back_at_once_by_a_job_that_can_be_followed() {
+fn a_pending_change_is_rolled_back_at_once_by_a_job_that_can_be_followed() {
     let fixture = Fixture::new();
     for name in ["settings", "certs"] {
         let path = format!("/api/v1/admin/{name}/revert?token=yourtoken");
@@ -506,7 +506,7 @@ fn a_change_that_waits_is_taken_back_at_once_by_a_job_that_can_be_followed() {
 }
 
 #[test]
-fn settings_that_wait_to_be_confirmed_show_it_and_let_no_others_in() {
+fn pending_settings_are_reported_and_exclude_others() {
     let fixture = Fixture::new();
     const SETTINGS: &str = r#"{"network":{"interface":"eth0","hostname":"test.host"}}"#;
     let target = "/api/v1/admin/settings?token=yourtoken";
@@ -568,7 +568,7 @@ fn a_client_that_is_gone_is_no_error() {
 }
 
 #[test]
-fn a_request_that_is_none_is_refused() {
+fn a_malformed_request_is_refused() {
     let fixture = Fixture::new();
     for length in ["-1", "1e3", "99999999999999999999999"] {
         let mut command = command(&fixture, "POST", "/api/v1/admin/update?token=yourtoken");

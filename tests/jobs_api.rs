@@ -50,7 +50,7 @@ fn n_calls(fixture: &Fixture) -> usize {
 }
 
 #[test]
-fn a_job_of_a_script_that_knows_nothing_of_records_is_told_by_what_it_leaves() {
+fn a_script_that_writes_no_records_is_judged_by_the_files_it_leaves() {
     let fixture = Fixture::new();
     for (left, wanted) in [
         (Some(r#"{"status":"success","percentage":100}"#), "success"),
@@ -112,7 +112,7 @@ fn a_killed_job_is_interrupted_and_a_job_that_was_waited_for_has_its_result() {
 }
 
 #[test]
-fn a_hundred_jobs_are_remembered_and_what_only_reads_is_not() {
+fn a_hundred_jobs_are_remembered_without_those_that_only_read() {
     let fixture = Fixture::new();
     let first = start(&fixture, "/storage", &[("settings", r#"{"storage":{"type":"local"}}"#)]);
     wait_until("it has ended", || status(&fixture, &first) != "running");
@@ -175,7 +175,7 @@ fn updating(fixture: &Fixture) -> String {
 }
 
 #[test]
-fn what_a_script_says_of_its_progress_is_told_and_nonsense_is_not() {
+fn the_progress_of_a_script_is_reported_and_nonsense_is_not() {
     let fixture = Fixture::new();
     let id = updating(&fixture);
     for (said, percentage, step) in [
@@ -228,7 +228,7 @@ fn a_backup_tells_how_many_of_its_bytes_are_done() {
 }
 
 #[test]
-fn a_job_that_says_nothing_for_ten_minutes_is_called_silent() {
+fn a_job_without_progress_for_ten_minutes_is_called_silent() {
     let fixture = Fixture::new();
     let id = updating(&fixture);
     for (seconds, is_silent) in [(590, false), (610, true)] {

@@ -44,7 +44,7 @@ fn are_excluded(one: Job, other: Job) -> bool {
 }
 
 #[test]
-fn a_job_is_refused_beside_what_the_table_says_and_nothing_else() {
+fn a_job_is_refused_beside_exactly_the_jobs_in_the_table() {
     let fixture = Fixture::new();
     for (first, method, path, fields) in REQUESTS {
         for (second, other_method, other_path, other_fields) in REQUESTS.into_iter().filter(|row| row.0 != first) {
@@ -102,7 +102,7 @@ fn of_two_jobs_that_exclude_each_other_and_start_at_once_one_runs() {
 }
 
 #[test]
-fn what_ends_or_keeps_a_change_gets_through_beside_everything() {
+fn requests_that_end_or_keep_a_change_are_accepted_beside_every_job() {
     let fixture = Fixture::new();
     for (method, path, fields) in [
         ("POST", "/settings/confirm", &[][..]),
@@ -149,7 +149,7 @@ fn a_restart_can_be_forced_and_only_by_yes() {
 }
 
 #[test]
-fn the_shell_side_knows_the_words_of_the_table_and_no_others() {
+fn the_shell_side_knows_exactly_the_jobs_of_the_table() {
     let orders = || JOBS.iter().flat_map(|row| row.orders.iter().map(move |order| (row.word, order.argument)));
     let mut wanted: Vec<String> =
         orders().map(|(word, argument)| format!("{word} {argument}").trim().to_owned()).collect();
@@ -183,7 +183,7 @@ fn the_shell_side_knows_the_words_of_the_table_and_no_others() {
 }
 
 #[test]
-fn what_a_request_may_leave_for_a_job_is_swept() {
+fn files_that_a_request_leaves_for_a_job_are_swept() {
     let sweep = read("cgi-bin/jobs/sweep");
     let swept: Vec<&str> = sweep.split_whitespace().collect();
     for name in JOBS.iter().flat_map(|row| row.orders).flat_map(|order| order.inputs) {

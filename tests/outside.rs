@@ -158,17 +158,17 @@ fn what_is_wrong_behind(server: &str) {
 }
 
 #[test]
-fn check_sees_through_nginx_what_files_do_not_say() {
+fn check_finds_through_nginx_faults_that_no_file_shows() {
     what_is_wrong_behind("nginx");
 }
 
 #[test]
-fn check_sees_through_lighttpd_what_files_do_not_say() {
+fn check_finds_through_lighttpd_faults_that_no_file_shows() {
     what_is_wrong_behind("lighttpd");
 }
 
 #[test]
-fn check_sees_that_nobody_or_somebody_else_answers() {
+fn check_sees_that_no_server_or_another_one_answers() {
     let door = Door::new();
     assert_eq!(door.findings(), ["nothing answers on the port"]);
 

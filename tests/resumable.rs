@@ -237,7 +237,7 @@ fn an_upload_is_refused_before_its_first_byte() {
 }
 
 #[test]
-fn uploads_are_bounded_by_key_and_in_all_and_belong_to_who_opened_them() {
+fn uploads_are_bounded_by_key_and_in_total_and_belong_to_the_key_that_opened_them() {
     let fixture = Fixture::new();
     let tokens: Vec<String> = (0..5)
         .map(|n| {
@@ -349,7 +349,7 @@ fn check_tail(fixture: &Fixture, id: &str, bytes: &[u8]) {
 }
 
 #[test]
-fn a_whole_with_another_digest_is_refused_and_gone() {
+fn an_upload_with_another_digest_is_refused_and_removed() {
     let fixture = Fixture::new();
     let id = opened(&fixture, b"package", Some(&sha256(b"another")));
     let answer = send(&fixture, &id, 0, "?1", b"package");
@@ -469,7 +469,7 @@ fn no_kill_at_any_point_loses_an_acknowledged_byte() {
 
 /// A day later, as the times of the files say.
 #[test]
-fn what_nobody_finished_ends_after_a_day() {
+fn an_unfinished_upload_ends_after_a_day() {
     let fixture = Fixture::new();
     let (old, young) = (opened(&fixture, b"package", None), opened(&fixture, b"package", None));
     let age = |name: &str, hours: u64| {
@@ -540,7 +540,7 @@ fn a_planted_folder_is_put_aside() {
 
 /// On a disk of 40 MiB, in a mount namespace: what one upload was promised, another one does not get.
 #[test]
-fn room_that_was_promised_is_not_promised_again() {
+fn reserved_space_is_not_reserved_again() {
     let fixture = Fixture::new();
     let form = |length: u32| format!("for=update&length={length}");
     let script = format!(

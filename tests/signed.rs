@@ -121,7 +121,7 @@ fn a_token_may_come_in_a_header() {
 }
 
 #[test]
-fn a_signature_is_good_for_once() {
+fn a_signature_is_valid_once() {
     let fixture = Fixture::new();
     let signed = Signed::new("GET", VERSION, "once");
     assert_eq!(signed.send(&fixture, None).text(), GOOD);
@@ -130,7 +130,7 @@ fn a_signature_is_good_for_once() {
 }
 
 #[test]
-fn a_signature_covers_what_it_says() {
+fn a_signature_covers_the_components_it_lists() {
     let fixture = Fixture::new();
     let signed = Signed::new("GET", &format!("{VERSION}?a=1"), "covers");
     let headers = signed.headers();
@@ -321,7 +321,7 @@ fn credentials_in_the_query_can_be_deprecated_and_refused() {
 }
 
 #[test]
-fn who_guesses_too_often_is_told_to_wait_and_nobody_else() {
+fn a_client_that_guesses_too_often_must_wait_and_no_other() {
     let fixture = Fixture::new();
     fixture.write("usr/jidoteki-admin-api.json", r#"{"refusals-per-minute":5}"#);
     let guess = |address: &str| {
@@ -460,7 +460,7 @@ fn the_clients_in_the_documents_work_through_both_servers() {
 }
 
 #[test]
-fn the_hook_for_acme_clients_posts_what_they_got_and_waits_for_the_result() {
+fn the_hook_for_acme_clients_posts_the_new_certificate_and_waits_for_the_result() {
     let fixture = Fixture::new();
     let edge = Edge::start(&fixture, "nginx", 24023);
     // Certificates as in certbot's directory, issued by our own CA.

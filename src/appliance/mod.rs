@@ -396,7 +396,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_small_file_is_read_whole_and_what_is_no_file_not_at_all() {
+    fn a_small_file_is_read_whole_and_other_types_are_not_read() {
         let root = std::env::temp_dir().join(format!("appliance-{}", std::process::id()));
         std::fs::create_dir_all(&root).unwrap();
         let path = root.join("file");

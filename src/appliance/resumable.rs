@@ -432,7 +432,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_is_read_as_it_was_written_and_half_of_one_is_none() {
+    fn a_record_is_read_as_written_and_half_a_record_is_ignored() {
         let record = Record {
             purpose: Purpose::Restore,
             length: u64::MAX,

@@ -160,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read_again_and_the_table_does_not_grow() {
+    fn written_slots_are_read_back_and_the_table_does_not_grow() {
         let root = std::env::temp_dir().join(format!("slots-{}", std::process::id()));
         fs::create_dir_all(root.join("state")).unwrap();
         let appliance = Appliance::new(Some(root.clone().into()), None);
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_remembered_under_a_wrong_clock_is_kept_for_as_long_as_there_is_room() {
+    fn nonces_stored_under_a_wrong_clock_are_kept_while_there_is_room() {
         let mut slots = [Slot::default(); 8];
         remember(&mut slots, 1, 100, 100).unwrap();
         for key in 2..=8_u32 {
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_wrong_keeps_nobody_out_for_ever() {
+    fn a_wrong_clock_locks_no_client_out_for_ever() {
         let mut slots = [Slot::default(); 8];
         for key in 1..=8_u32 {
             remember(&mut slots, key.into(), u32::MAX - key, u32::MAX).unwrap();

@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn strangers_have_a_budget_of_lines_and_what_is_beyond_it_is_counted() {
+    fn refused_callers_have_a_budget_of_lines_and_the_rest_is_counted() {
         const NOW: u32 = 1_800_000_000;
         let mut slots = [Slot::default(); 8];
         let mut spend = |now| spend_at(&mut slots, 1, 2, now);

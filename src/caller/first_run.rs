@@ -110,7 +110,7 @@ mod tests {
     use std::fs;
 
     #[test]
-    fn the_files_decide_the_state_and_what_cannot_be_read_opens_nothing() {
+    fn the_files_decide_the_state_and_an_unreadable_file_opens_nothing() {
         let root = std::env::temp_dir().join(format!("first-run-{}", std::process::id()));
         let appliance = Appliance::new(Some(root.clone().into()), None);
         let (off, mut on) = (Config::default(), Config::default());

@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_root_may_know_stays_in_the_log() {
+    fn details_for_root_alone_stay_in_the_log() {
         let failed = JobError::NotStarted(Job::Update, io::Error::other("/root/secret"));
         check(
             Error::Job("Update failed", failed),

@@ -607,7 +607,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_of_another_site_is_told_by_its_browser() {
+    fn a_page_of_another_site_is_recognized_by_headers_of_the_browser() {
         for (site, origin, host, is_cross_site) in [
             ("", "", "box:8443", false),
             ("same-origin", "https://box:8443", "box:8443", false),
@@ -670,7 +670,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_is_what_one_client_has() {
+    fn a_network_is_the_addresses_of_one_client() {
         for (client, other, is_same) in [
             ("192.0.2.1", "192.0.2.254", true),
             ("192.0.2.1", "192.0.3.1", false),

@@ -493,7 +493,7 @@ mod tests {
 
     /// Any list over any tree matches what dash expands it to, and the list contains every match.
     #[test]
-    fn a_list_stands_for_what_a_shell_expands_it_to() {
+    fn a_list_stands_for_its_expansion_by_a_shell() {
         let mut state = 0x2545_f491_4f6c_dd1d_u64;
         let mut next = |n: usize| {
             state ^= state << 13;

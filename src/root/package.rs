@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_handed_over_goes_before_the_newest_of_sftp() {
+    fn an_uploaded_file_takes_precedence_over_the_newest_of_sftp() {
         let folder = Folder::new("waiting");
         assert_eq!(waiting(&folder.0), None);
         folder.with(&[

@@ -454,7 +454,7 @@ mod tests {
     }
 
     #[test]
-    fn what_its_name_gives_away_is_taken_out_and_nothing_else() {
+    fn values_with_secret_names_are_redacted_and_nothing_else() {
         for (input, output) in [
             ("GET /x?token=abc HTTP/1.1", "GET /x?token=[redacted] HTTP/1.1"),
             ("/x?a=b&hash=0123&c=d", "/x?a=b&hash=[redacted]&c=d"),
@@ -499,7 +499,7 @@ mod tests {
     }
 
     #[test]
-    fn json_stays_json_and_loses_what_its_names_give_away() {
+    fn redacted_json_stays_json_and_loses_the_values_of_secret_names() {
         let mut secrets = Secrets::none();
         secrets.add(b"canary-1");
         for (input, output) in [

@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_version_has_none() {
+    fn a_malformed_version_is_not_parsed() {
         for text in ["", " ", "1 0", "1.0.0\"", "\u{f6}", &"1".repeat(65), "1.0/0"] {
             assert_eq!(Version::parse(text), None, "{text:?}");
         }

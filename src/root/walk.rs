@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn links_of_root_are_followed_and_others_lead_only_to_what_their_owner_has() {
+    fn links_of_root_are_followed_and_others_only_to_files_of_their_owner() {
         let root = std::env::temp_dir().canonicalize().unwrap().join(format!("walk-{}", std::process::id()));
         drop(std::fs::remove_dir_all(&root));
         std::fs::create_dir_all(root.join("real/deep")).unwrap();

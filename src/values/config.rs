@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn only_known_endpoints_are_enabled_and_first_run_needs_words_and_consent() {
+    fn only_known_endpoints_are_enabled_and_first_run_needs_a_passphrase_and_consent() {
         check("", &[], None);
         check(" \n", &[], None);
         check("{}", &[], None);

@@ -166,7 +166,7 @@ mod tests {
     use std::process::Command;
 
     #[test]
-    fn a_backslash_takes_the_meaning_of_what_means_something_and_is_a_name_otherwise() {
+    fn a_backslash_escapes_special_characters_and_is_literal_before_others() {
         for (pattern, name, is_match) in [
             (&br"a\ b"[..], &b"a b"[..], true),
             (br"\*", b"*", true),
@@ -193,7 +193,7 @@ mod tests {
 
     /// Every pattern of up to four of these pieces, against names made of the same bytes, compared with dash.
     #[test]
-    fn patterns_match_what_a_shell_matches() {
+    fn patterns_match_the_names_that_a_shell_matches() {
         const PIECES: [&str; 9] = ["a", "b", ".", "*", "?", "[ab]", "[!a]", "[a-c]", "[[:alpha:]-]"];
         let names: Vec<String> = (0..4_u32.pow(4))
             .map(|number| (0..4).map(|at| ["a", "b", ".", "-"][(number / 4_u32.pow(at) % 4) as usize]).collect())

@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_one_clean_object_is_refused() {
+    fn only_one_valid_object_is_accepted() {
         let deep = "{\"a\":".repeat(200) + "1" + &"}".repeat(200);
         for text in [
             "",

@@ -614,7 +614,7 @@ mod tests {
     }
 
     #[test]
-    fn the_address_of_all_in_a_network_is_nobodys() {
+    fn a_broadcast_address_is_no_host_address() {
         for (address, netmask, gateway, wanted) in [
             ("192.0.2.0", "/24", "192.0.2.1", Some("ip_address")),
             ("192.0.2.255", "255.255.255.0", "192.0.2.1", Some("ip_address")),

@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_program_could_take_for_an_option_is_refused() {
+    fn a_value_that_looks_like_an_option_is_refused() {
         let refused = Err("Invalid option: hostname. Allowed: no - at the beginning".to_owned());
         for value in ["-ab", "---", "-.a"] {
             assert_eq!(RULE.check(value).map_err(|e| e.to_string()), refused, "{value}");

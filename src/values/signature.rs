@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_signature_covers_decides_how_the_body_is_proved() {
+    fn the_components_of_a_signature_decide_how_the_body_is_verified() {
         let whole = || BodyProof::Whole("eQ==".to_owned());
         let fields = BodyProof::Fields(vec![("update".to_owned(), "eg==".to_owned())]);
         for (covered, proof, covers_type) in [

@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_does_not_show_itself() {
+    fn a_token_is_not_printed() {
         assert_eq!(format!("{:?}", Token::parse("secret").unwrap()), "Token(..)");
         assert_eq!(format!("{:?}", Verifier::of("secret")), "Verifier(..)");
     }

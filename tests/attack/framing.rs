@@ -158,7 +158,7 @@ fn no_framing_smuggles_a_request() {
 }
 
 #[test]
-fn http2_carries_nothing_that_http1_would_read_otherwise() {
+fn http2_carries_nothing_that_http1_reads_differently() {
     let method: (&[u8], &[u8]) = (b":method", b"POST");
     let scheme: (&[u8], &[u8]) = (b":scheme", b"https");
     let host: (&[u8], &[u8]) = (b":authority", b"localhost");
@@ -295,7 +295,7 @@ fn a_slow_body_arrives_whole() {
 }
 
 #[test]
-fn strangers_who_send_slowly_keep_nobody_waiting() {
+fn slow_clients_without_a_credential_delay_no_other_client() {
     on_both(|world| {
         // More than fcgiwrap has workers. Some say who they are not, some leave that for the form, some need no body.
         let lines = [
@@ -331,7 +331,7 @@ fn strangers_who_send_slowly_keep_nobody_waiting() {
 }
 
 #[test]
-fn streams_of_one_connection_that_never_end_keep_nobody_waiting() {
+fn endless_streams_of_one_connection_delay_no_other_client() {
     on_both(|world| {
         if !world.speaks_h2() {
             return;

@@ -271,7 +271,7 @@ fn a_request_target_may_be_a_whole_url_and_the_host_in_it_opens_nothing() {
 }
 
 #[test]
-fn no_route_answers_a_stranger_whatever_the_method() {
+fn no_route_answers_a_request_without_a_credential_by_any_method() {
     on_both(|world| {
         let routes: Vec<_> = ROUTES.iter().filter(|route| route.path != "/docs").collect();
         const METHODS: [&str; 10] =

@@ -95,7 +95,7 @@ fn without_stage(data: &str) -> String {
 }
 
 #[test]
-fn what_is_kept_for_undo_is_private() {
+fn files_saved_for_undo_are_private() {
     let appliance = Appliance::new(Shell::Dash);
     with_data(&appliance);
     appliance.succeed("backup START");
@@ -105,7 +105,7 @@ fn what_is_kept_for_undo_is_private() {
 }
 
 #[test]
-fn a_second_restore_replaces_what_could_be_undone() {
+fn a_second_restore_replaces_the_files_saved_for_undo() {
     under_each_shell(|appliance| {
         with_data(appliance);
         appliance.succeed("backup START");
@@ -137,7 +137,7 @@ fn a_refused_archive_does_not_cost_the_undo_of_the_last_restore() {
 }
 
 #[test]
-fn a_mount_point_is_restored_by_what_is_in_it() {
+fn a_mount_point_is_restored_by_its_content() {
     if !is_root() {
         return;
     }
@@ -166,7 +166,7 @@ fn a_mount_point_is_restored_by_what_is_in_it() {
 
 /// Another disk below a listed path, be it by a mount of its own or by one of a directory of the same filesystem.
 #[test]
-fn what_is_mounted_below_a_listed_path_stays_mounted_with_its_files() {
+fn a_mount_below_a_listed_path_stays_mounted_with_its_files() {
     if !is_root() {
         return;
     }
@@ -304,7 +304,7 @@ fn an_evil_archive_is_refused_and_nothing_is_touched() {
 
 /// Links are data: kept wherever they lead, never followed, never written through.
 #[test]
-fn what_an_archive_has_is_data_and_is_written_nowhere_else() {
+fn the_content_of_an_archive_is_data_and_stays_below_the_target() {
     under_each_shell(|appliance| {
         for (script, look, expected) in [
             ("ln -s ../../etc $DATA/app/out; tar -cf $TAR $DATA", "readlink data/app/out", "../../etc\n"),
@@ -549,7 +549,7 @@ fn stand_in(appliance: &Appliance, word: &str, script: &str) {
 }
 
 #[test]
-fn a_start_that_fails_names_the_file_and_leaves_the_backup_of_before() {
+fn a_failed_start_names_the_file_and_keeps_the_previous_backup() {
     under_each_shell(|appliance| {
         with_data(appliance);
         appliance.succeed("backup START");
@@ -568,7 +568,7 @@ fn a_start_that_fails_names_the_file_and_leaves_the_backup_of_before() {
 
 /// An update comes between a restore by 2.0.0 and its UNDO, or its end.
 #[test]
-fn what_2_0_0_kept_for_undo_comes_back() {
+fn an_undo_restores_files_saved_by_2_0_0() {
     for table in ["restore.undo", "restore.journal"] {
         let appliance = Appliance::new(Shell::Dash);
         appliance.write("data/one", "restored");
@@ -592,7 +592,7 @@ fn what_2_0_0_kept_for_undo_comes_back() {
 }
 
 #[test]
-fn pipes_and_sockets_are_left_out_and_said() {
+fn pipes_and_sockets_are_left_out_and_reported() {
     under_each_shell(|appliance| {
         with_data(appliance);
         sh(&appliance.path("data/app"), "mkfifo nagios.cmd");
@@ -607,7 +607,7 @@ fn pipes_and_sockets_are_left_out_and_said() {
 }
 
 #[test]
-fn a_full_disk_is_foreseen_by_what_will_be_written() {
+fn a_full_disk_is_foreseen_from_the_bytes_to_write() {
     if !is_root() {
         return;
     }
@@ -646,7 +646,7 @@ fn a_listed_link_is_followed_and_stays() {
 /// An account owns the directory that holds the data. While a restore is at work it puts a link in place of that, and its own
 /// stage in place of ours: nothing of it lands elsewhere, neither when the restore ends nor when it is taken back.
 #[test]
-fn who_owns_the_parent_of_the_data_cannot_place_a_file_elsewhere() {
+fn the_owner_of_the_parent_of_the_data_cannot_place_a_file_elsewhere() {
     if !is_root() {
         return;
     }

@@ -121,7 +121,7 @@ fn check_good(public: &str, private: &str, ca: &str, expected: &[&str]) -> Vec<S
 }
 
 #[test]
-fn a_pair_is_good_however_it_was_put_together() {
+fn a_pair_is_accepted_in_every_arrangement() {
     for (public, private, ca, expected) in [
         ("glued.pem", "leaf.key", "", &["leaf.pem", "middle.pem"][..]),
         ("bom.pem", "leaf.key", "middle.pem", &["leaf.pem", "middle.pem"]),
@@ -151,7 +151,7 @@ fn a_pair_is_good_however_it_was_put_together() {
 }
 
 #[test]
-fn what_is_left_out_is_told() {
+fn omitted_certificates_are_reported() {
     let warnings = check_good("leaf.pem", "leaf.key", "heap.pem", &["leaf.pem", "middle.pem", "root.pem"]);
     let left_out = "Left out, because it is not part of the chain: CN=Test Root 2".to_owned();
     assert!(warnings.contains(&left_out), "{warnings:?}");
@@ -353,7 +353,7 @@ fn a_refused_pair_leaves_the_old_one() {
 }
 
 #[test]
-fn dates_are_told_with_whose_they_are_and_the_clock_that_judged_them() {
+fn dates_are_reported_with_their_certificate_and_the_clock_that_judged_them() {
     for (public, private, ca, begin) in [
         ("expired.pem", "expired.key", "root.pem", "The certificate has expired: it ended 20"),
         ("early.pem", "leaf.key", "root.pem", "The certificate is not yet valid: it begins 20"),
@@ -366,7 +366,7 @@ fn dates_are_told_with_whose_they_are_and_the_clock_that_judged_them() {
 }
 
 #[test]
-fn what_some_browser_refuses_is_warned_of() {
+fn a_certificate_that_some_browser_refuses_gets_a_warning() {
     for (name, warning) in [
         ("staple", "Warning: the certificate demands OCSP stapling (must-staple), so Firefox refuses it"),
         ("years", "Warning: the certificate is valid for 826 days, and Safari refuses more than 825"),
@@ -380,7 +380,7 @@ fn what_some_browser_refuses_is_warned_of() {
 }
 
 #[test]
-fn what_is_good_and_may_surprise_is_warned_of() {
+fn a_valid_but_surprising_certificate_gets_a_warning() {
     let common = "Warning: the certificate has no subjectAltName, and browsers ignore its common name";
     let large = "Warning: the certificate has a key of the curve P-521, which Chrome refuses";
     for (name, warning) in [("common", Some(common)), ("large", Some(large)), ("loopback", None), ("wild", None)] {
@@ -402,7 +402,7 @@ fn what_is_good_and_may_surprise_is_warned_of() {
 }
 
 #[test]
-fn names_that_do_not_match_are_told_and_no_more() {
+fn names_that_do_not_match_are_reported_and_no_more() {
     for (own, public, warned) in [
         ("appliance.example", "leaf.pem", None),
         ("APPLIANCE", "leaf.pem", None),
@@ -439,7 +439,7 @@ const WEB_SERVER: &str =
 [ ! -f \"$here/refuse-$1\" ] || [ \"$(readlink \"$JIDO_ETC_PATH/tls/current\")\" = pair.0 ]";
 
 #[test]
-fn a_web_server_that_does_not_want_the_pair_keeps_the_old_one() {
+fn a_web_server_that_refuses_the_pair_keeps_the_old_one() {
     for (step, reason) in
         [("test", "The web server does not accept this certificate"), ("reload", "The web server did not reload")]
     {
@@ -456,7 +456,7 @@ fn a_web_server_that_does_not_want_the_pair_keeps_the_old_one() {
 }
 
 #[test]
-fn the_new_certificate_must_be_what_a_client_gets() {
+fn a_client_must_get_the_new_certificate() {
     let appliance = Appliance::new(Shell::Dash);
     with_old_pair(&appliance);
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -491,7 +491,7 @@ fn the_new_certificate_must_be_what_a_client_gets() {
 }
 
 #[test]
-fn a_change_is_confirmed_or_taken_back() {
+fn a_change_is_confirmed_or_rolled_back() {
     under_each_shell(|appliance| {
         with_old_pair(appliance);
         appliance.hook("admin/bin/web-server.sh", WEB_SERVER);
@@ -526,7 +526,7 @@ fn a_change_is_confirmed_or_taken_back() {
 }
 
 #[test]
-fn a_certificate_is_taken_back_at_once() {
+fn a_certificate_is_rolled_back_at_once() {
     under_each_shell(|appliance| {
         with_old_pair(appliance);
         appliance.hook("admin/bin/web-server.sh", WEB_SERVER);
@@ -545,7 +545,7 @@ fn a_certificate_is_taken_back_at_once() {
 }
 
 #[test]
-fn an_unconfirmed_certificate_is_taken_back_in_time() {
+fn an_unconfirmed_certificate_is_rolled_back_in_time() {
     let appliance = Appliance::new(Shell::Busybox);
     with_old_pair(&appliance);
     appliance.let_timers_run();
@@ -605,7 +605,7 @@ fn a_request_is_made_here_and_its_key_never_leaves() {
 }
 
 #[test]
-fn a_request_is_replaced_by_the_next_and_forgotten_when_told() {
+fn a_request_is_replaced_by_the_next_and_forgotten_on_demand() {
     under_each_shell(|appliance| {
         let mut requests = Vec::new();
         for _ in 0..2 {
@@ -678,7 +678,7 @@ fn machine_with_name(name: &str) -> Appliance {
 }
 
 #[test]
-fn our_own_certificate_is_made_anew_when_it_is_of_no_use_any_more() {
+fn our_own_certificate_is_renewed_when_it_becomes_unusable() {
     for (day, anew) in [
         (Some("2022-01-01"), true),
         (Some("1970-01-02"), true),
@@ -775,7 +775,7 @@ fn a_pair_that_never_came_into_force_is_swept() {
 }
 
 #[test]
-fn what_is_made_at_boot_is_not_swept_meanwhile() {
+fn files_made_at_boot_are_not_swept() {
     let appliance = machine_with_name("box.example");
     let tls = appliance.path("etc/tls");
     // Each step between the first file and the link asks whether the sweep could come in between.

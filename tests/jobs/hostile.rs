@@ -17,7 +17,7 @@ const TAKEN: [(&str, &str); 7] = [
 ];
 
 #[test]
-fn what_is_not_a_plain_file_of_its_own_is_not_read() {
+fn only_a_regular_file_with_one_link_is_read() {
     for (job, name) in TAKEN {
         for plant in [
             "ln -s ../../../../secret NAME",
@@ -42,7 +42,7 @@ fn what_is_not_a_plain_file_of_its_own_is_not_read() {
 }
 
 #[test]
-fn what_a_job_leaves_follows_nothing_that_was_planted() {
+fn a_job_writes_through_no_planted_link() {
     for (job, name) in [("logs", "logs.tar.gz"), ("debug", "debug-bundle.tar"), ("backup START", "backup.tar")] {
         for plant in [
             "ln -s ../../../../victim NAME",
@@ -150,7 +150,7 @@ fn a_file_that_changes_while_the_job_looks_is_judged_as_it_was_taken() {
 }
 
 #[test]
-fn what_a_job_takes_is_a_copy() {
+fn a_job_takes_a_copy() {
     let library = fs::read_to_string("cgi-bin/lib/job.sh").unwrap();
     let function = |name: &str| {
         let start = library.find(&format!("\n{name}() {{\n")).expect(name);
@@ -264,7 +264,7 @@ const NASTY: [&str; 40] = [
 ];
 
 #[test]
-fn whatever_lies_in_uploads_root_gets_parsed_values_only() {
+fn root_gets_parsed_values_only_from_any_file_in_uploads() {
     let mut seed = 7_u64;
     let mut random = move |n: usize| {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

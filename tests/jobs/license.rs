@@ -17,7 +17,7 @@ fn symmetric(appliance: &Appliance, json: &str, pass: &str) -> String {
 }
 
 #[test]
-fn a_good_license_is_stored_and_printed() {
+fn a_valid_license_is_stored_and_printed() {
     under_each_shell(|appliance| {
         appliance.write("admin/etc/license.key", "pass phrase\n");
         let license = symmetric(appliance, JSON, "pass phrase\n");
@@ -31,7 +31,7 @@ fn a_good_license_is_stored_and_printed() {
 }
 
 #[test]
-fn a_license_that_cannot_be_opened_leaves_the_one_of_before() {
+fn a_license_that_cannot_be_opened_keeps_the_previous_one() {
     under_each_shell(|appliance| {
         appliance.write("admin/etc/license.key", "pass phrase\n");
         let good = symmetric(appliance, JSON, "pass phrase\n");
@@ -53,7 +53,7 @@ fn a_license_that_cannot_be_opened_leaves_the_one_of_before() {
 }
 
 #[test]
-fn the_first_license_that_is_bad_leaves_none() {
+fn a_first_license_that_is_invalid_leaves_none() {
     under_each_shell(|appliance| {
         appliance.upload("license.asc", "garbage");
         appliance.refuse("license", "Invalid license file");

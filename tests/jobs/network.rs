@@ -220,7 +220,7 @@ fn an_ipv6_address_is_there_beside_ipv4_and_gone_when_it_is_left_out() {
 }
 
 #[test]
-fn a_time_server_that_is_not_asked_fails_the_change_and_one_that_nobody_knows_of_is_said() {
+fn a_time_server_that_is_not_used_fails_the_change_and_an_unverified_one_is_reported() {
     under_each_shell(|appliance| {
         prepare(appliance, "ifupdown");
         // chrony in place of timesyncd.
@@ -248,7 +248,7 @@ fn a_time_server_that_is_not_asked_fails_the_change_and_one_that_nobody_knows_of
 }
 
 #[test]
-fn what_is_left_out_is_as_it_was_before_the_first_change() {
+fn omitted_settings_are_as_before_the_first_change() {
     for manager in ["networkd", "ifupdown"] {
         under_each_shell(|appliance| {
             prepare(appliance, manager);
@@ -416,7 +416,7 @@ fn another_file_of_interfaces_does_not_set_ours_up_too() {
 }
 
 #[test]
-fn a_network_json_that_somebody_wrote_by_hand_is_judged_again() {
+fn a_network_json_written_by_hand_is_validated_again() {
     let appliance = Appliance::new(super::appliance::Shell::Dash);
     prepare(&appliance, "ifupdown");
     let before = files(&appliance);

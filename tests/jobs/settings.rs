@@ -39,7 +39,7 @@ fn check_nothing_open(appliance: &Appliance) {
 }
 
 #[test]
-fn settings_are_put_in_force_and_the_image_is_told() {
+fn settings_take_effect_and_the_image_is_notified() {
     for (mode, json, conf) in [("dhcp", DHCP_JSON, DHCP), ("static", STATIC_JSON, STATIC)] {
         under_each_shell(|appliance| {
             appliance.hook("admin/bin/network.sh", NETWORK);
@@ -81,7 +81,7 @@ fn a_script_of_the_image_can_say_how_far_it_is() {
 }
 
 #[test]
-fn settings_that_cannot_be_applied_are_taken_back_and_the_network_too() {
+fn settings_that_cannot_be_applied_are_rolled_back_and_the_network_too() {
     under_each_shell(|appliance| {
         let before = old_settings(appliance);
         appliance.hook("admin/bin/network.sh", &format!("{NETWORK}; [ \"$1\" = static ]"));
@@ -95,7 +95,7 @@ fn settings_that_cannot_be_applied_are_taken_back_and_the_network_too() {
 }
 
 #[test]
-fn what_is_missing_or_does_not_fit_is_refused() {
+fn missing_or_mismatched_settings_are_refused() {
     under_each_shell(|appliance| {
         appliance.refuse("settings dhcp", "Missing network settings");
         upload(appliance, STATIC_JSON);
@@ -163,7 +163,7 @@ fn a_confirmed_change_stays() {
 }
 
 #[test]
-fn a_change_is_taken_back_at_once_and_is_pending_until_the_network_is_told() {
+fn a_change_is_rolled_back_at_once_and_stays_pending_until_the_network_is_notified() {
     under_each_shell(|appliance| {
         let before = old_settings(appliance);
         appliance.refuse("settings undo", "No change of settings is waiting for confirmation");
@@ -183,7 +183,7 @@ fn a_change_is_taken_back_at_once_and_is_pending_until_the_network_is_told() {
 }
 
 #[test]
-fn a_change_that_cannot_be_taken_back_at_once_is_by_the_next_minute() {
+fn a_change_that_cannot_be_rolled_back_at_once_is_by_the_next_minute() {
     under_each_shell(|appliance| {
         let before = old_settings(appliance);
         change_with_confirmation(appliance, "3600");
@@ -199,7 +199,7 @@ fn a_change_that_cannot_be_taken_back_at_once_is_by_the_next_minute() {
 }
 
 #[test]
-fn a_change_that_nobody_confirms_is_taken_back_in_time() {
+fn an_unconfirmed_change_is_rolled_back_in_time() {
     let appliance = Appliance::new(Shell::Dash);
     let before = old_settings(&appliance);
     appliance.let_timers_run();
@@ -212,7 +212,7 @@ fn a_change_that_nobody_confirms_is_taken_back_in_time() {
 }
 
 #[test]
-fn a_change_whose_time_is_over_is_taken_back_by_the_minute_and_cannot_be_confirmed() {
+fn an_expired_change_is_rolled_back_within_a_minute_and_cannot_be_confirmed() {
     under_each_shell(|appliance| {
         let before = old_settings(appliance);
         change_with_confirmation(appliance, "3600");
@@ -231,7 +231,7 @@ fn a_change_whose_time_is_over_is_taken_back_by_the_minute_and_cannot_be_confirm
 }
 
 #[test]
-fn a_reboot_takes_an_unconfirmed_change_back() {
+fn a_reboot_rolls_an_unconfirmed_change_back() {
     under_each_shell(|appliance| {
         let before = old_settings(appliance);
         change_with_confirmation(appliance, "3600");
@@ -243,7 +243,7 @@ fn a_reboot_takes_an_unconfirmed_change_back() {
 }
 
 #[test]
-fn the_first_settings_ever_are_taken_back_to_none() {
+fn the_first_settings_ever_are_rolled_back_to_none() {
     under_each_shell(|appliance| {
         change_with_confirmation(appliance, "60");
         set_pending(appliance, "another-boot", 1000);
@@ -272,7 +272,7 @@ fn a_second_change_is_refused_while_one_waits() {
 }
 
 #[test]
-fn what_nothing_here_applies_is_stored_and_not_called_a_success() {
+fn settings_that_no_adapter_applies_are_stored_and_not_called_a_success() {
     for hook in [None, Some("exit 3")] {
         under_each_shell(|appliance| {
             if let Some(hook) = hook {

@@ -49,7 +49,7 @@ fn settings_are_put_in_force_privately_and_undone() {
 }
 
 #[test]
-fn settings_that_the_image_refuses_are_taken_back() {
+fn settings_that_the_image_refuses_are_rolled_back() {
     under_each_shell(|appliance| {
         old_settings(appliance);
         upload(appliance, LOCAL);
@@ -64,7 +64,7 @@ fn settings_that_the_image_refuses_are_taken_back() {
 }
 
 #[test]
-fn what_is_missing_or_not_offered_is_refused() {
+fn missing_storage_settings_and_unknown_types_are_refused() {
     under_each_shell(|appliance| {
         appliance.refuse("storage", "Missing storage settings");
         appliance.refuse("storage undo", "There is no change of storage to undo");

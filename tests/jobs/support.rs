@@ -134,7 +134,7 @@ fn without_a_key_there_is_no_debug_bundle() {
 }
 
 #[test]
-fn services_are_told_by_init_scripts_and_by_openrc() {
+fn services_are_read_from_init_scripts_and_openrc() {
     under_each_shell(|appliance| {
         appliance.write("etc/allservices.txt", "openssh\n# nothing\n\nstopped\nmissing\n-rf\nx;y\n");
         std::fs::remove_file(appliance.path("fakes/rc-service")).unwrap();
@@ -149,7 +149,7 @@ fn services_are_told_by_init_scripts_and_by_openrc() {
 }
 
 #[test]
-fn services_without_a_list_are_none_and_a_list_of_others_is_refused() {
+fn without_a_list_there_are_no_services_and_a_list_of_another_owner_is_refused() {
     under_each_shell(|appliance| {
         assert_eq!(appliance.succeed("services").stdout, "{\"services\":[]}\n");
         appliance.write("etc/allservices.txt", "openssh\n");
@@ -168,7 +168,7 @@ fn a_reboot_makes_the_system_backup_first() {
 }
 
 #[test]
-fn a_reboot_that_would_lose_what_could_not_be_saved_does_not_happen() {
+fn a_reboot_that_would_lose_unsaved_data_does_not_happen() {
     under_each_shell(|appliance| {
         appliance.hook("admin/bin/system-backup.sh", "exit 1");
         appliance.refuse("reboot", "The system backup failed: not rebooting");
@@ -238,7 +238,7 @@ fn every_entry_of_a_list_of_logs_counts_however_an_editor_leaves_it() {
 }
 
 #[test]
-fn what_others_put_in_the_place_of_a_log_is_neither_followed_nor_waited_for() {
+fn a_link_or_pipe_in_the_place_of_a_log_is_neither_followed_nor_waited_for() {
     under_each_shell(|appliance| {
         appliance.write("data/log/good.log", "good\n");
         appliance.write("secret/shadow", "canary-shadow\n");
@@ -280,7 +280,7 @@ fn what_others_put_in_the_place_of_a_log_is_neither_followed_nor_waited_for() {
 
 /// What a list names is looked at and opened as one thing, whatever its owner does meanwhile.
 #[test]
-fn a_link_that_comes_and_goes_never_gives_away_what_it_leads_to() {
+fn a_link_that_comes_and_goes_never_reveals_its_target() {
     let appliance = Appliance::new(Shell::Dash);
     appliance.write("secret", "canary-shadow\n");
     appliance.write("data/log/a.log", "good\n");
@@ -318,7 +318,7 @@ fn a_link_that_comes_and_goes_never_gives_away_what_it_leads_to() {
 }
 
 #[test]
-fn what_opens_the_api_is_taken_out_of_logs_and_the_audit_log_is_only_in_the_bundle() {
+fn credentials_are_redacted_in_logs_and_the_audit_log_is_only_in_the_bundle() {
     under_each_shell(|appliance| {
         let verifier = "0123456789abcdef".repeat(4);
         appliance.write("admin/etc/api.token", "canary-token\n");

@@ -20,7 +20,7 @@ fn group(appliance: &Appliance, name: &str) -> u32 {
 }
 
 #[test]
-fn what_is_put_in_force_belongs_to_the_group_of_the_folder() {
+fn applied_files_belong_to_the_group_of_the_folder() {
     if !is_root() {
         return;
     }
@@ -76,7 +76,7 @@ fn tokens_that_root_makes_can_be_read_by_the_group() {
 }
 
 #[test]
-fn what_the_group_has_planted_neither_misleads_a_job_nor_stops_it() {
+fn files_planted_by_the_group_neither_mislead_a_job_nor_stop_it() {
     if !is_root() {
         return;
     }
@@ -100,7 +100,7 @@ fn what_the_group_has_planted_neither_misleads_a_job_nor_stops_it() {
 }
 
 #[test]
-fn what_people_put_into_uploads_waits_for_them() {
+fn files_that_people_put_into_uploads_are_kept_for_them() {
     if !is_root() {
         return;
     }
@@ -139,7 +139,7 @@ fn a_change_is_saved_where_the_system_lives_in_memory() {
 }
 
 #[test]
-fn what_kept_jobs_do_not_know_is_done_by_ours() {
+fn our_jobs_do_the_work_that_kept_jobs_do_not_know() {
     under_each_shell(|appliance| {
         let kept = super::appliance::repository().join("nginx/kept-job.sh");
         for job in ["certs", "tokens"] {

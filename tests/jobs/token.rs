@@ -21,7 +21,7 @@ fn a_token_is_put_in_force_and_ends_the_first_run() {
 }
 
 #[test]
-fn a_bad_token_changes_nothing() {
+fn an_invalid_token_changes_nothing() {
     let long = "x".repeat(256);
     for (token, reason) in [
         ("", "The token must be one line"),
@@ -49,7 +49,7 @@ fn no_token_is_an_error() {
 }
 
 #[test]
-fn what_no_job_came_for_is_removed_and_what_just_came_is_not() {
+fn an_unclaimed_upload_is_removed_and_a_recent_one_is_not() {
     under_each_shell(|appliance| {
         let names = [".api.token.new", "api.token", "appliance.key", "backup-archive.tar", "storage.conf"];
         // A request leaves its lock beside what it leaves.

@@ -38,7 +38,7 @@ fn a_token_is_made_shown_once_and_removed() {
 }
 
 #[test]
-fn what_root_does_not_believe_of_a_request_changes_nothing() {
+fn a_job_request_that_root_rejects_changes_nothing() {
     let full: Vec<String> =
         (0..32).map(|n| format!(r#"{{"name":"n{n}","scope":"read","verifier":"{}"}}"#, "0".repeat(64))).collect();
     let full = format!("{{\"tokens\":[{}]}}\n", full.join(","));
@@ -85,7 +85,7 @@ fn what_root_does_not_believe_of_a_request_changes_nothing() {
 }
 
 #[test]
-fn a_token_that_nobody_reads_is_not_kept() {
+fn a_token_that_is_not_read_is_removed() {
     under_each_shell(|appliance| {
         appliance.upload("tokens.json", r#"{"name":"one","scope":"read"}"#);
         let lock = File::create(appliance.path("admin/home/sftp/uploads/.tokens.lock")).unwrap();

@@ -123,7 +123,7 @@ fn refused(package: &Package, code: &str, message: &str, percentage: u8) {
 }
 
 #[test]
-fn a_good_package_is_applied_and_changes_version_and_changelog() {
+fn a_valid_package_is_applied_and_changes_version_and_changelog() {
     under_each_shell(|appliance| {
         appliance.write("admin/etc/version.txt", "1.0.0\n");
         appliance.write("admin/etc/status_error_code.txt", "E1005\n");
@@ -186,7 +186,7 @@ fn a_package_without_a_version_may_not_go_back_unless_it_says_so() {
 }
 
 #[test]
-fn an_appliance_that_lost_its_version_still_knows_what_the_last_update_put_there() {
+fn an_appliance_that_lost_its_version_still_knows_the_version_of_the_last_update() {
     for lost in ["", "what is this?\n"] {
         under_each_shell(|appliance| {
             Package::new("2.0.0").upload(appliance);
@@ -232,7 +232,7 @@ fn a_package_signed_with_another_key_is_e1005_and_nothing_of_it_is_unpacked() {
 }
 
 #[test]
-fn a_package_that_is_not_what_was_signed_is_e1005() {
+fn a_package_that_differs_from_the_signed_one_is_e1005() {
     let verifying = "Error verifying software update package signature";
     for (between, message, percentage) in [
         // Something appended, something changed, something that only begins with what was signed.
@@ -300,7 +300,7 @@ fn a_failing_script_is_e1002_and_its_rollback_runs() {
 }
 
 #[test]
-fn an_update_that_lacked_only_its_last_words_is_not_taken_back() {
+fn an_update_that_lacked_only_its_final_status_is_not_rolled_back() {
     for last in ["/etc/changelog.txt", "/etc/version.txt", "/lib/update.version"] {
         under_each_shell(|appliance| {
             appliance.write("admin/etc/version.txt", "1.0.0\n");
@@ -517,7 +517,7 @@ fn a_package_may_not_unpack_outside_its_directory() {
 }
 
 #[test]
-fn keys_that_others_can_change_are_not_believed() {
+fn keys_that_other_users_can_change_are_ignored() {
     for name in ["updates.pub", "updates.key"] {
         let appliance = appliance_at_1_0_0(Shell::Dash);
         Package::new("1.0.1").upload(&appliance);
@@ -613,7 +613,7 @@ fn the_vendors_script_builds_a_package_that_works() {
 
 /// One judge: what the vendor's script builds is installed, and what it refuses is refused in the same words.
 #[test]
-fn the_vendors_script_refuses_exactly_what_an_appliance_refuses() {
+fn the_vendors_script_refuses_exactly_the_packages_that_an_appliance_refuses() {
     const VERSION: &str = "echo 1.0.1 >version.txt";
     for (content, refusal) in [
         (VERSION, None),
@@ -679,7 +679,7 @@ fn the_vendors_script_refuses_exactly_what_an_appliance_refuses() {
 }
 
 #[test]
-fn the_vendors_script_says_what_it_needs() {
+fn the_vendors_script_names_missing_programs() {
     let appliance = Appliance::new(Shell::Dash);
     appliance.write("vendor/content/update.sh", UPDATE);
     let script = super::appliance::repository().join("docs/build-update.sh");
@@ -719,7 +719,7 @@ fn encrypted_the_old_way(appliance: &Appliance, options: &str) -> Vec<u8> {
 }
 
 #[test]
-fn packages_of_the_ancestors_days_are_read_where_root_says_so_and_nowhere_else() {
+fn packages_of_the_old_format_are_read_only_where_root_allows_them() {
     for options in ["-md md5", "-md sha256"] {
         for shell in super::appliance::SHELLS {
             let appliance = appliance_at_1_0_0(shell);
@@ -797,7 +797,7 @@ fn a_script_that_was_saved_on_windows_is_named() {
 }
 
 #[test]
-fn a_place_where_nothing_may_run_is_named() {
+fn a_file_system_mounted_noexec_is_named() {
     if !super::appliance::is_root() {
         return;
     }

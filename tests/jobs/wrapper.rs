@@ -4,7 +4,7 @@ use super::appliance::{Appliance, Shell, is_root, must, sh, under_each_shell};
 use std::process::Command;
 
 #[test]
-fn what_is_not_on_the_list_is_refused() {
+fn commands_outside_the_list_are_refused() {
     for (command, arguments) in [
         ("", &[][..]),
         ("shutdown", &[]),

@@ -164,7 +164,7 @@ impl Drop for Installation {
 }
 
 #[test]
-fn a_good_installation_has_no_findings() {
+fn a_correct_installation_has_no_findings() {
     let mut installation = Installation::new("good");
     assert_eq!(installation.problems(), Vec::<String>::new());
     installation.write("admin/etc/web-server.txt", "lighttpd\n", 0o644);
@@ -578,7 +578,7 @@ fn every_path_has_its_mode_and_its_owner() {
 }
 
 #[test]
-fn what_the_ancestor_has_left_is_named() {
+fn remains_of_the_old_version_are_named() {
     let installation = Installation::new("takeover");
     // Its owners and modes are no finding, once it was taken over.
     installation.write("etc/jidoteki-admin-api/takeover", "group admin 997\nuser admin\njobs ours\n", 0o644);
@@ -627,7 +627,7 @@ fn what_the_ancestor_has_left_is_named() {
 }
 
 #[test]
-fn a_clock_that_was_never_set_and_a_change_that_waits_are_named() {
+fn a_clock_that_was_never_set_and_a_pending_change_are_named() {
     let mut installation = Installation::new("clock");
     installation.machine.now = 86_400;
     installation.remove("usr/tls");

@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_or_mixed_up_is_damaged() {
+    fn a_truncated_or_mismatched_block_is_damaged() {
         for text in [
             &PLAIN[..PLAIN.len() - 3],
             "-----BEGIN X-----\nA*EC\n-----END X-----",
