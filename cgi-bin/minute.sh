@@ -5,6 +5,8 @@
 
 set -eu
 
+# cron starts us with less; jidoteki-admin-jobs is in /usr/local/bin.
+PATH=$PATH:/usr/local/bin
 bin=$(cd "${0%/*}" && pwd -P)
 
 status=0
@@ -15,7 +17,7 @@ status=0
 # Add to the history of the health values, if the image has that job.
 [ ! -x "$bin/jobs/monitor" ] || "$bin/jobs/monitor" sample || status=$?
 # Record the state of the audit log where the program's user cannot change it.
-"$bin/anchor.sh" || status=$?
+JIDO_ADMIN_PATH=${bin%/*} jidoteki-admin-jobs anchor || status=$?
 # Renew our own certificate, and record which one is served. Last, because it waits for the web server.
 "$bin/jobs/certs" tend || status=$?
 exit "$status"

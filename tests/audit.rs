@@ -198,17 +198,20 @@ fn the_first_line_that_is_not_as_it_was_written_is_named() {
     );
 }
 
+/// As root does once a minute.
+fn note_head(fixture: &Fixture) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_jidoteki-admin-jobs"));
+    assert!(command.arg("anchor").env("JIDO_ADMIN_PATH", fixture.admin()).status().unwrap().success());
+}
+
 /// The web server's user can write a new history with a matching head, but not root's anchors.
 #[test]
 fn a_rewritten_history_does_not_agree_with_the_anchors() {
     let fixture = fixture();
     append(&fixture, 4);
     fs::create_dir(fixture.path("lib")).unwrap();
-    for step in ["bin/anchor.sh", "bin/anchor.sh"] {
-        fs::create_dir_all(fixture.path("bin")).unwrap();
-        fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/cgi-bin/anchor.sh"), fixture.path(step)).unwrap();
-        assert!(Command::new(fixture.path(step)).status().unwrap().success());
-    }
+    note_head(&fixture);
+    note_head(&fixture);
     let anchors = lines(&fixture, "lib/audit-heads");
     assert_eq!(anchors.len(), 1, "a head that has not moved is noted once: {anchors:?}");
     let time = &anchors[0].split(' ').next().unwrap().parse::<u64>().unwrap();
@@ -239,10 +242,9 @@ fn a_rewritten_history_does_not_agree_with_the_anchors() {
 fn anchors_are_bounded_and_the_old_ones_thin_out() {
     let fixture = fixture();
     fs::create_dir_all(fixture.path("lib")).unwrap();
-    fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/cgi-bin/anchor.sh"), fixture.path("bin/anchor.sh")).unwrap();
     let anchor = |number: usize| format!("{number} {number:020} {}", "a".repeat(64));
     write_lines(&fixture, "lib/audit-heads", &(1..=2000).map(anchor).collect::<Vec<_>>());
-    let run = || assert!(Command::new(fixture.path("bin/anchor.sh")).status().unwrap().success());
+    let run = || note_head(&fixture);
     for head in ["", "no head\n", &format!("{:020} {}\n", 7, "A".repeat(64))] {
         fixture.write("state/audit", head);
         run();

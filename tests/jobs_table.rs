@@ -9,6 +9,7 @@ use jidoteki_admin_api::jobs::{EXCLUSIONS, JOBS, Job};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -184,11 +185,38 @@ fn the_shell_side_knows_exactly_the_jobs_of_the_table() {
 
 #[test]
 fn files_that_a_request_leaves_for_a_job_are_swept() {
-    let sweep = read("cgi-bin/jobs/sweep");
-    let swept: Vec<&str> = sweep.split_whitespace().collect();
-    for name in JOBS.iter().flat_map(|row| row.orders).flat_map(|order| order.inputs) {
-        assert!(swept.contains(name), "sweep does not know {name}");
+    let fixture = Fixture::new();
+    let orders = || JOBS.iter().flat_map(|row| row.orders.iter().map(move |order| (row, order)));
+    let sweep = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_jidoteki-admin-jobs"));
+        assert!(command.arg("sweep").env("JIDO_ADMIN_PATH", fixture.admin()).status().unwrap().success());
+    };
+    for (row, order) in orders() {
+        for name in order.inputs {
+            fixture.write(&format!("home/sftp/uploads/{}", row.lock), "");
+            fixture.write(&format!("home/sftp/uploads/{name}"), "");
+            fixture.write(&format!("home/sftp/uploads/.{name}.new"), "");
+        }
     }
+    fixture.write("home/sftp/uploads/of-a-person", "");
+    let before = fs::read_dir(fixture.path("home/sftp/uploads")).unwrap().count();
+    sweep();
+    assert_eq!(fs::read_dir(fixture.path("home/sftp/uploads")).unwrap().count(), before, "it may still be taken");
+    // As if it had been seen a minute ago.
+    for entry in fs::read_dir(fixture.path("lib")).unwrap() {
+        let path = entry.unwrap().path();
+        let seen = fs::read_to_string(&path).unwrap();
+        let (since, mark) = seen.split_once(' ').unwrap();
+        fs::write(&path, format!("{} {mark}", since.parse::<u64>().unwrap() - 60)).unwrap();
+    }
+    sweep();
+    for (_, order) in orders() {
+        for name in order.inputs {
+            assert!(!fixture.path(&format!("home/sftp/uploads/{name}")).exists(), "{name}");
+            assert!(!fixture.path(&format!("home/sftp/uploads/.{name}.new")).exists(), ".{name}.new");
+        }
+    }
+    assert!(fixture.path("home/sftp/uploads/of-a-person").exists());
 }
 
 /// Every file in `lib` that a script or the program for jobs names is in the table of docs/JOBS.md, and no other.
@@ -228,7 +256,7 @@ fn every_file_that_a_job_leaves_is_in_the_table_of_the_document() {
         documented.contains(name.as_str()) || !documented.contains(general.as_str())
     });
     // These are of commands of the program for jobs.
-    let by_program = ["audit-heads", "network.before", "restore.undo"];
+    let by_program = ["audit-heads", "left.<file>", "network.before", "restore.undo"];
     for name in by_program {
         let stem = name.split('<').next().unwrap();
         let is_named =

@@ -499,7 +499,7 @@ fn an_unfinished_upload_ends_after_a_day() {
     locked.lock().unwrap();
     let sweep = || {
         let mut command = Command::new(env!("CARGO_BIN_EXE_jidoteki-admin-jobs"));
-        command.arg("uploads-sweep").env("JIDO_ADMIN_PATH", fixture.admin()).env("JIDO_ETC_PATH", fixture.etc());
+        command.arg("sweep").env("JIDO_ADMIN_PATH", fixture.admin()).env("JIDO_ETC_PATH", fixture.etc());
         assert!(command.status().unwrap().success());
         kept(&fixture)
     };

@@ -153,31 +153,6 @@ start_progress() {
 	(: >"$JIDO_PROGRESS") 2>/dev/null || JIDO_PROGRESS=/dev/null
 }
 
-# sweep_work: removes the private directories of jobs that ended without doing so. A key or a partial update must not
-# stay until the next job of its kind. An update that must be rolled back or completed keeps its directory.
-sweep_work() {
-	local place name
-
-	[ -d "$STATE/work" ] || return 0
-	exec 6>>"$STATE/work.guard"
-	flock 6
-	# After a power cut, either of the two can be missing.
-	for place in "$STATE/work"/* "$STATE"/*.owner; do
-		name=${place##*/}
-		name=${name%.owner}
-		if [ ! -e "$place" ] || is_alive "$STATE/$name.owner"; then
-			continue
-		fi
-		if [ "$name" = update ]; then
-			[ ! -f "$STATE/update.applying" ] || continue
-			[ ! -f "$STATE/update.applied" ] || continue
-		fi
-		end_leftover "$name"
-		rm -rf "$STATE/work/$name" "$STATE/$name.owner"
-	done
-	exec 6>&-
-}
-
 # started PID: prints the start time of a process, in ticks since boot. It distinguishes processes that reuse a PID.
 started() {
 	local stat
@@ -200,54 +175,9 @@ is_alive() {
 	[ "$(started "$pid" 2>/dev/null)" = "$ticks" ]
 }
 
-children() {
-	local stat pid rest
-
-	for stat in /proc/[0-9]*/stat; do
-		{ read -r rest <"$stat"; } 2>/dev/null || continue
-		pid=${rest%% *}
-		rest=${rest##*) }
-		rest=${rest#* }
-		[ "${rest%% *}" != "$1" ] || printf '%s\n' "$pid"
-	done
-}
-
-# end_tree PID: ends a process and its descendants, with TERM and then KILL. Looks up children before their parent ends.
+# end_tree PID: ends a process and its descendants, with TERM and then KILL, and returns when they are gone.
 end_tree() {
-	local all="" pid rounds=0
-
-	for pid in $(descendants "$1"); do
-		all="$all $pid"
-	done
-	for pid in $all; do
-		kill -TERM "$pid" 2>/dev/null || :
-	done
-	while any_alive "$all"; do
-		rounds=$((rounds + 1))
-		[ "$rounds" -le 25 ] || break
-		sleep 0.2
-	done
-	for pid in $all; do
-		kill -KILL "$pid" 2>/dev/null || :
-	done
-}
-
-descendants() {
-	local child
-
-	printf '%s\n' "$1"
-	for child in $(children "$1"); do
-		descendants "$child"
-	done
-}
-
-any_alive() {
-	local pid
-
-	for pid in $1; do
-		! kill -0 "$pid" 2>/dev/null || return 0
-	done
-	return 1
+	ask end "$1"
 }
 
 stop_child() {

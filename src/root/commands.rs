@@ -6,14 +6,17 @@ use crate::appliance::Appliance;
 use crate::jobs::gate;
 use crate::jobs::job;
 use crate::root::adapters;
+use crate::root::anchor;
 use crate::root::archive;
 use crate::root::certificate;
 use crate::root::collect;
 use crate::root::derive;
 use crate::root::list;
+use crate::root::measure;
 use crate::root::named_token;
 use crate::root::package;
 use crate::root::preflight;
+use crate::root::process;
 use crate::root::sweep;
 use crate::root::version;
 use std::ffi::OsString;
@@ -33,18 +36,23 @@ pub const GATE: Commands = &[("gate-answer", gate::answer), (job::GATE_ASK, gate
 
 /// Commands of `jidoteki-admin-jobs`, for jobs and units.
 pub const JOBS: Commands = &[
+    ("anchor", anchor::command),
     ("archive", archive::run),
     ("certificate", certificate::command),
     ("collect", collect::command),
     ("conf", derive::conf),
     ("conf-mode", derive::mode),
+    ("end", process::command),
+    ("health", measure::health),
+    ("history", measure::history),
     ("list", list::print),
     ("named-token", named_token::command),
     ("network", adapters::network),
     ("package", package::command),
     ("preflight", preflight::preflight),
     ("redact", collect::redact),
-    ("uploads-sweep", sweep::uploads),
+    ("sample", measure::sample),
+    ("sweep", sweep::command),
     ("version", version::command),
 ];
 

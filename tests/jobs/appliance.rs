@@ -199,7 +199,12 @@ impl Appliance {
             .write(true)
             .open(self.path(&format!("admin/home/sftp/uploads/.{lock}.lock")))
             .unwrap();
-        lock.try_lock().unwrap_or_else(|error| panic!("the lock of {job} is not free: {error}"));
+        // A process that another test is starting has copies of our descriptors until it executes its program.
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while let Err(error) = lock.try_lock() {
+            assert!(Instant::now() < deadline, "the lock of {job} is not free: {error}");
+            thread::sleep(Duration::from_millis(10));
+        }
         // What is taken back is so by bin/recover.sh, which asks nobody.
         let program = if job.ends_with(" revert") { format!("jobs/{name}") } else { "wrapper.sh".to_owned() };
         // The pid is written by the process that becomes the job, so no fault can come too early for it.

@@ -27,7 +27,7 @@ const MODES: [(&str, &[&str]); 4] = [
     ("readonly", &["mv", "rm", "cp", "mkdir", "ln", "cat", "tar", "openssl", "env", OURS]),
 ];
 
-const OURS: &str = "jidoteki-admin-api";
+const OURS: &str = "jidoteki-admin-jobs";
 
 /// What a command of ours does to the machine. It is ended inside of it as well, by strace: before each of these calls, for
 /// every time that it is made, the power is cut; or the call finds a full disk, or a disk that can only be read.
