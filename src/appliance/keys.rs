@@ -24,12 +24,12 @@ pub const DAYS: RangeInclusive<u64> = 1..=3650;
 pub struct Key {
     /// Its name, in the audit log and as `keyid`: 1 to 32 letters, digits, `-` and `_`.
     pub name: String,
-    /// Its scope.
+    /// What the key allows.
     pub scope: Scope,
     /// When it expires, in seconds since 1970; `None` for never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<u64>,
-    /// Its verifier.
+    /// The SHA-256 of the token.
     pub verifier: Verifier,
 }
 

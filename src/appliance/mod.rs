@@ -121,7 +121,7 @@ impl Appliance {
         self.admin.join("state").join(name)
     }
 
-    /// What the job of this word says of how far it is, in a folder that only root can write to.
+    /// The progress of a job, in a directory that only root can write to.
     pub fn progress_file(&self, word: &str) -> PathBuf {
         self.admin.join("progress").join(word)
     }

@@ -1,8 +1,8 @@
-//! Uploads that come in pieces and continue after a cut. The only place that knows what is kept of them.
+//! Uploads that arrive in pieces and can be resumed. The only place that knows how they are stored.
 //!
-//! An upload is two files in a private folder of the exchange directory: its bytes, under its id, and a record of one line,
-//! `ID.txt`. The record alone says how many bytes count. It is replaced after these bytes were flushed, so whatever lies
-//! beyond them is the rest of a piece that was cut off, and the next piece overwrites it.
+//! An upload is two files in a private directory below the exchange directory: its bytes, in a file named by its id,
+//! and a record of one line, `ID.txt`. Only the record says how many bytes count. It is replaced after these bytes were
+//! flushed. Bytes beyond them belong to an interrupted piece, and the next piece overwrites them.
 
 use crate::appliance::{self, Appliance};
 use crate::values::clock;
@@ -16,27 +16,27 @@ use std::num::NonZeroU64;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::time::{Duration, Instant};
 
-/// Bytes of the largest piece.
+/// Maximum bytes of a piece.
 pub const PIECE: u64 = 8 << 20;
-/// Seconds after its last piece for which an upload is kept.
+/// Seconds for which an upload is kept after its last piece.
 pub const LIFETIME: u64 = 24 * 60 * 60;
-/// Uploads of one key that may be open.
+/// Maximum open uploads per key.
 pub const MOST_OF_A_KEY: usize = 2;
-/// Uploads that may be open in all.
+/// Maximum open uploads in total.
 pub const MOST: usize = 8;
 
 const FOLDER: &str = ".resumable";
-/// Bytes of an id: nobody guesses it.
+/// Bytes of an id, which must be impossible to guess.
 const ID: usize = 16;
-/// Bytes of a record, at most.
+/// Maximum bytes of a record.
 const MAX_RECORD: u64 = 512;
-/// How long a request waits for another one that sends the same upload, and for which time that one must have been idle to
-/// give way. A line that dies without a word would keep its upload locked for a minute otherwise.
+/// How long a request waits for another one that sends the same upload. The other one gives way if it was idle for this
+/// time. Otherwise, a lost connection would keep its upload locked for a minute.
 const PATIENCE: Duration = Duration::from_secs(3);
 const STEP: Duration = Duration::from_millis(20);
-/// Bytes after which the kernel is told to write.
+/// After this many bytes, the kernel starts writing them to the disk.
 const STRETCH: u64 = 1 << 20;
-/// Bytes that are read at once when an upload is summed up.
+/// Bytes to read at a time for the SHA-256 of an upload.
 const BUFFER: usize = 64 << 10;
 
 /// What an upload is for.
@@ -49,12 +49,12 @@ pub enum Purpose {
 }
 
 impl Purpose {
-    /// Finds one by its word.
+    /// Parses the word in requests and records.
     pub fn parse(word: &str) -> Option<Purpose> {
         [Purpose::Update, Purpose::Restore].into_iter().find(|purpose| purpose.word() == word)
     }
 
-    /// Its word in requests and records.
+    /// The word in requests and records.
     pub fn word(self) -> &'static str {
         match self {
             Purpose::Update => "update",
@@ -63,24 +63,24 @@ impl Purpose {
     }
 }
 
-/// What is known of an upload.
+/// The record of an upload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     /// What it is for.
     pub purpose: Purpose,
-    /// Bytes that it will have.
+    /// Bytes of the complete upload.
     pub length: u64,
-    /// Bytes that are received and flushed.
+    /// Bytes received and flushed.
     pub offset: u64,
-    /// Whether it is whole, and was compared with its SHA-256 if that is known.
+    /// Whether it is complete and has the expected SHA-256, if that is known.
     pub is_complete: bool,
     /// When it was opened, in seconds since 1970.
     pub started: u64,
-    /// The SHA-256 of the whole in hexadecimal; empty if it is not known.
+    /// The expected SHA-256 in hexadecimal; empty if the client did not send it.
     pub sha256: String,
     /// The name of the key that opened it.
     pub key: String,
-    /// Seconds for which it is kept if no further piece comes; not written down.
+    /// Seconds until it expires if no piece arrives; not stored.
     pub left: u64,
 }
 
@@ -89,7 +89,7 @@ impl Record {
         let mut words = text.strip_suffix('\n')?.split(' ');
         let mut number = || words.next()?.parse::<u64>().ok();
         let (length, offset, is_complete, started) = (number()?, number()?, number()? == 1, number()?);
-        // Whatever else it says, no byte beyond the end counts.
+        // No byte beyond the end counts.
         if offset > length {
             return None;
         }
@@ -124,11 +124,11 @@ pub fn is_id(text: &str) -> bool {
     text.len() == 2 * ID && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// The folder in which uploads lie. Whatever is done in it is done by this descriptor.
+/// The directory of uploads. All work in it uses this descriptor.
 pub struct Folder(File);
 
 impl Folder {
-    /// Opens the folder; `None` if there is none. One that is not ours alone is none.
+    /// Opens the directory; `None` if it does not exist, or if others can use it.
     pub fn open(appliance: &Appliance) -> io::Result<Option<Folder>> {
         match Folder::open_any(appliance) {
             Ok(Some(folder)) if folder.is_ours()? => Ok(Some(folder)),
@@ -137,7 +137,7 @@ impl Folder {
         }
     }
 
-    /// Opens the folder, even if it belongs to another user.
+    /// Opens the directory, even if it belongs to another user.
     fn open_any(appliance: &Appliance) -> io::Result<Option<Folder>> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match rustix::fs::open(appliance.uploads().join(FOLDER), flags, Mode::empty()) {
@@ -147,7 +147,7 @@ impl Folder {
         }
     }
 
-    /// Opens the folder, and makes it if there is none. What others planted at its name is put aside.
+    /// Opens the directory, or creates it. Anything that others planted under its name is renamed.
     pub fn make(appliance: &Appliance) -> io::Result<Folder> {
         let path = appliance.uploads().join(FOLDER);
         for _ in 0..2 {
@@ -163,8 +163,8 @@ impl Folder {
         Folder::open(appliance)?.ok_or_else(|| io::Error::other("the folder for uploads cannot be made"))
     }
 
-    /// Waits until no other request opens an upload: of two that come at once, the second sees what the first was
-    /// promised.
+    /// Waits until no other request opens an upload, so that the second of two simultaneous requests sees the space
+    /// reserved for the first.
     pub fn wait_for_turn(&self) -> io::Result<()> {
         self.0.lock()
     }
@@ -181,7 +181,7 @@ impl Folder {
     }
 
     fn remove(&self, name: &str) {
-        // What is left is removed when its time is over.
+        // If this fails, the sweep removes the file later.
         let _ = rustix::fs::unlinkat(&self.0, name, AtFlags::empty());
     }
 
@@ -199,7 +199,7 @@ impl Folder {
         Ok(names)
     }
 
-    /// What is known of an upload; `None` if there is no such upload, or if its time is over.
+    /// The record of an upload; `None` if there is no such upload, or if it expired.
     pub fn record(&self, id: &str) -> io::Result<Option<Record>> {
         let mut file = match self.open_file(&record_name(id), OFlags::RDONLY) {
             Ok(file) => file,
@@ -212,7 +212,7 @@ impl Folder {
         Ok(Record::parse(&text).filter(|_| left > 0).map(|record| Record { left, ..record }))
     }
 
-    /// Every upload that is open, by its id, the oldest first.
+    /// All open uploads with their ids, the oldest first.
     pub fn list(&self) -> io::Result<Vec<(String, Record)>> {
         let mut list = Vec::new();
         for name in self.names()? {
@@ -226,12 +226,12 @@ impl Folder {
         Ok(list)
     }
 
-    /// Opens an upload, and sets its room aside if the file system can. Returns its id.
+    /// Opens an upload, and reserves its space if the filesystem can. Returns its id.
     pub fn add(&self, record: &Record) -> io::Result<String> {
         let id = hex::encode(random::bytes::<ID>()?);
         let data = self.open_file(&id, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL)?;
         let set_aside = match rustix::fs::fallocate(&data, FallocateFlags::empty(), 0, record.length) {
-            // Then what was promised is counted.
+            // Then `promised` counts the missing space.
             Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
             result => result.map_err(io::Error::from),
         };
@@ -242,7 +242,7 @@ impl Folder {
         Ok(id)
     }
 
-    /// Replaces the record of an upload, and brings it to the disk.
+    /// Replaces the record of an upload, and flushes it.
     fn keep(&self, id: &str, record: &Record) -> io::Result<()> {
         let (name, beside) = (record_name(id), format!("{id}.new"));
         let mut file = self.open_file(&beside, OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC)?;
@@ -252,12 +252,12 @@ impl Folder {
         self.0.sync_all()
     }
 
-    /// Bytes that open uploads were promised, and that no file has yet.
+    /// Bytes promised to open uploads that are not allocated on the disk yet.
     fn promised(&self) -> io::Result<u64> {
         let mut promised = 0;
         for (id, record) in self.list()? {
             let data = self.open_file(&id, OFlags::RDONLY).and_then(|data| data.metadata());
-            // One that is gone by now was promised nothing.
+            // An upload that was removed meanwhile needs no space.
             promised += data.map_or(0, |data| record.length.saturating_sub(data.blocks().saturating_mul(512)));
         }
         Ok(promised)
@@ -272,7 +272,7 @@ impl Folder {
             Err(error) => return Err(error),
         };
         self.lock(id, &data)?;
-        // Only now: the request before may have taken it away, or added to it.
+        // Only now: the previous request may have removed it, or added to it.
         let Some(record) = self.record(id)? else { return Ok(None) };
         Ok(Some(Upload { folder: self, id: id.to_owned(), record, data }))
     }
@@ -299,14 +299,14 @@ impl Folder {
         result
     }
 
-    /// Removes what nobody finished, and what lies here without being an upload.
+    /// Removes expired uploads and their leftover files.
     fn sweep(&self) -> io::Result<()> {
         for name in self.names()? {
             let (id, _) = name.split_once('.').unwrap_or((&name, ""));
             if !is_id(id) {
                 continue;
             }
-            // A request that is still at it holds the lock, and writes.
+            // A request that still sends this upload holds the lock.
             let is_left = self
                 .open_file(&name, OFlags::RDONLY)
                 .and_then(|file| Ok(age(&file)? >= LIFETIME && file.try_lock().is_ok()))
@@ -323,13 +323,13 @@ impl Folder {
 pub struct Upload {
     folder: Folder,
     id: String,
-    /// What is known of it.
+    /// Its record.
     pub record: Record,
     data: File,
 }
 
 impl Upload {
-    /// Writes bytes that do not count yet, behind those that do.
+    /// Writes bytes after those that count. They do not count yet.
     pub fn write(&self, behind: u64, bytes: &[u8]) -> io::Result<()> {
         let at = self.record.offset + behind;
         self.data.write_all_at(bytes, at)?;
@@ -337,13 +337,13 @@ impl Upload {
         // The kernel writes to the disk while the next bytes arrive, so that the flush has less to wait for.
         if from < to {
             let length = NonZeroU64::new((to - from) * STRETCH);
-            // Only a hint: it drops from memory what is on the disk, and begins to write the rest.
+            // Only a hint: it frees the memory of written pages, and starts writing the others.
             let _ = rustix::fs::fadvise(&self.data, from * STRETCH, length, Advice::DontNeed);
         }
         Ok(())
     }
 
-    /// Counts bytes that were written. From here on no power cut takes them away.
+    /// Counts written bytes. They survive a power failure from now on.
     pub fn count(&mut self, n: u64) -> io::Result<()> {
         self.data.sync_data()?;
         self.record.offset += n;
@@ -351,8 +351,8 @@ impl Upload {
         self.folder.keep(&self.id, &self.record)
     }
 
-    /// Compares the whole with its SHA-256, if that is known, and marks it as complete. Returns whether it is the one that
-    /// was promised; another one is removed.
+    /// Compares the SHA-256 of the upload with the expected one, if that is known, and marks the upload as complete. If
+    /// they differ, removes the upload and returns `false`.
     pub fn complete(&mut self) -> io::Result<bool> {
         if !self.record.sha256.is_empty() && self.sha256()? != self.record.sha256 {
             self.folder.forget(&self.id);
@@ -363,7 +363,7 @@ impl Upload {
         Ok(true)
     }
 
-    /// The SHA-256 of what is on the disk.
+    /// The SHA-256 of the bytes on the disk.
     fn sha256(&self) -> io::Result<String> {
         let (mut digest, mut buffer, mut at) = (Sha256::new(), vec![0; BUFFER], 0);
         while at < self.record.length {
@@ -388,27 +388,27 @@ impl Upload {
         self.folder.forget(&self.id);
     }
 
-    /// Gives its bytes a name in the exchange directory, in place of what is there.
+    /// Moves its bytes to a name in the exchange directory, and replaces an existing file.
     pub fn place(&self, place: &std::path::Path) -> io::Result<()> {
         appliance::make_way(place)?;
         Ok(rustix::fs::renameat(&self.folder.0, &self.id, rustix::fs::CWD, place)?)
     }
 
-    /// Takes its bytes back: nobody used them.
+    /// Moves its bytes back, because no job used them.
     pub fn take_back(&self, place: &std::path::Path) -> io::Result<()> {
         Ok(rustix::fs::renameat(rustix::fs::CWD, place, &self.folder.0, &self.id)?)
     }
 }
 
-/// Bytes that are free for something new in the exchange directory; `None` if nobody knows.
+/// Free bytes in the exchange directory that are not reserved; `None` if unknown.
 pub fn free_bytes(appliance: &Appliance) -> Option<u64> {
     let free = appliance::free_bytes(&appliance.uploads())?;
     let promised = Folder::open(appliance).and_then(|folder| folder.map_or(Ok(0), |folder| folder.promised()));
-    // Without the list there is nothing to hold back.
+    // If the list cannot be read, nothing is reserved.
     Some(free.saturating_sub(promised.unwrap_or(0)))
 }
 
-/// Removes uploads that nobody finished.
+/// Removes expired uploads.
 pub fn sweep(appliance: &Appliance) -> io::Result<()> {
     Folder::open_any(appliance)?.map_or(Ok(()), |folder| folder.sweep())
 }

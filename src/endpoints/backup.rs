@@ -45,8 +45,8 @@ fn says_running(call: &Call<'_, '_>) -> bool {
 pub fn get(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     let path = call.appliance.uploads().join("backup.json");
     match status::phase_of_file(call.appliance, Job::Backup, &path, || says_running(call)) {
-        Phase::AsSaid if says_running(call) => Ok(running(call)),
-        Phase::AsSaid => status::read_json(&path).map(Response::json).ok_or(Error::NotFound),
+        Phase::Consistent if says_running(call) => Ok(running(call)),
+        Phase::Consistent => status::read_json(&path).map(Response::json).ok_or(Error::NotFound),
         Phase::Starting => Ok(Response::json("{\"status\":\"running\"}")),
         Phase::Interrupted => Ok(Response::json(
             "{\"status\":\"failed\",\"error-message\":\"The backup was interrupted: it ended without a result\"}",

@@ -60,7 +60,7 @@ pub fn get(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     let job = JobStatus::read(appliance, Job::Certs, None, "status_certs.txt");
     let log = call.log_tail("update_certs.log");
     let message = match job.phase {
-        Phase::AsSaid => appliance.trimmed_text(&appliance.etc_file("status_error_certs.txt")),
+        Phase::Consistent => appliance.trimmed_text(&appliance.etc_file("status_error_certs.txt")),
         Phase::Starting => None,
         Phase::Interrupted => {
             Some("The change of the certificates was interrupted: it ended without a result".to_owned())

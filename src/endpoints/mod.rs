@@ -67,7 +67,7 @@ pub struct Call<'a, 'b> {
     pub first_run: FirstRun,
     /// The current token.
     pub token: Option<Token>,
-    /// The path as the audit log has it: without its first slash.
+    /// The path without its first slash, as written to the audit log.
     pub target: String,
     /// Whether a refusal is delayed.
     pub wait: Wait,
@@ -102,7 +102,7 @@ impl Call<'_, '_> {
         self.route.is_some_and(Route::changes_state)
     }
 
-    /// The form of the request; received now if it was not before. Take the lock of a job first.
+    /// The form of the request. Receives it if needed, so take the lock of a job first.
     pub fn form(&mut self) -> Result<Form, Error> {
         let reading = self.reading.take().unwrap_or_else(|| {
             let sender = self.caller.proof().cloned().map_or(Sender::Known, Sender::Signed);
@@ -221,7 +221,7 @@ impl Told {
         let mut members =
             vec![("status", status::or_null(status.word.as_deref())), ("log", status::or_null(log.as_deref()))];
         let message = match status.phase {
-            Phase::AsSaid => call.appliance.trimmed_text(&call.appliance.etc_file(self.message)),
+            Phase::Consistent => call.appliance.trimmed_text(&call.appliance.etc_file(self.message)),
             Phase::Starting => None,
             Phase::Interrupted => Some("The change was interrupted: it ended without a result".to_owned()),
         };
@@ -240,17 +240,17 @@ impl Told {
     }
 }
 
-/// The signs of life of a job that runs: its percentage, where it says so, and further members of the answer.
+/// The signs of life of a running job: its percentage, if it reports one, and other members of the response.
 fn life(call: &Call<'_, '_>, job: Job) -> (Option<u8>, Vec<(&'static str, String)>) {
     let began = job::running_since(call.appliance, job);
     let life = began.map(|began| Life::of(call.appliance, job.row(), began));
     life.map_or((None, Vec::new()), |life| (life.percentage, life.members_of_status(&|text| call.told(text))))
 }
 
-/// The same where its status says that it runs; none of a job that was just started, and has not said anything.
+/// The same if the status file says `running`; empty for a job that just started and has not written its status.
 fn life_by_status(call: &Call<'_, '_>, job: Job, status: &JobStatus) -> (Option<u8>, Vec<(&'static str, String)>) {
     match status {
-        JobStatus { phase: Phase::AsSaid, word: Some(word), .. } if word == "running" => life(call, job),
+        JobStatus { phase: Phase::Consistent, word: Some(word), .. } if word == "running" => life(call, job),
         _ => (None, Vec::new()),
     }
 }

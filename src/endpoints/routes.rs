@@ -64,45 +64,45 @@ pub enum Success {
     Download(&'static str),
     /// 201 with JSON, such as this example.
     Created(&'static str),
-    /// 204: the head says it all.
+    /// 204 without a body.
     Empty,
-    /// 202: a job goes on in the background.
+    /// 202: a job runs in the background.
     Accepted,
 }
 
 /// A parameter that a route takes in the query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Parameter {
-    /// Its name.
+    /// The name in the query.
     pub name: &'static str,
-    /// What it says.
+    /// Its description in the documentation.
     pub summary: &'static str,
 }
 
 /// One row: a method of a path.
 pub struct Route {
-    /// Its method.
+    /// The HTTP method.
     pub method: Verb,
     /// Its path, as it is routed and signed.
     pub path: &'static str,
-    /// The part of the API that it belongs to; `None` for what cannot be disabled.
+    /// The feature that enables it; `None` if it cannot be disabled.
     pub feature: Option<Feature>,
-    /// What carries it out, and for whom.
+    /// The function that handles it, and who may call it.
     pub handler: Handler,
     /// The fields of its form.
     pub fields: &'static [Field],
-    /// What it takes in the query, besides credentials.
+    /// The parameters of the query, besides credentials.
     pub parameters: &'static [Parameter],
-    /// What it answers when it succeeds.
+    /// The response on success.
     pub success: Success,
-    /// Whether it answers 404 where there is nothing to tell.
+    /// Whether it returns 404 if there is no result.
     pub can_be_absent: bool,
-    /// What it does, in a line.
+    /// One line for the documentation.
     pub summary: &'static str,
 }
 
 impl Route {
-    /// Whether it is at this path. `{id}` stands for the 16 hexadecimal digits of a job, `{upload}` for the 32 of an upload.
+    /// Whether it has this path. `{id}` stands for the 16 hexadecimal digits of a job, `{upload}` for the 32 of an upload.
     pub fn is_at(&self, path: &str) -> bool {
         let is_id = |id: &str| id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         match self.path.split_once('{') {
@@ -262,7 +262,7 @@ pub const ROUTES: &[Route] = &[
     get("/docs", Public(to::docs::get), Page, "This API on one page"),
 ];
 
-/// What `check` must know of a route.
+/// The part of a route that `check` needs.
 #[derive(Clone, Copy)]
 pub struct Facts {
     /// The method.

@@ -36,7 +36,7 @@ pub fn get(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     let job = JobStatus::read(appliance, Job::Update, Some("status_update.json"), "status_update.txt");
     let text = |name: &str| appliance.trimmed_text(&appliance.etc_file(name));
     let (message, code) = match job.phase {
-        Phase::AsSaid => (text("status_error_message.txt"), text("status_error_code.txt")),
+        Phase::Consistent => (text("status_error_message.txt"), text("status_error_code.txt")),
         Phase::Starting => (None, None),
         Phase::Interrupted => {
             (Some("The update was interrupted: it ended without a result".to_owned()), Some("E1000".to_owned()))

@@ -85,7 +85,7 @@ pub enum ContentType {
 
 /// A request.
 pub struct Request<'a> {
-    /// Its method.
+    /// The HTTP method.
     pub method: Method,
     /// `None` for a path with several spellings, which no route has.
     pub path: Option<Path>,

@@ -19,7 +19,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub const MAX_PAST: usize = 100;
 /// Their file in the executable's state: one JSON object per line, oldest first.
 const FILE: &str = "jobs";
-/// A job that has said nothing for so long is called silent.
+/// After this time without a sign of life, a job is reported as silent.
 const SILENCE: Duration = Duration::from_secs(600);
 
 /// The state of a job.
@@ -52,9 +52,9 @@ impl Stage {
 pub struct Entry {
     /// The word of the job.
     pub job: String,
-    /// Its start.
+    /// Who started it, and when.
     pub record: Record,
-    /// Its state.
+    /// Whether it is running, or how it ended.
     pub stage: Stage,
     /// Its end, if it has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -101,11 +101,11 @@ impl Entry {
     }
 }
 
-/// The signs of life of a job that runs.
+/// The signs of life of a running job.
 pub struct Life {
-    /// How far it is, 0 to 100, where it says so.
+    /// Its progress, 0 to 100, if it reports any.
     pub percentage: Option<u8>,
-    /// What it is doing: by its own word, or else the last line of its log.
+    /// Its current step, as reported by the job, or else the last line of its log.
     step: Option<String>,
     heartbeat: SystemTime,
     /// Whether its script reports progress.
@@ -113,7 +113,7 @@ pub struct Life {
 }
 
 impl Life {
-    /// Those of a job that began at this time.
+    /// The signs of life of a job that began at this time.
     pub fn of(appliance: &Appliance, row: &Row, began: SystemTime) -> Life {
         let progress = Progress::read(appliance, row, began);
         let is_of_it = |path: &Path| modified(path).is_some_and(|at| at + Duration::from_millis(10) >= began);

@@ -17,21 +17,21 @@ use std::path::PathBuf;
 pub enum Job {
     /// Puts a new API token in force.
     Token,
-    /// Makes and removes named tokens.
+    /// Creates and revokes named tokens.
     Tokens,
     /// Installs a software update.
     Update,
-    /// Puts network and application settings in force.
+    /// Applies network and application settings.
     Settings,
-    /// Puts TLS certificates in force.
+    /// Installs TLS certificates.
     Certs,
-    /// Puts a license in force.
+    /// Installs a license.
     License,
-    /// Puts storage settings in force.
+    /// Applies storage settings.
     Storage,
-    /// Makes, deletes and restores a backup.
+    /// Creates, deletes and restores a backup.
     Backup,
-    /// Stops a backup that is being made: it must run beside `Backup`.
+    /// Stops a running backup, so it must be able to run beside `Backup`.
     BackupStop,
     /// Collects logs.
     Logs,
@@ -48,82 +48,83 @@ pub enum Job {
 /// Whether the client waits for the end of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Client {
-    /// It gets 202 and asks how it goes.
+    /// The client gets 202 and polls the status.
     Leaves,
-    /// The answer is the result.
+    /// The response is the result.
     Waits,
 }
 
-/// What an order leaves for those who ask about it later.
+/// How the outcome of an order can be read later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trace {
     /// A status in the files of its job, and a record for `GET /jobs`.
     Status,
-    /// A record alone: the status files speak of another order of this job.
+    /// Only a record: the status files describe another order of this job.
     Record,
-    /// Nothing: it only reads, and pages ask for it all the time.
+    /// Not at all: it only reads, and pages request it all the time.
     None,
 }
 
 /// Whether an order obeys [`EXCLUSIONS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Beside {
-    /// It does.
+    /// Yes.
     Excluded,
-    /// It ends or keeps what another order began, so it must always get through.
+    /// No: it confirms or stops a change, so it must always be accepted.
     Free,
 }
 
-/// One thing that a job can be told to do.
+/// One task of a job.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Order {
     /// The argument of the script; empty for none.
     pub argument: &'static str,
     /// Whether the client waits.
     pub client: Client,
-    /// What it leaves for those who ask.
+    /// How its outcome can be read later.
     pub trace: Trace,
     /// Whether it obeys [`EXCLUSIONS`].
     pub beside: Beside,
-    /// The files that it takes from the exchange directory. What the client did not send is removed before it starts.
+    /// The files that it takes from the exchange directory. Before it starts, files that the client did not send are
+    /// removed.
     pub inputs: &'static [&'static str],
-    /// What the audit log says of it; `None` where nothing is written, or by the endpoint.
+    /// The action in the audit log; `None` if there is no entry, or if the endpoint writes it.
     pub action: Option<Action>,
-    /// What the audit log names with it.
+    /// The target in the audit log.
     pub target: &'static str,
-    /// How the message begins if it fails.
+    /// The beginning of the error message.
     pub failure: &'static str,
 }
 
-/// Where a job says how it goes: names in `etc`, but for `json` of a backup, which lies beside its archive.
+/// The status files of a job. They are in `etc`, except `json` of a backup, which is next to its archive.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Files {
-    /// A JSON object with `status`, and further members.
+    /// A JSON object with `status` and other members.
     pub json: Option<&'static str>,
     /// One word.
     pub word: Option<&'static str>,
-    /// Why it failed, in a line.
+    /// One line: why the job failed.
     pub message: Option<&'static str>,
-    /// The code of that, `E1000` to `E1005`.
+    /// The error code, `E1000` to `E1005`.
     pub code: Option<&'static str>,
-    /// Its log, in `log`.
+    /// The log, in `log`.
     pub log: &'static str,
 }
 
-/// A job.
+/// Everything about one job.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Row {
-    /// Which one.
+    /// The job.
     pub job: Job,
     /// The word for `wrapper.sh`, and the name of the script.
     pub word: &'static str,
     /// The name of its lock in the exchange directory.
     pub lock: &'static str,
-    /// Where to ask how it goes.
+    /// The path at which a client polls the status.
     pub location: &'static str,
-    /// Where it says how it goes.
+    /// The files in which it reports its status.
     pub files: Files,
-    /// What it can be told to do.
+    /// Its tasks.
     pub orders: &'static [Order],
 }
 
@@ -151,12 +152,12 @@ const fn waits(
     Order { argument, client: Client::Waits, trace, beside, inputs, action: Some(action), target: argument, failure }
 }
 
-/// Keeps or stops what is under way.
+/// Confirms or stops a change.
 const fn free(order: Order) -> Order {
     Order { beside: Beside::Free, trace: Trace::Record, ..order }
 }
 
-/// Takes back a change that waits to be confirmed. The client leaves: its connection may go with the change.
+/// Rolls back a pending change. The client does not wait: rolling back can cut its connection.
 const fn reverts(action: Action, failure: &'static str) -> Order {
     Order { beside: Beside::Free, ..leaves("undo", &[], action, failure) }
 }
@@ -166,12 +167,12 @@ const fn reads(argument: &'static str, failure: &'static str) -> Order {
     Order { argument, client, trace, beside, inputs: &[], action: None, target: "", failure }
 }
 
-/// The endpoint audits it, once there is something to hand out.
+/// The endpoint writes the audit entry, once there is a file to send.
 const fn collects(failure: &'static str) -> Order {
     Order { trace: Trace::Record, ..reads("", failure) }
 }
 
-/// The endpoint audits it, with the name that the request gives.
+/// The endpoint writes the audit entry, with the name from the request.
 const fn names(argument: &'static str, failure: &'static str) -> Order {
     Order { trace: Trace::Record, inputs: &["tokens.json"], ..reads(argument, failure) }
 }
@@ -361,7 +362,7 @@ pub const EXCLUSIONS: &[(Job, Job, &str)] = &[
 ];
 
 impl Job {
-    /// Its row.
+    /// The row of this job.
     pub fn row(self) -> &'static Row {
         JOBS.iter().find(|row| row.job == self).expect("a test finds the row of every job")
     }

@@ -46,7 +46,8 @@ impl Progress {
         (at + Duration::from_millis(10) >= began).then(|| Progress::parse(&end(&mut file).ok()?)).flatten()
     }
 
-    /// The percentage of the whole job, whose status file has `said`. An update's script is only a part of it.
+    /// The percentage of the whole job. `said` is the one in its status file. An update's script is only part of the
+    /// job.
     pub fn of_job(&self, job: Job, said: Option<u8>) -> Option<u8> {
         match (job, said) {
             (Job::Update, Some(SCRIPT_STARTS)) => Some(SCRIPT_STARTS + self.percentage / 5),

@@ -36,8 +36,8 @@ pub struct JobStatus {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// They agree.
-    AsSaid,
-    /// A job just started and has not written its status: the files are the previous job's.
+    Consistent,
+    /// A job just started and has not written its status; the files are from the previous job.
     Starting,
     /// The file says `running`, but no job is running: it died.
     Interrupted,
@@ -46,16 +46,16 @@ pub enum Phase {
 impl JobStatus {
     /// Reads the status of a job from the first of two files: one with JSON, one with a word.
     pub fn read(appliance: &Appliance, job: Job, json_file: Option<&str>, text_file: &str) -> JobStatus {
-        let read = || Said::read(appliance, json_file, text_file);
+        let read = || StatusFile::read(appliance, json_file, text_file);
         let said = read();
         let phase = phase(appliance, job, said.at, said.is_running(), || read().is_running());
         let (word, members) = match phase {
             // It ended between the two checks: use its last status.
-            Phase::AsSaid if said.is_running() => {
+            Phase::Consistent if said.is_running() => {
                 let said = read();
                 (said.word, said.members)
             }
-            Phase::AsSaid => (said.word, said.members),
+            Phase::Consistent => (said.word, said.members),
             Phase::Interrupted => (Some("failed".to_owned()), said.members),
             Phase::Starting => {
                 let percentage = json_file.map(|_| ("percentage".to_owned(), "0".to_owned()));
@@ -80,19 +80,19 @@ fn phase(appliance: &Appliance, job: Job, at: Option<SystemTime>, is_running: bo
         return Phase::Starting;
     }
     // Check again: a job that ended after the first check has written its last status.
-    if is_running && !job::is_running(appliance, job) && again() { Phase::Interrupted } else { Phase::AsSaid }
+    if is_running && !job::is_running(appliance, job) && again() { Phase::Interrupted } else { Phase::Consistent }
 }
 
-/// The contents of a job's status files.
-struct Said {
+/// The content of a job's status file: the one with JSON if there is one, otherwise the one with a word.
+struct StatusFile {
     word: Option<String>,
     members: Vec<(String, String)>,
     /// When they were written; `None` if they are empty.
     at: Option<SystemTime>,
 }
 
-impl Said {
-    fn read(appliance: &Appliance, json_file: Option<&str>, text_file: &str) -> Said {
+impl StatusFile {
+    fn read(appliance: &Appliance, json_file: Option<&str>, text_file: &str) -> StatusFile {
         let modified = |path: &Path| std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
         let json_file = json_file.map(|name| appliance.etc_file(name));
         if let Some(path) = json_file
@@ -101,10 +101,10 @@ impl Said {
             let word = object.get("status").and_then(|raw| serde_json::from_slice(raw.get().as_bytes()).ok());
             let others = object.members().filter(|(name, _)| *name != "status");
             let members = others.map(|(name, value)| (name.to_owned(), json::compact(value.get()))).collect();
-            return Said { word, members, at: modified(&path) };
+            return StatusFile { word, members, at: modified(&path) };
         }
         let path = appliance.etc_file(text_file);
-        Said { word: appliance.trimmed_text(&path), members: Vec::new(), at: modified(&path) }
+        StatusFile { word: appliance.trimmed_text(&path), members: Vec::new(), at: modified(&path) }
     }
 
     fn is_running(&self) -> bool {
@@ -116,7 +116,6 @@ impl Said {
 /// because a network change can set the clock. If the file has another boot id, this process may be confined in a
 /// container where the job sees another uptime; then the clock decides. A boot removes old files before anybody can
 /// ask. `Err` if a file cannot be read: then a change may be pending.
-/// one may wait.
 pub fn pending(appliance: &Appliance, file: &str) -> io::Result<Option<u64>> {
     let path = appliance.etc_file(file);
     match appliance::read(&path) {

@@ -1,5 +1,5 @@
-//! The programs of the machine that root's side runs: what makes a network is told to look at its files, and others are
-//! asked. They get words of ours and values that were parsed.
+//! Runs programs of the machine for root's side, to reload the network and to query its state. Arguments are our own
+//! words and parsed values.
 
 use std::process::{Command, Stdio};
 
@@ -14,7 +14,7 @@ pub fn try_run(program: &str, arguments: &[&str]) {
     drop(run(program, arguments));
 }
 
-/// What a program prints for programs; `None` where it fails.
+/// The machine-readable output of a program; `None` if it fails.
 pub fn ask(program: &str, arguments: &[&str]) -> Option<String> {
     let output = Command::new(program).args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())

@@ -24,17 +24,17 @@ const MAX_IN_MEMORY: usize = 1 << 20;
 /// Maximum bytes of a form whose credentials are among its fields, so that its sender is not known yet.
 pub const MAX_UNIDENTIFIED: u64 = 32 << 20;
 
-/// Bytes of a form that is short enough to need no place.
+/// Shorter forms need no place.
 const SHORT: u64 = 10_000;
-/// Forms of unknown senders at a time, and how many of these per network.
+/// Maximum simultaneous forms of unknown senders: in total, and per network.
 const PLACES: usize = 8;
 const PLACES_OF_A_NETWORK: usize = 2;
-/// Why a body that came does not count.
+/// Why a received body is refused.
 pub const CHANGED: Fault = Fault("The body is not the one that was signed");
 
-/// Bytes a second at which the form of a stranger must come, on the average, and how long that does not count.
+/// Minimum average bytes a second of a form from an unknown sender, and the time before this is enforced.
 const STRANGERS_PACE: (u64, Duration) = (8 << 10, Duration::from_secs(10));
-/// The same for a caller that is known, whose line may be poor.
+/// The same for a known caller, whose connection may be slow.
 pub const KNOWN_PACE: (u64, Duration) = (256, Duration::from_secs(60));
 
 /// How a field is received.
@@ -60,7 +60,7 @@ pub enum Presence {
 /// A field that a route takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Field {
-    /// Its name.
+    /// The name in the form.
     pub name: &'static str,
     /// How it is received.
     pub kind: Kind,
@@ -515,11 +515,11 @@ impl Handover {
 impl Drop for Handover {
     fn drop(&mut self) {
         for name in &self.names {
-            // Nobody can be told; the next upload replaces it.
+            // There is no caller to report it to; the next upload replaces the file.
             let _ = fs::remove_file(self.folder.join(name));
         }
         for (name, upload) in &self.uploads {
-            // If the job has taken it nevertheless, there is nothing to take back.
+            // If the job has taken it anyway, there is nothing to move back.
             let _ = upload.take_back(&self.folder.join(name));
         }
     }

@@ -31,7 +31,7 @@ const UNABLE: &str = "The archive cannot be unpacked";
 
 /// An existing stage.
 struct Stage {
-    /// Its directory.
+    /// The directory of the stage.
     place: Vec<u8>,
     name: Vec<u8>,
     directory: OwnedFd,

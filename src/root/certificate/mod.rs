@@ -70,7 +70,7 @@ impl Bench<'_> {
     fn put(&self, name: &str, content: impl AsRef<[u8]>) -> Result<(), Refusal> {
         let path = self.0.join(name);
         let written = (|| {
-            // Whatever is there is ours: the directory is.
+            // Anything there is ours, because the directory is.
             match fs::remove_file(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 Ok(()) | Err(_) => {}

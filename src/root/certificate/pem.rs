@@ -10,7 +10,7 @@ use std::borrow::Cow;
 pub struct Block {
     /// The label after BEGIN.
     pub label: String,
-    /// Its content.
+    /// The decoded bytes.
     pub der: Vec<u8>,
     /// Whether it is encrypted with a passphrase.
     pub is_encrypted: bool,
