@@ -176,6 +176,10 @@ mod tests {
         std::fs::write(appliance.keys_file(), "{").unwrap();
         assert_eq!(load(&appliance).unwrap_err().kind(), io::ErrorKind::InvalidData);
         assert!(named(&appliance).is_empty());
+        // A file that cannot be read is not a missing one: adding a key to "none" would remove all others.
+        std::fs::remove_file(appliance.keys_file()).unwrap();
+        std::fs::create_dir(appliance.keys_file()).unwrap();
+        assert!(load(&appliance).is_err());
         std::fs::remove_dir_all(root).unwrap();
     }
 }
