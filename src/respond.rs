@@ -1,4 +1,4 @@
-//! The way of a request, from what it asks for to what it is answered.
+//! The steps from a request to its response.
 
 use crate::appliance::Appliance;
 use crate::audit::Action;
@@ -52,7 +52,7 @@ fn answer(
     response
 }
 
-/// Answers where no credential is checked.
+/// Responds to requests for which no credential is checked.
 fn public(call: &mut Call<'_, '_>, route: Result<&Route, Error>) -> Response {
     if call.request.is_question {
         return Response::let_come(false);
@@ -65,7 +65,7 @@ fn public(call: &mut Call<'_, '_>, route: Result<&Route, Error>) -> Response {
     .unwrap_or_else(|error| error.into_response(None))
 }
 
-/// Finds out who is calling. `Err` is a response that is the same for every caller.
+/// Identifies the caller. `Err` is a response that is the same for every caller.
 fn identify(call: &mut Call<'_, '_>, path: &Path) -> Result<(), Response> {
     let (appliance, config) = (call.appliance, call.config);
     (call.first_run, call.token) = first_run::state(appliance, config);
@@ -74,7 +74,7 @@ fn identify(call: &mut Call<'_, '_>, path: &Path) -> Result<(), Response> {
         return Err(Response::let_come(false));
     }
     if credential.is_none() && call.request.method == Method::Post && call.route.is_some() {
-        // It may be among the fields, in any order, so all of the form must be read to know.
+        // The credential can be among the fields, in any order, so the whole form must be read first.
         let mut read = upload::receive(call.request, call.fields(), config, appliance, Sender::Unknown);
         if let Err(error @ (Error::Busy | Error::Slow)) = read.form {
             return Err(error.into_response(None));
@@ -87,7 +87,7 @@ fn identify(call: &mut Call<'_, '_>, path: &Path) -> Result<(), Response> {
     Ok(())
 }
 
-/// Lets the handler of the route decide who may go on.
+/// Calls the handler of the route if the caller is allowed to use it.
 fn handle(call: &mut Call<'_, '_>, route: Result<&Route, Error>) -> Result<Response, Error> {
     if call.changes_state() && call.request.headers.is_cross_site() {
         call.audit(Action::ForeignRefused, &call.target);

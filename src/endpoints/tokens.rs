@@ -34,7 +34,7 @@ pub fn get(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     Ok(Response::json(body))
 }
 
-/// `POST /tokens`: the answer is the only place where the new token is shown.
+/// `POST /tokens`: the new token is shown only in this response.
 pub fn add(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     let mut turn = Turn::take(call, Job::Tokens, "add")?;
     let mut form = call.form()?;

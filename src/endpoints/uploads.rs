@@ -1,5 +1,5 @@
-//! `/uploads`: files that come in pieces and continue after a cut (draft-ietf-httpbis-resumable-upload-12). Also the only
-//! place that refuses an upload by what the head of a request says, before its body comes.
+//! `/uploads`: files that arrive in pieces and can be resumed (draft-ietf-httpbis-resumable-upload-12). Also the only
+//! place that refuses an upload by the head of its request, before the body arrives.
 
 use super::turn::may_start;
 use super::{Call, missing};
@@ -23,16 +23,16 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
-/// What the job wants to be free before it opens a package: as in `cgi-bin/jobs/update`.
+/// Free bytes that the job requires before it opens a package, as in `cgi-bin/jobs/update`.
 const MEMORY_OF_AN_UPDATE: u64 = 16 << 20;
-/// What the job leaves free: as `need_room` in `cgi-bin/lib/job.sh`.
+/// Bytes that the job leaves free, as `need_room` in `cgi-bin/lib/job.sh`.
 const MARGIN: u64 = 1 << 20;
-/// Bytes that are read at once.
+/// Bytes to read at a time.
 const BUFFER: usize = 64 << 10;
-/// A request that gets nothing for so long gives way to another one that sends the same upload.
+/// A request that receives nothing for this time gives way to another one that sends the same upload.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// The scope that an upload needs, as its job does.
+/// The scope that an upload needs: that of its job.
 fn scope(purpose: Purpose) -> Scope {
     match purpose {
         Purpose::Update => Scope::Operate,
@@ -93,7 +93,7 @@ pub fn post(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     Ok(Response::created(body).header("Location", location).header("Upload-Limit", limit(&record)))
 }
 
-/// `GET /uploads`: those of the caller.
+/// `GET /uploads`: the caller's uploads.
 pub fn list(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     let folder = Folder::open(call.appliance).map_err(disk)?;
     let list = folder.map_or(Ok(Vec::new()), |folder| folder.list()).map_err(disk)?;
@@ -130,7 +130,7 @@ pub fn patch(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
         return Err(not_the_end(record, n));
     }
     if !record.is_complete {
-        // A client that is cut off while the whole file is hashed need not send the piece again.
+        // A client that loses its connection while the file is hashed does not have to send the piece again.
         if n > 0 {
             upload.count(n).map_err(disk)?;
         }
@@ -150,7 +150,7 @@ pub fn delete(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     Ok(Response::no_content())
 }
 
-/// The upload of this id for the job, if it is complete.
+/// The upload with this id for the job, if it is complete.
 pub fn complete(call: &Call<'_, '_>, id: &str, purpose: Purpose) -> Result<Upload, Error> {
     let none = || InvalidOption::worded("upload", "There is no upload of this id for that".to_owned());
     let found = find(call, id).map_err(|error| if let Error::NotFound = error { none().into() } else { error });
@@ -164,9 +164,9 @@ pub fn complete(call: &Call<'_, '_>, id: &str, purpose: Purpose) -> Result<Uploa
     Ok(upload)
 }
 
-/// Refuses by the head of a request what would be refused when its body has come.
+/// Refuses a request by its head, if it would be refused after its body arrived.
 pub fn may_come(call: &Call<'_, '_>, route: &Route) -> Result<(), Error> {
-    // A request that is sent again gets its first answer, whatever is running now.
+    // A repeated request gets its first response, even if another job is running now.
     if !call.request.headers.get("idempotency-key").is_empty() {
         return Ok(());
     }
@@ -182,14 +182,14 @@ pub fn may_come(call: &Call<'_, '_>, route: &Route) -> Result<(), Error> {
     }
 }
 
-/// Refuses what its job would refuse: it runs, another one runs that it must not run beside, or there is no room.
+/// Refuses an upload that its job would refuse: the job is running, an excluded one is running, or space is missing.
 pub fn check(call: &Call<'_, '_>, purpose: Purpose, length: Option<u64>) -> Result<(), Error> {
     let (job, argument) = job(purpose);
     may_start(call.appliance, job, argument)?;
     check_room(call, purpose, length)
 }
 
-/// The same for who has the right to run the job.
+/// The same for a request that holds the lock of the job.
 pub fn check_room(call: &Call<'_, '_>, purpose: Purpose, length: Option<u64>) -> Result<(), Error> {
     if purpose == Purpose::Update
         && let Some(free) = appliance::available_memory().filter(|free| *free < MEMORY_OF_AN_UPDATE)
@@ -210,8 +210,8 @@ pub fn check_room(call: &Call<'_, '_>, purpose: Purpose, length: Option<u64>) ->
     Ok(())
 }
 
-/// The job works in a folder of root's. If that is on another file system, it needs room for the upload there. A package
-/// is decrypted beside it.
+/// The job works in a directory of root's. If that is on another filesystem, it needs space for the upload there. A
+/// package is decrypted next to it.
 fn check_room_of_job(appliance: &Appliance, purpose: Purpose, length: u64, free_here: u64) -> Result<(), Error> {
     let work = appliance.admin().join("lib");
     let device = |path: &std::path::Path| std::fs::metadata(path).map(|metadata| metadata.dev()).ok();
@@ -226,7 +226,7 @@ fn check_room_of_job(appliance: &Appliance, purpose: Purpose, length: u64, free_
     Ok(())
 }
 
-/// What the head of a `PATCH` says.
+/// The head of a `PATCH` request.
 struct Piece {
     offset: u64,
     is_last: bool,
@@ -249,12 +249,12 @@ impl Piece {
         }
     }
 
-    /// Whether a piece of this length, `None` if only its end tells, continues the upload.
+    /// Whether a piece of this length continues the upload. `None` if the length is unknown until its end.
     fn judge(&self, record: &Record, length: Option<u64>) -> Result<(), Error> {
         if self.offset != record.offset {
             return Err(Error::Conflict("The upload continues at another offset", record.offset));
         }
-        // The answer to the last piece may have been lost.
+        // The response to the last piece may have been lost.
         if record.is_complete && !(self.is_last && length == Some(0)) {
             return Err(Error::Conflict("The upload is complete", record.offset));
         }
@@ -266,7 +266,7 @@ impl Piece {
     }
 }
 
-/// Bytes that the next piece may have.
+/// Maximum bytes of the next piece.
 fn most(record: &Record) -> u64 {
     PIECE.min(record.length - record.offset)
 }
@@ -276,7 +276,7 @@ fn not_the_end(record: &Record, length: u64) -> Error {
     Error::Bad(format!("The last piece ends at byte {end} of {}", record.length))
 }
 
-/// Receives a piece behind the bytes that count. Returns its length once it is whole and the one that was meant.
+/// Receives a piece after the bytes that count. Returns its length if it is complete and has its announced digest.
 fn receive(call: &mut Call<'_, '_>, upload: &Upload, piece: &Piece) -> Result<u64, Error> {
     let most = most(&upload.record);
     let wanted = match call.caller.proof() {
@@ -322,12 +322,12 @@ fn receive(call: &mut Call<'_, '_>, upload: &Upload, piece: &Piece) -> Result<u6
     Ok(n)
 }
 
-/// The id that the path names.
+/// The id in the path.
 fn id<'a>(call: &'a Call<'_, '_>) -> &'a str {
     call.target.rsplit('/').next().unwrap_or_default()
 }
 
-/// The upload of this id, if it is the caller's.
+/// The upload with this id, if it is the caller's.
 fn find(call: &Call<'_, '_>, id: &str) -> Result<(Folder, Record), Error> {
     let folder = Folder::open(call.appliance).map_err(disk)?.filter(|_| resumable::is_id(id)).ok_or(Error::NotFound)?;
     let record =
@@ -371,7 +371,7 @@ fn limit(record: &Record) -> String {
     format!("max-append-size={PIECE}, max-age={}", record.left)
 }
 
-/// A number as it stands in forms and headers: digits only.
+/// A number in a form or header: digits only.
 fn number(text: &str) -> Option<u64> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }

@@ -1,6 +1,6 @@
 //! Archives: backup, restore, and the contents of update packages. Jobs call it as `archive WORD ...`.
 //!
-//! An archive is read and written in one pass, whatever its size, and nothing in it is trusted. Names are bytes, files
+//! An archive is read and written in one pass, of any size, and nothing in it is trusted. Names are bytes, files
 //! are reached by descriptors, and links are data. Memory does not depend on the number of members.
 //!
 //! | word | what it does |
