@@ -39,7 +39,7 @@ const STRETCH: u64 = 1 << 20;
 /// Bytes to read at a time for the SHA-256 of an upload.
 const BUFFER: usize = 64 << 10;
 
-/// What an upload is for.
+/// The purpose of an upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     /// A software update.
@@ -66,7 +66,7 @@ impl Purpose {
 /// The record of an upload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// What it is for.
+    /// Its purpose.
     pub purpose: Purpose,
     /// Bytes of the complete upload.
     pub length: u64,
@@ -119,7 +119,7 @@ impl Record {
     }
 }
 
-/// Whether this can be the id of an upload.
+/// Whether this has the form of an upload's id.
 pub fn is_id(text: &str) -> bool {
     text.len() == 2 * ID && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
@@ -263,8 +263,8 @@ impl Folder {
         Ok(promised)
     }
 
-    /// Takes an upload for this request alone. `Ok(None)` if there is no such upload; `WouldBlock` if another request
-    /// sends it and does not give way.
+    /// Locks an upload for this request. `Ok(None)` if there is no such upload; `WouldBlock` if another request is sending
+    /// it and does not release it.
     pub fn take(self, id: &str) -> io::Result<Option<Upload>> {
         let data = match self.open_file(id, OFlags::RDWR) {
             Ok(data) => data,
@@ -319,7 +319,7 @@ impl Folder {
     }
 }
 
-/// An upload that this request has taken, with its lock.
+/// An upload that this request has locked.
 pub struct Upload {
     folder: Folder,
     id: String,
@@ -334,7 +334,7 @@ impl Upload {
         let at = self.record.offset + behind;
         self.data.write_all_at(bytes, at)?;
         let (from, to) = (at / STRETCH, (at + bytes.len() as u64) / STRETCH);
-        // The kernel writes to the disk while the next bytes arrive, so that the flush has less to wait for.
+        // Let the kernel write to the disk while the next bytes arrive, so that the flush takes less time.
         if from < to {
             let length = NonZeroU64::new((to - from) * STRETCH);
             // Only a hint: it frees the memory of written pages, and starts writing the others.
@@ -378,12 +378,12 @@ impl Upload {
         Ok(hex::encode(digest.finalize()))
     }
 
-    /// Whether another request waits for this one to give way.
+    /// Whether another request is waiting for this upload.
     pub fn is_wanted(&self) -> bool {
         rustix::fs::statat(&self.folder.0, wanted_name(&self.id), AtFlags::SYMLINK_NOFOLLOW).is_ok()
     }
 
-    /// Removes it.
+    /// Removes the upload.
     pub fn forget(self) {
         self.folder.forget(&self.id);
     }
@@ -413,7 +413,7 @@ pub fn sweep(appliance: &Appliance) -> io::Result<()> {
     Folder::open_any(appliance)?.map_or(Ok(()), |folder| folder.sweep())
 }
 
-/// Seconds since a file was changed.
+/// Seconds since a file was modified.
 fn age(file: &File) -> io::Result<u64> {
     let modified = u64::try_from(file.metadata()?.mtime()).unwrap_or(0);
     Ok(clock::now().saturating_sub(modified))

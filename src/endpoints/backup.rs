@@ -12,7 +12,7 @@ use crate::jobs::job::JobError;
 use crate::jobs::status::{self, Phase};
 use crate::values::rule::InvalidOption;
 
-/// What the job takes an archive by.
+/// The name of the job's input file.
 const ARCHIVE: &str = "backup-archive.tar";
 const NAME: &str = "backup.tar";
 

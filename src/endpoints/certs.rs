@@ -49,7 +49,7 @@ pub fn confirm(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     Ok(Response::done())
 }
 
-/// `POST /certs/revert`: the certificate of before returns now.
+/// `POST /certs/revert`: restores the previous certificate now.
 pub fn revert(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     super::revert(call, Job::Certs, PENDING, "No change of certificates is waiting for confirmation")
 }

@@ -180,8 +180,8 @@ fn check_nothing_pending(call: &Call<'_, '_>, file: &str, confirm: &str) -> Resu
     }
 }
 
-/// Takes back a change that waits to be confirmed. Where none waits it is refused as its confirmation would be, with these
-/// words. It stays pending until the state of before is in force.
+/// Takes an unconfirmed change back. If none is pending, the request is refused with this message, as a confirmation
+/// would be. The change stays pending until the previous state is restored.
 fn revert(call: &Call<'_, '_>, job: Job, file: &str, nothing_waits: &str) -> Result<Response, Error> {
     let turn = Turn::take(call, job, "undo")?;
     match status::pending(call.appliance, file) {

@@ -15,12 +15,12 @@ use Success::{Accepted, Created, Download, Empty, Json, Page, Text};
 /// The prefix of every path except `/docs`.
 pub const PREFIX: &str = "/api/v1/admin";
 
-/// What carries out a request, and for whom.
+/// A handler, and who may call it.
 #[derive(Clone, Copy)]
 pub enum Handler {
-    /// Anybody. No credential is checked.
+    /// Anyone. No credential is checked.
     Public(fn(&mut Call<'_, '_>) -> Result<Response, Error>),
-    /// Anybody. The handler judges the caller itself.
+    /// Anyone. The handler checks the caller itself.
     Open(fn(&mut Call<'_, '_>) -> Result<Response, Error>),
     /// A caller whose token has this scope.
     Scoped(Scope, fn(&mut Call<'_, '_>, auth::Admin) -> Result<Response, Error>),
@@ -70,7 +70,7 @@ pub enum Success {
     Accepted,
 }
 
-/// A parameter that a route takes in the query.
+/// A query parameter of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Parameter {
     /// The name in the query.
@@ -83,7 +83,7 @@ pub struct Parameter {
 pub struct Route {
     /// The HTTP method.
     pub method: Verb,
-    /// Its path, as it is routed and signed.
+    /// Its path, for routing and signing.
     pub path: &'static str,
     /// The feature that enables it; `None` if it cannot be disabled.
     pub feature: Option<Feature>,
@@ -114,7 +114,7 @@ impl Route {
         }
     }
 
-    /// Whether a page of another site must not be able to cause it.
+    /// Whether requests from another site's pages must be refused.
     pub fn changes_state(&self) -> bool {
         self.method != Verb::Get || self.feature == Some(Feature::RebootByGet)
     }
@@ -290,7 +290,7 @@ pub const FACTS: [Facts; ROUTES.len()] = {
 /// The rows of one path that are enabled; never empty.
 pub struct Resource(Vec<&'static Route>);
 
-/// Finds what is at a path. A disabled endpoint is not there.
+/// Finds the rows of a path. A disabled endpoint counts as missing.
 pub fn find(path: &Path, config: &Config) -> Option<Resource> {
     let rows: Vec<_> =
         ROUTES.iter().filter(|route| route.is_at(path.canonical()) && config.is_enabled(route.feature)).collect();
@@ -298,7 +298,7 @@ pub fn find(path: &Path, config: &Config) -> Option<Resource> {
 }
 
 impl Resource {
-    /// The row for a method, or the fault of a method that is none of this path's.
+    /// The row for a method, or the error for a method that the path does not support.
     pub fn route(&self, method: &Method) -> Result<&'static Route, Error> {
         let wanted = match method {
             Method::Get | Method::Head => Some(Verb::Get),
@@ -317,7 +317,7 @@ impl Resource {
         })
     }
 
-    /// Whether the path serves anybody, whatever the method.
+    /// Whether anyone may use the path, with any method.
     pub fn is_public(&self) -> bool {
         matches!(self.0[0].handler, Public(_))
     }

@@ -52,7 +52,7 @@ pub fn confirm(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     Ok(Response::done())
 }
 
-/// `POST /settings/revert`: the settings of before return now.
+/// `POST /settings/revert`: restores the previous settings now.
 pub fn revert(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     super::revert(call, Job::Settings, PENDING, "No change of settings is waiting for confirmation")
 }

@@ -43,7 +43,7 @@ impl Turn {
         if order.trace != Trace::None {
             // Continue even if the history cannot be written.
             if let Err(error) = history::turn_page(call.appliance, row) {
-                log::error!("job {}: the one before cannot be remembered: {error}", row.word);
+                log::error!("job {}: the previous one cannot be added to the history: {error}", row.word);
             }
         }
         Turn { lock, row, handover: Handover::new(call.appliance), handed: Vec::new() }
@@ -67,7 +67,7 @@ impl Turn {
         self.handover.document(name, content)
     }
 
-    /// Removes an earlier job's output, which is no response to this request.
+    /// Removes the output of an earlier job, which must not be returned for this request.
     pub fn forget(&mut self, name: &str) -> Result<(), Error> {
         self.handover.absent(name)
     }
@@ -144,7 +144,7 @@ impl Turn {
         if order.trace != Trace::None
             && let Err(error) = (Ending { ended: clock::now(), ..ending }).write(call.appliance, self.row)
         {
-            log::error!("job {}: its end cannot be written down: {error}", self.row.word);
+            log::error!("job {}: its end cannot be recorded: {error}", self.row.word);
         }
     }
 
@@ -156,7 +156,7 @@ impl Turn {
     }
 }
 
-/// Says why an order of a job could not be started now, if so.
+/// Checks whether an order of a job could be started now.
 pub fn may_start(appliance: &Appliance, job: Job, argument: &str) -> Result<(), Error> {
     let order = order(job.row(), argument)?;
     Lock::take_for(appliance, job, order).map(drop).map_err(|error| Error::Job(order.failure, error))

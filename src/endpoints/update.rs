@@ -12,7 +12,7 @@ use crate::values::json::quote;
 use crate::values::rule::InvalidOption;
 
 const LOG: &str = "update.log";
-/// What the job takes it by.
+/// The name of the job's input file.
 const PACKAGE: &str = "software_package-zzz.enc";
 
 /// `POST /update`

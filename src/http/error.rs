@@ -21,7 +21,7 @@ const ALREADY_RUNNING: &str = "E1004";
 pub const TO_THE_QUESTION: &str = "401 Unauthorized";
 /// Seconds after which a client should try again if no place is free.
 const BUSY_SECONDS: u64 = 10;
-/// The same for a place that an open upload has.
+/// The same if all uploads are in use.
 const PLACE_SECONDS: u64 = 60;
 
 /// Why a request failed.
@@ -64,7 +64,7 @@ pub enum Error {
         /// Free bytes.
         free: u64,
     },
-    /// So many uploads are open that there can be no other.
+    /// The maximum number of uploads is open.
     TooManyOpen,
     /// The upload is not where the request says it is; it continues at this byte.
     Conflict(&'static str, u64),

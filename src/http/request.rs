@@ -21,9 +21,9 @@ pub enum Method {
     Head,
     /// Change.
     Post,
-    /// Add to what is there.
+    /// Append.
     Patch,
-    /// Take away.
+    /// Remove.
     Delete,
     /// Any other method, which no route has.
     Other(String),
@@ -128,7 +128,7 @@ impl Headers {
         ("signature-input", "HTTP_SIGNATURE_INPUT"),
     ];
 
-    /// What only a piece of an upload has. No other request looks for it.
+    /// The headers of a piece of an upload; no other request uses them.
     const NAMES_OF_A_PIECE: [(&'static str, &'static str); 2] =
         [("upload-complete", "HTTP_UPLOAD_COMPLETE"), ("upload-offset", "HTTP_UPLOAD_OFFSET")];
 
@@ -417,7 +417,7 @@ struct Pace {
 }
 
 impl Pace {
-    /// For how long more the next byte may take, after so many.
+    /// How much longer the next byte may take, after this many bytes.
     fn due(&self, n_read: u64) -> Duration {
         let due = self.grace + Duration::from_millis(n_read.saturating_mul(1000) / self.bytes_per_second);
         due.saturating_sub(self.start.elapsed())
@@ -456,7 +456,7 @@ impl Body<'_> {
         if is_ready(pace.due(self.n_read))? { Ok(()) } else { Err(io::ErrorKind::TimedOut.into()) }
     }
 
-    /// Whether nothing of the body comes for so long, although there is more of it and it is not too late.
+    /// Whether no byte arrives for this long, although the body is incomplete and its deadline has not passed.
     pub fn is_idle(&self, patience: Duration) -> io::Result<bool> {
         let is_late = self.pace.as_ref().is_some_and(|pace| pace.due(self.n_read).is_zero());
         match self.is_ready {

@@ -80,7 +80,7 @@ impl Response {
         Response::new("201 Created", "application/json", Body::Bytes(body.into_bytes()))
     }
 
-    /// 204: what there is to say stands in the head.
+    /// 204: only headers.
     pub fn no_content() -> Response {
         Response { status: "204 No Content", headers: Vec::new(), body: Body::Redirected, wait: Wait::No }
     }

@@ -25,10 +25,10 @@ use std::time::Duration;
 /// Maximum bytes of the words; the longest ones in `wrapper.sh` have 16.
 const MAX_WORDS: usize = 64;
 
-/// How long root waits for the message after a connection.
+/// Time limit for the message after a connection.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Requests a job with our own standard descriptors, and waits for its end. Arguments: the socket, the words. Exits
+/// Requests a job with our own standard descriptors, and waits until it ends. Arguments: the socket, the words. Exits
 /// with the job's status.
 pub fn ask(arguments: Arguments<'_>, _: &Appliance) -> Result<ExitCode, String> {
     let (Some(socket), Some(words)) = (arguments.next(), arguments.next()) else {
@@ -47,11 +47,11 @@ fn send(socket: &Path, words: &str) -> io::Result<u8> {
     rights.push(SendAncillaryMessage::ScmRights(&standard));
     let sent = sendmsg(&connection, &[IoSlice::new(message.as_bytes())], &mut rights, SendFlags::NOSIGNAL)?;
     if sent != message.len() {
-        return Err(io::Error::other("the request was not taken whole"));
+        return Err(io::Error::other("the request was sent only in part"));
     }
     let mut status = [0];
     match connection.read(&mut status)? {
-        0 => Err(io::Error::other("it closed without an answer")),
+        0 => Err(io::Error::other("the connection closed without a response")),
         _ => Ok(status[0]),
     }
 }
@@ -91,7 +91,7 @@ fn receive(connection: &UnixStream) -> io::Result<String> {
     // There is no room for more than three descriptors.
     let is_whole = !message.flags.contains(ReturnFlags::CTRUNC);
     let (Some(words), [input, output, errors], true) = (words, descriptors.as_slice(), is_whole) else {
-        return Err(io::Error::other("this is no request for a job"));
+        return Err(io::Error::other("this is not a request for a job"));
     };
     dup2_stdin(input)?;
     dup2_stdout(output)?;

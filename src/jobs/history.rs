@@ -89,7 +89,7 @@ impl Entry {
         text
     }
 
-    /// The values whose change a client waits for.
+    /// The values that a waiting client wants to see change.
     pub fn progress(&self, appliance: &Appliance) -> (Stage, Option<u8>, Option<String>) {
         let life = self.life(appliance);
         (self.stage, life.as_ref().and_then(|life| life.percentage), life.and_then(|life| life.step))
@@ -145,13 +145,13 @@ impl Life {
         members
     }
 
-    /// The same for the status of a job, whose members old clients know: only if there is something that they could not
-    /// know, which is a script that reports progress, or silence.
+    /// The same for the status of a job. Old clients know its members, so it gets more only if the script reports
+    /// progress, or if the job is silent.
     pub fn members_of_status(&self, told: &dyn Fn(String) -> String) -> Vec<(&'static str, String)> {
         if self.reports || self.is_silent() { self.members(told) } else { Vec::new() }
     }
 
-    /// After the clock was set back, no job is silent.
+    /// If the clock was set back, no job counts as silent.
     fn is_silent(&self) -> bool {
         self.heartbeat.elapsed().is_ok_and(|silence| silence >= SILENCE)
     }

@@ -12,10 +12,10 @@ use crate::appliance::Appliance;
 use crate::audit::Action;
 use std::path::PathBuf;
 
-/// The scripts that do the work.
+/// The kinds of jobs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Job {
-    /// Puts a new API token in force.
+    /// Sets a new API token.
     Token,
     /// Creates and revokes named tokens.
     Tokens,
@@ -57,7 +57,7 @@ pub enum Client {
 /// How the outcome of an order can be read later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trace {
-    /// A status in the files of its job, and a record for `GET /jobs`.
+    /// A status in its job's files, and a record for `GET /jobs`.
     Status,
     /// Only a record: the status files describe another order of this job.
     Record,
@@ -116,9 +116,9 @@ pub struct Files {
 pub struct Row {
     /// The job.
     pub job: Job,
-    /// The word for `wrapper.sh`, and the name of the script.
+    /// Its word for `wrapper.sh`, and the name of its script.
     pub word: &'static str,
-    /// The name of its lock in the exchange directory.
+    /// Its lock file in the exchange directory.
     pub lock: &'static str,
     /// The path at which a client polls the status.
     pub location: &'static str,
@@ -183,7 +183,7 @@ const fn targets(target: &'static str, order: Order) -> Order {
 
 const SETTINGS: &[&str] = &["app.json", "network.json", "network.conf", "settings.confirm"];
 const CERTS: &[&str] = &["appliance.pem", "appliance.key", "ca.pem", "certs.confirm"];
-/// It leaves nothing that could tell how it went, so it has no record.
+/// It leaves no result, so it has no record.
 const STOP: Order = Order { trace: Trace::None, ..free(leaves("STOP", &[], Action::BackupPost, "Backup failed")) };
 const HISTORY: &str = "Cannot show the history";
 
@@ -372,7 +372,7 @@ impl Job {
         self.row().word
     }
 
-    /// What must not run beside it, with the reason.
+    /// The jobs that must not run at the same time, each with the reason.
     pub fn exclusions(self) -> impl Iterator<Item = (Job, &'static str)> {
         EXCLUSIONS.iter().filter_map(move |(one, other, reason)| match (*one == self, *other == self) {
             (true, _) => Some((*other, *reason)),
@@ -383,20 +383,20 @@ impl Job {
 }
 
 impl Order {
-    /// The argument of the script, where it has one.
+    /// The argument of the script, if it has one.
     pub fn argument(&self) -> Option<&'static str> {
         (!self.argument.is_empty()).then_some(self.argument)
     }
 }
 
 impl Row {
-    /// The status file with JSON, where the job has one.
+    /// The status file with JSON, if the job has one.
     pub fn json_file(&self, appliance: &Appliance) -> Option<PathBuf> {
         let name = self.files.json?;
         Some(if self.job == Job::Backup { appliance.uploads().join(name) } else { appliance.etc_file(name) })
     }
 
-    /// The status file with one word, where the job has one.
+    /// The status file with one word, if the job has one.
     pub fn word_file(&self, appliance: &Appliance) -> Option<PathBuf> {
         Some(appliance.etc_file(self.files.word?))
     }

@@ -63,9 +63,9 @@ fn whole(text: &str) -> Option<u64> {
     digits.parse().ok().filter(|_| digits.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// The data can grow after it was measured, so that more than everything is done.
+/// The data can grow after it was measured, so `done` can exceed `all`.
 fn of_bytes(done: u64, all: u64) -> Option<u8> {
-    // A hundred times as much must fit.
+    // Avoid an overflow of the multiplication.
     let (done, all) = if all >> 56 == 0 { (done, all) } else { (done >> 8, all >> 8) };
     u8::try_from((done.min(all) * 100).checked_div(all)?).ok()
 }

@@ -3,13 +3,13 @@
 
 use std::process::{Command, Stdio};
 
-/// Runs a program to its end, its output in the log of the job.
+/// Runs a program to its end. Its output goes to the log of the job.
 pub fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
     let status = Command::new(program).args(arguments).stdin(Stdio::null()).status();
     if status.is_ok_and(|status| status.success()) { Ok(()) } else { Err(format!("{program} failed")) }
 }
 
-/// The same where it does not matter how it ends: what should not be there may not be there already.
+/// The same, ignoring failures, for example to remove something that may not exist.
 pub fn try_run(program: &str, arguments: &[&str]) {
     drop(run(program, arguments));
 }
@@ -26,12 +26,12 @@ pub fn is_installed(program: &str) -> bool {
     std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 
-/// Whether a unit of systemd runs.
+/// Whether a systemd unit is running.
 pub fn is_active(unit: &str) -> bool {
     ask("systemctl", &["is-active", "--quiet", unit]).is_some()
 }
 
-/// Whether a unit of systemd is started at boot.
+/// Whether a systemd unit starts at boot.
 pub fn is_enabled(unit: &str) -> bool {
     ask("systemctl", &["is-enabled", "--quiet", unit]).is_some()
 }

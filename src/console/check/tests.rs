@@ -14,10 +14,10 @@ use std::time::Duration;
 
 const DAY: u64 = 86_400;
 
-/// 2026-11-23, when the certificate is good.
+/// 2026-11-23, when the certificate is valid.
 const NOW: u64 = 1_795_392_000;
 
-/// A whole installation in a folder, whose root is whoever runs the tests.
+/// A complete installation in a directory, with the current user in place of root.
 struct Installation {
     root: PathBuf,
     machine: Machine,
@@ -120,7 +120,7 @@ impl Installation {
         fs::File::options().write(true).open(self.root.join(name)).unwrap().set_modified(time).unwrap();
     }
 
-    /// Puts a pair there that is good from 2026-11-01 to 2026-12-31 for box.example. One serves all tests.
+    /// Installs a certificate for box.example, valid from 2026-11-01 to 2026-12-31. All tests share it.
     fn certificate(&self) {
         static PAIR: OnceLock<[Vec<u8>; 2]> = OnceLock::new();
         let folder = self.root.join("usr/tls/current");
@@ -169,7 +169,7 @@ fn a_correct_installation_has_no_findings() {
     assert_eq!(installation.problems(), Vec::<String>::new());
     installation.write("admin/etc/web-server.txt", "lighttpd\n", 0o644);
     assert_eq!(installation.problems(), Vec::<String>::new());
-    // What is not ours is left alone.
+    // Files that are not ours are ignored.
     installation.machine.is_root = false;
     installation.remove("etc");
     assert_eq!(installation.problems(), Vec::<String>::new());
@@ -564,7 +564,7 @@ fn every_path_has_its_mode_and_its_owner() {
         assert_eq!(installation.problems(), [format!("/{name} has {wanted}")]);
         installation.mode(name, before);
     }
-    // Somebody else is the API's user now.
+    // Now another user is the API's user.
     installation.write("etc/passwd", &format!("{USER}:x:4242:4242::/:\n"), 0o644);
     let problems = installation.problems();
     assert_eq!(problems.len(), 10, "{problems:?}");
@@ -580,7 +580,7 @@ fn every_path_has_its_mode_and_its_owner() {
 #[test]
 fn remains_of_the_old_version_are_named() {
     let installation = Installation::new("takeover");
-    // Its owners and modes are no finding, once it was taken over.
+    // After migration, the ancestor's owners and modes are not reported.
     installation.write("etc/jidoteki-admin-api/takeover", "group admin 997\nuser admin\njobs ours\n", 0o644);
     installation.mode("admin/etc", 0o1775);
     installation.mode("admin/lib", 0o755);
@@ -591,7 +591,7 @@ fn remains_of_the_old_version_are_named() {
         installation.problems(),
         ["line 1 of /admin/etc/backup.txt is not an absolute path, so backups ignore it"]
     );
-    // With its jobs, a certificate of theirs that is not in force.
+    // With the ancestor's jobs, a certificate in their directory that is not in use.
     installation.write("etc/jidoteki-admin-api/takeover", "jobs keep\n", 0o644);
     fs::create_dir_all(installation.root.join("usr/pki/tls")).unwrap();
     let old = installation.root.join("usr/pki/tls/enterprise.pem");
@@ -606,12 +606,12 @@ fn remains_of_the_old_version_are_named() {
     assert!(other.status.success());
     assert_eq!(installation.problems(), ["the certificate in /usr/pki/tls/enterprise.pem is not the one being served"]);
     fs::remove_file(old).unwrap();
-    // Kept jobs are started from their own folder, which the rules of sudo must name.
+    // The ancestor's jobs start from their own directory, which the sudo rules must name.
     installation.write("admin/bin/start.sh", "#!/bin/sh\n", 0o755);
     let problems = installation.problems();
     assert!(problems[0].starts_with("sudo does not let jidoteki-admin-api run token, update,"), "{problems:?}");
     installation.remove("admin/bin/start.sh");
-    // Neither owner nor group: what others may not, we may not.
+    // We are neither owner nor group, so the mode for others applies.
     installation.write("etc/passwd", &format!("{USER}:x:4242:4242::/:\n"), 0o644);
     installation.write("admin/etc/network.json", "{}", 0o640);
     installation.write("admin/etc/version.txt", "1\n", 0o644);

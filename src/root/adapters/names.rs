@@ -94,7 +94,7 @@ pub fn servers(root: &Root) -> BTreeSet<IpAddr> {
 fn apply_ntp(root: &Root, server: &str) -> Result<(), String> {
     let drop_in = (!server.is_empty()).then(|| format!("{HEADER}[Time]\nNTP={server}\n"));
     put_drop_in(root, TIMESYNCD, drop_in.as_deref(), "systemd-timesyncd")?;
-    // What chrony reads beside its own file; its names are those of Debian 12 and later.
+    // chrony's drop-in directory, under its name in Debian 12 and later.
     let is_chrony = !server.is_empty() && is_chrony() && root.path(CHRONY).parent().is_some_and(Path::is_dir);
     let is_changed = if is_chrony {
         root.write(CHRONY, &format!("{HEADER}server {server} iburst prefer\n"), 0o644)?
@@ -115,12 +115,12 @@ fn is_chrony() -> bool {
     is_active("chrony")
 }
 
-/// Whether the program that keeps the clock asks this server; `None` where no program can tell.
+/// Whether the clock's synchronization uses this server; `None` if no program can tell.
 pub fn asks_time_server(server: &str) -> Option<bool> {
     let servers = if is_timesyncd() {
         ask("timedatectl", &["show-timesync", "--property=SystemNTPServers", "--value"])?
     } else if is_chrony() {
-        // Mode, state, name and numbers; by -N the name as it was configured, by -a also what is not resolved yet.
+        // Mode, state, name and numbers. -N shows the configured name, -a also servers that are not resolved yet.
         let text = ask("chronyc", &["-c", "-N", "sources", "-a"])?;
         lines(text.lines().filter_map(|line| line.split(',').nth(2)))
     } else {

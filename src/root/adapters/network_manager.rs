@@ -114,11 +114,11 @@ fn file(settings: &NetworkSettings) -> String {
     text
 }
 
-/// How IPv6 is made beside IPv4.
+/// The IPv6 settings, in addition to IPv4.
 fn beside(settings: &NetworkSettings) -> String {
     let Some(six) = settings.six() else { return "method=auto\n".to_owned() };
     let gateway = six.gateway.as_ref().map_or_else(String::new, |gateway| format!(",{}", gateway.value));
-    // An address of one's own beside those that routers announce, and their routes where no gateway is given.
+    // A static address in addition to announced ones. Without a gateway, announced routes are used.
     let method = if gateway.is_empty() { "auto" } else { "manual" };
     format!("method={method}\naddress1={}/{}{gateway}\n", six.address.value, six.prefix)
 }
