@@ -28,7 +28,7 @@ pub fn add_token(
     if first_token(appliance)?.is_none() {
         return Err("no API token is set yet, and without it nothing authenticates: POST /setup sets it".to_owned());
     }
-    let token = named_token::add(appliance, name, scope, days).map_err(told)?;
+    let token = named_token::add(appliance, name, scope, days).map_err(message_of)?;
     record(appliance, Action::TokenAdded, name);
     print_token(&token, out)
 }
@@ -39,7 +39,7 @@ pub fn list_tokens(appliance: &Appliance, out: &mut dyn Write) -> Result<(), Str
     if first_token(appliance)?.is_some() {
         lines.push(format!("{:32} {:7} never expires", keys::FIRST, Scope::Admin.name()));
     }
-    for key in named_token::load(appliance).map_err(told)? {
+    for key in named_token::load(appliance).map_err(message_of)? {
         let end = match key.expires {
             None => "never expires".to_owned(),
             Some(time) if time <= clock::now() => format!("expired {}", date(time)),
@@ -58,18 +58,18 @@ pub fn remove_token(appliance: &Appliance, name: &str) -> Result<(), String> {
     if name == keys::FIRST {
         return Err("the first token cannot be removed: `token rotate` replaces it".to_owned());
     }
-    named_token::remove(appliance, name).map_err(told)?;
+    named_token::remove(appliance, name).map_err(message_of)?;
     record(appliance, Action::TokenRemoved, name);
     Ok(())
 }
 
 /// `token rotate`: creates and prints a new first token. The old one stays valid for some hours.
 pub fn rotate_token(appliance: &Appliance, overlap: u64, out: &mut dyn Write) -> Result<(), String> {
-    let _lock = named_token::lock(appliance).map_err(told)?;
+    let _lock = named_token::lock(appliance).map_err(message_of)?;
     let old = first_token(appliance)?.ok_or("no API token is set yet: POST /setup sets it")?;
     let now = clock::now();
-    let token = named_token::new_token().map_err(told)?;
-    let mut all = named_token::load(appliance).map_err(told)?;
+    let token = named_token::new_token().map_err(message_of)?;
+    let mut all = named_token::load(appliance).map_err(message_of)?;
     if overlap > 0 {
         // Expired tokens make room.
         let (kept, mut ended): (Vec<Key>, Vec<Key>) =
@@ -92,7 +92,7 @@ pub fn rotate_token(appliance: &Appliance, overlap: u64, out: &mut dyn Write) ->
         let verifier = Verifier::of(old.reveal());
         all.push(Key { name: keys::previous(now), scope: Scope::Admin, expires, verifier });
         // First: if the other step fails, the old token is valid twice, instead of not at all.
-        named_token::keep(appliance, all).map_err(told)?;
+        named_token::keep(appliance, all).map_err(message_of)?;
         named_token::forget_nonces(appliance, &ended);
     }
     let path = appliance.token_file();
@@ -129,10 +129,10 @@ fn first_token(appliance: &Appliance) -> Result<Option<Token>, String> {
 
 /// The text of a failure, with a hint.
 pub fn cannot(what: &str, path: &Path, error: &io::Error) -> String {
-    told(named_token::cannot(what, path, error))
+    message_of(named_token::cannot(what, path, error))
 }
 
-fn told(fault: Fault) -> String {
+fn message_of(fault: Fault) -> String {
     fault.to_string()
 }
 

@@ -26,7 +26,7 @@ const STEP: Duration = Duration::from_millis(250);
 pub fn list(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     let entries: Vec<String> = history::list(call.appliance)
         .iter()
-        .map(|entry| entry.to_json(call.appliance, |text| call.told(text)))
+        .map(|entry| entry.to_json(call.appliance, |text| call.redacted(text)))
         .collect();
     Ok(Response::json(format!("{{\"jobs\":[{}]}}", entries.join(","))))
 }
@@ -52,7 +52,7 @@ pub fn get(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
             entry = find()?;
         }
     }
-    Ok(Response::json(entry.to_json(call.appliance, |text| call.told(text))))
+    Ok(Response::json(entry.to_json(call.appliance, |text| call.redacted(text))))
 }
 
 /// A place for a waiting request; released when dropped, also by a kill.

@@ -130,7 +130,7 @@ impl Call<'_, '_> {
     }
 
     /// A text that other programs wrote, without secrets if this caller has no access to them.
-    pub fn told(&self, text: String) -> String {
+    pub fn redacted(&self, text: String) -> String {
         match self.caller.scope() {
             Scope::Admin => text,
             Scope::Read | Scope::Operate => {
@@ -225,7 +225,7 @@ impl Told {
             Phase::Starting => None,
             Phase::Interrupted => Some("The change was interrupted: it ended without a result".to_owned()),
         };
-        members.extend(message.map(|message| ("error-message", json::quote(&call.told(message)))));
+        members.extend(message.map(|message| ("error-message", json::quote(&call.redacted(message)))));
         members.extend(life_by_status(call, self.job, &status).1);
         members
     }
@@ -244,7 +244,7 @@ impl Told {
 fn life(call: &Call<'_, '_>, job: Job) -> (Option<u8>, Vec<(&'static str, String)>) {
     let began = job::running_since(call.appliance, job);
     let life = began.map(|began| Life::of(call.appliance, job.row(), began));
-    life.map_or((None, Vec::new()), |life| (life.percentage, life.members_of_status(&|text| call.told(text))))
+    life.map_or((None, Vec::new()), |life| (life.percentage, life.members_of_status(&|text| call.redacted(text))))
 }
 
 /// The same if the status file says `running`; empty for a job that just started and has not written its status.

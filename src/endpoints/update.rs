@@ -53,7 +53,7 @@ pub fn get(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     member("log", &status::or_null(call.log_tail(LOG).as_deref()));
     for (name, value) in [("error-message", message), ("error-code", code)] {
         if let Some(value) = value {
-            member(name, &quote(&call.told(value)));
+            member(name, &quote(&call.redacted(value)));
         }
     }
     // A job's additional members, such as the versions before and after, follow the documented ones.

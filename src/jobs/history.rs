@@ -63,7 +63,7 @@ pub struct Entry {
 
 impl Entry {
     /// The entry as JSON; of a job that runs, with its signs of life, texts of scripts as this caller may see them.
-    pub fn to_json(&self, appliance: &Appliance, told: impl Fn(String) -> String) -> String {
+    pub fn to_json(&self, appliance: &Appliance, redact: impl Fn(String) -> String) -> String {
         let mut text = format!("{{\"id\":{},\"job\":{}", quote(&self.record.id), quote(&self.job));
         let mut member = |name: &str, value: Option<&str>| {
             if let Some(value) = value {
@@ -76,10 +76,10 @@ impl Entry {
         member("started", Some(&time(Duration::from_nanos(self.record.started))));
         let ending = self.ending.as_ref();
         member("ended", ending.map(|ending| time(Duration::from_secs(ending.ended))).as_deref());
-        member("error-message", ending.and_then(|ending| ending.reason.clone()).map(&told).as_deref());
+        member("error-message", ending.and_then(|ending| ending.reason.clone()).map(&redact).as_deref());
         member("error-code", ending.and_then(|ending| ending.code.as_deref()));
         let life = self.life(appliance);
-        for (name, value) in life.iter().flat_map(|life| life.members(&told)) {
+        for (name, value) in life.iter().flat_map(|life| life.members(&redact)) {
             let _ = write!(text, ",\"{name}\":{value}");
         }
         if let Some(percentage) = life.and_then(|life| life.percentage) {
@@ -135,9 +135,9 @@ impl Life {
     }
 
     /// The members of an answer that tell of it, each with its value as JSON; the step as this caller may see it.
-    pub fn members(&self, told: &dyn Fn(String) -> String) -> Vec<(&'static str, String)> {
+    pub fn members(&self, redact: &dyn Fn(String) -> String) -> Vec<(&'static str, String)> {
         let heartbeat = quote(&time(self.heartbeat.duration_since(UNIX_EPOCH).unwrap_or_default()));
-        let mut members: Vec<_> = self.step.iter().map(|step| ("step", quote(&told(step.clone())))).collect();
+        let mut members: Vec<_> = self.step.iter().map(|step| ("step", quote(&redact(step.clone())))).collect();
         members.push(("heartbeat", heartbeat.clone()));
         if self.is_silent() {
             members.push(("silent-since", heartbeat));
@@ -147,8 +147,8 @@ impl Life {
 
     /// The same for the status of a job. Old clients know its members, so it gets more only if the script reports
     /// progress, or if the job is silent.
-    pub fn members_of_status(&self, told: &dyn Fn(String) -> String) -> Vec<(&'static str, String)> {
-        if self.reports || self.is_silent() { self.members(told) } else { Vec::new() }
+    pub fn members_of_status(&self, redact: &dyn Fn(String) -> String) -> Vec<(&'static str, String)> {
+        if self.reports || self.is_silent() { self.members(redact) } else { Vec::new() }
     }
 
     /// If the clock was set back, no job counts as silent.
