@@ -208,10 +208,13 @@ bounded() {
 
 	shift
 	deadline=$(($(uptime_seconds) + limit))
-	"$@" 7>&- 8>&- 9<&- &
+	# It records itself before it becomes the command, so that a job that is killed leaves no command unrecorded.
+	(
+		[ -z "$WORK" ] || record_itself >"$STATE/${WORK##*/}.child"
+		"$@"
+	) 7>&- 8>&- 9<&- &
 	CHILD=$!
 	ticks=$(started "$CHILD" 2>/dev/null || :)
-	[ -z "$WORK" ] || printf '%s %s\n' "$CHILD" "$ticks" >"$STATE/${WORK##*/}.child"
 	# With exec, because dash keeps copies of descriptors that it redirects for one function.
 	(
 		exec </dev/null >/dev/null 2>&1 7>&- 8>&- 9<&-
@@ -224,6 +227,14 @@ bounded() {
 		status=124
 	fi
 	return "$status"
+}
+
+# record_itself: prints the PID and the start time of this process, which in a subshell $$ is not.
+record_itself() {
+	local pid
+
+	read -r pid _ </proc/self/stat
+	printf '%s %s\n' "$pid" "$(started "$pid")"
 }
 
 # watch_child TICKS DEADLINE: ends the child at the deadline. It is a separate process and exits after the child.
