@@ -5,7 +5,7 @@
 
 set -eu
 
-# cron starts us with less; jidoteki-admin-jobs is in /usr/local/bin.
+# cron sets a shorter PATH; jidoteki-admin-jobs is in /usr/local/bin.
 PATH=$PATH:/usr/local/bin
 bin=$(cd "${0%/*}" && pwd -P)
 

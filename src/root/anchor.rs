@@ -1,5 +1,5 @@
-//! Notes how far the audit log has come where only root can, once a minute. The program's user can rewrite its log and the head
-//! of its chain, but not what stands here: `jidoteki-admin-api audit verify` compares the two. The command `anchor`.
+//! Records the state of the audit log once a minute, where only root can write. The API's user can rewrite its log and the
+//! head of its chain, but not this record: `jidoteki-admin-api audit verify` compares the two. The command `anchor`.
 
 use crate::appliance::{self, Appliance};
 use crate::root::commands::Arguments;
@@ -9,7 +9,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::process::ExitCode;
 
-/// Anchors that are kept.
+/// Maximum number of anchors.
 const MAX_ANCHORS: usize = 2000;
 
 /// `anchor`
@@ -20,8 +20,7 @@ pub fn command(_: Arguments<'_>, appliance: &Appliance) -> Result<ExitCode, Stri
     Ok(ExitCode::SUCCESS)
 }
 
-/// The number of the last entry and its chain value. The folder is the program's user's: nothing in it is believed to be what
-/// it looks like.
+/// The number of the last entry and its chain value. The directory belongs to the API's user, so nothing in it is trusted.
 fn head(appliance: &Appliance) -> Option<String> {
     let file = appliance::open_unlinked(&appliance.state_file("audit")).ok()?;
     let mut text = String::new();
@@ -49,8 +48,8 @@ fn note(appliance: &Appliance, head: &str) -> io::Result<()> {
     if before.lines().next_back().and_then(|line| line.split_once(' ')).is_some_and(|(_, last)| last == head) {
         return Ok(());
     }
-    // Every second one of the older half goes. Each vouches for all that came before it, and the first one never goes, so that
-    // nobody can push the old ones out by writing many entries.
+    // Remove every second anchor of the older half. Each anchor covers all entries before it, and the first one is never
+    // removed, so that writing many entries cannot push the old ones out.
     if before.lines().count() >= MAX_ANCHORS {
         let kept: String = before
             .lines()

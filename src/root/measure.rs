@@ -1,5 +1,5 @@
-//! What the machine is busy with: `health` prints the body of `GET /health`, `sample` what `rrdtool update` takes, and `history`
-//! makes JSON of what `rrdtool fetch` prints.
+//! Measures the load of the machine. `health` prints the body of `GET /health`, `sample` prints the argument of
+//! `rrdtool update`, and `history` converts the output of `rrdtool fetch` to JSON.
 
 use crate::appliance::Appliance;
 use crate::root::commands::Arguments;
@@ -10,7 +10,7 @@ use std::fs;
 use std::io::{self, Read, Write as _};
 use std::process::ExitCode;
 
-/// Bytes of rows that a range has at most, with room to spare.
+/// Maximum bytes of the rows of a range.
 const MAX_ROWS: u64 = 1 << 20;
 
 /// `health`
@@ -18,7 +18,7 @@ pub fn health(_: Arguments<'_>, _: &Appliance) -> Result<ExitCode, String> {
     let (disk, memory, processors) = (Disk::of_root()?, Memory::read()?, Processors::read()?);
     let load = read("/proc/loadavg")?;
     let load: Vec<&str> = load.split_ascii_whitespace().take(3).collect();
-    // Hundredths: the kernel prints two digits.
+    // In hundredths, because the kernel prints two digits.
     let load5 = load.get(1).map_or(0, |load| hundredths(load));
     print(&format!(
         "{{\"disk\":{{\"used\":\"{}\",\"total\":\"{}\",\"percentage\":{}}},\
@@ -27,7 +27,7 @@ pub fn health(_: Arguments<'_>, _: &Appliance) -> Result<ExitCode, String> {
         human(disk.used),
         human(disk.total),
         share(disk.used, disk.total),
-        // In whole MiB whatever its size: the document has "1000M".
+        // Always in whole MiB: the API documents "1000M".
         memory.used / 1024,
         memory.total / 1024,
         share(memory.used, memory.total),
@@ -49,7 +49,7 @@ pub fn sample(_: Arguments<'_>, _: &Appliance) -> Result<ExitCode, String> {
     ))
 }
 
-/// `history RANGE STEP`: the rows come on standard input.
+/// `history RANGE STEP`: reads the rows from standard input.
 pub fn history(arguments: Arguments<'_>, _: &Appliance) -> Result<ExitCode, String> {
     let mut next = || arguments.next()?.into_string().ok();
     let (Some(range), Some(step)) = (next(), next()) else { return Err("expected a range and a step".to_owned()) };
@@ -58,7 +58,7 @@ pub fn history(arguments: Arguments<'_>, _: &Appliance) -> Result<ExitCode, Stri
     print(&series(&range, &step, &rows).ok_or("rrdtool printed no rows")?)
 }
 
-/// The first line names the series, the others are `TIME: VALUE...`.
+/// Converts rows: the first line names the series, the others are `TIME: VALUE...`.
 fn series(range: &str, step: &str, rows: &str) -> Option<String> {
     let mut lines = rows.lines().filter(|line| !line.trim().is_empty());
     let names: Vec<&str> = lines.next()?.split_ascii_whitespace().collect();
@@ -87,7 +87,7 @@ fn series(range: &str, step: &str, rows: &str) -> Option<String> {
     Some(json + "}}\n")
 }
 
-/// A number as rrdtool prints it (`1.5000000000e+00`), with one digit behind the point; `None` for one that is unknown.
+/// Rounds a number of rrdtool (`1.5000000000e+00`) to one decimal place; `None` if it is unknown.
 fn rounded(value: &str) -> Option<String> {
     let (mantissa, exponent) = value.split_once('e')?;
     let (sign, mantissa) = mantissa.strip_prefix('-').map_or(("", mantissa), |rest| ("-", rest));
@@ -104,7 +104,7 @@ fn rounded(value: &str) -> Option<String> {
     Some(format!("{}{}", if tenths == 0 { "" } else { sign }, with_tenth(tenths)))
 }
 
-/// KiB of the file system of `/`.
+/// KiB of the filesystem of `/`.
 struct Disk {
     total: u64,
     used: u64,
@@ -134,7 +134,7 @@ impl Memory {
             line.split_ascii_whitespace().next()?.parse::<u64>().ok()
         };
         let total = value("MemTotal").unwrap_or(0);
-        // An old kernel does not say what is available.
+        // Old kernels do not have MemAvailable.
         let loose = || ["MemFree", "Buffers", "Cached"].into_iter().filter_map(value).sum();
         Ok(Memory { total, used: total.saturating_sub(value("MemAvailable").unwrap_or_else(loose)) })
     }
@@ -142,7 +142,7 @@ impl Memory {
 
 struct Processors {
     n: u64,
-    /// Hundredths of a second that all of them together were busy.
+    /// Busy time of all processors, in hundredths of a second.
     busy: u64,
 }
 
@@ -151,7 +151,7 @@ impl Processors {
         let text = read("/proc/stat")?;
         let times = text.lines().find_map(|line| line.strip_prefix("cpu ")).unwrap_or_default();
         let times: Vec<u64> = times.split_ascii_whitespace().filter_map(|time| time.parse().ok()).collect();
-        // Not those that were idle or waited for a disk.
+        // Without idle time and waiting for a disk.
         let busy = [0, 1, 2, 5, 6, 7].into_iter().filter_map(|at| times.get(at)).sum();
         let is_one =
             |line: &&str| line.strip_prefix("cpu").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
@@ -160,7 +160,7 @@ impl Processors {
     }
 }
 
-/// Bytes in and out of all interfaces but the one to ourselves.
+/// Bytes received and sent on all interfaces except loopback.
 fn network(text: &str) -> (u64, u64) {
     let mut sum = (0_u64, 0_u64);
     for (_, values) in text.lines().filter_map(|line| line.split_once(':')).filter(|(name, _)| name.trim() != "lo") {
@@ -171,7 +171,7 @@ fn network(text: &str) -> (u64, u64) {
     sum
 }
 
-/// KiB as people read it: `3.4G`, `260M`, `234G`.
+/// KiB in a readable unit: `3.4G`, `260M`, `234G`.
 fn human(kib: u64) -> String {
     let (unit, letter) = match kib {
         0..1024 => return format!("{kib}K"),

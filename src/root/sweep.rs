@@ -1,5 +1,5 @@
 //! Removes what interrupted jobs left in their private directories, what interrupted requests left in the exchange directory,
-//! and open uploads that nobody continued. The command `sweep`, for `recover.sh`: at boot and once a minute.
+//! and expired uploads. The command `sweep`, for `recover.sh`: at boot and once a minute.
 
 use crate::appliance::{Appliance, resumable};
 use crate::jobs::{JOBS, Job, Row};
