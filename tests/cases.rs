@@ -561,7 +561,7 @@ pub const CASES: &[Case] = &[
         "/api/v1/admin/settings/revert?token=yourtoken",
         Body::None,
         400,
-        r#"{"Status":"400 Bad Request","Error-Message":"Unable to revert the settings: No change of settings is waiting for confirmation"}"#,
+        r#"{"Status":"400 Bad Request","Error-Message":"Unable to roll back the settings: No change of settings is waiting for confirmation"}"#,
         &[],
     ),
     given(
@@ -667,7 +667,7 @@ pub const CASES: &[Case] = &[
         "/api/v1/admin/certs/revert?token=yourtoken",
         Body::None,
         400,
-        r#"{"Status":"400 Bad Request","Error-Message":"Unable to revert the certificates: No change of certificates is waiting for confirmation"}"#,
+        r#"{"Status":"400 Bad Request","Error-Message":"Unable to roll back the certificates: No change of certificates is waiting for confirmation"}"#,
         &[],
     ),
     given(

@@ -10,20 +10,20 @@ const FRAME: &str = r#"{
     "openapi": "3.0.3",
     "info": {
         "title": "Administration API of a virtual appliance",
-        "description": "Optional endpoints are there where the appliance's configuration enables them; otherwise they answer 404."
+        "description": "An optional endpoint exists only if the appliance's configuration enables it. Otherwise the response is 404."
     },
     "servers": [{ "url": "https://localhost:8443" }],
     "components": {
         "securitySchemes": {
             "hash": {
                 "type": "apiKey", "in": "query", "name": "hash",
-                "description": "HMAC-SHA256 over method and path, under the hexadecimal text of SHA-256(token); lower-case hexadecimal"
+                "description": "HMAC-SHA256 of method and path, in lowercase hexadecimal. The key is the SHA-256 of the token, as hexadecimal text"
             },
             "token": { "type": "apiKey", "in": "query", "name": "token", "description": "The API token itself" },
-            "bearer": { "type": "http", "scheme": "bearer", "description": "The API token, or a named one, in a header" },
+            "bearer": { "type": "http", "scheme": "bearer", "description": "The API token or a named token, in a header" },
             "signature": {
                 "type": "apiKey", "in": "header", "name": "Signature-Input",
-                "description": "With Signature: HTTP Message Signatures (RFC 9421), hmac-sha256, good for once"
+                "description": "Together with Signature: an HTTP Message Signature (RFC 9421) by hmac-sha256, valid once"
             }
         },
         "schemas": {
@@ -33,11 +33,11 @@ const FRAME: &str = r#"{
                 "properties": {
                     "Status": { "type": "string", "example": "400 Bad Request" },
                     "Error-Message": { "type": "string" },
-                    "First-Run": { "type": "boolean", "description": "Whether first run is pending, where it is configured" },
+                    "First-Run": { "type": "boolean", "description": "Whether first run is pending; only if it is configured" },
                     "Error-Code": { "type": "string", "example": "E1004" },
-                    "Field": { "type": "string", "description": "The field that is at fault" },
-                    "Hint": { "type": "string", "description": "Why a signature is not good" },
-                    "Server-Time": { "type": "string", "description": "Seconds since 1970, for who signs with another clock" }
+                    "Field": { "type": "string", "description": "The setting or form field with the error" },
+                    "Hint": { "type": "string", "description": "Why the signature failed" },
+                    "Server-Time": { "type": "string", "description": "The appliance's clock, in seconds since 1970" }
                 }
             },
             "Accepted": {
@@ -45,7 +45,7 @@ const FRAME: &str = r#"{
                 "required": ["Status", "Location"],
                 "properties": {
                     "Status": { "type": "string", "example": "202 Accepted" },
-                    "Location": { "type": "string", "description": "Where to ask how it goes" },
+                    "Location": { "type": "string", "description": "Request this path to follow the job" },
                     "Job": { "type": "string", "description": "The id of the job, for `GET /jobs/{id}`" }
                 }
             }
@@ -141,7 +141,7 @@ fn responses(route: &Route) -> Value {
             done["content"]["application/json"]["example"] = read(example);
             ("200", done)
         }
-        Success::Text => ("200", described("The file as it is", "text/plain", read(STRING))),
+        Success::Text => ("200", described("The text", "text/plain", read(STRING))),
         Success::Page => ("200", described("A page", "text/html", read(STRING))),
         Success::Download(name) => ("200", described(name, "application/octet-stream", read(BINARY))),
         Success::Created(example) => {
@@ -154,9 +154,9 @@ fn responses(route: &Route) -> Value {
         }
         Success::Empty => ("204", json!({ "description": "Done" })),
         Success::Accepted => {
-            let mut accepted = described("A job goes on in the background", "application/json", reference("Accepted"));
+            let mut accepted = described("A job runs in the background", "application/json", reference("Accepted"));
             accepted["headers"] = read(
-                r#"{ "Location": { "description": "Where to ask how it goes", "schema": { "type": "string" } } }"#,
+                r#"{ "Location": { "description": "Request this path to follow the job", "schema": { "type": "string" } } }"#,
             );
             ("202", accepted)
         }
@@ -165,18 +165,18 @@ fn responses(route: &Route) -> Value {
     let mut error = |status: &str, description: &str| {
         responses.insert(status.to_owned(), described(description, "application/json", reference("Error")));
     };
-    error("400", "Refused or failed; Error-Message says why");
+    error("400", "The request is invalid, or its job failed; Error-Message has the reason");
     if route.path != "/docs" {
-        error("403", "The credentials are missing or wrong, or may not do this");
-        error("429", "Too many refused requests, or too many bodies at a time, from this address");
+        error("403", "The credentials are missing or wrong, or their scope is too small");
+        error("429", "Too many refused requests, or too many bodies at once, from this address");
     }
-    error("404", "Nothing there, or not enabled");
-    error("405", "The path has another method; Allow names it");
+    error("404", "Not enabled, or no data yet");
+    error("405", "The resource does not support this method; Allow lists those it does");
     if matches!(route.success, Success::Empty) || route.fields.iter().any(|field| field.name == "upload") {
-        error("409", "The upload continues at another offset, or another request sends it");
+        error("409", "The upload continues at another offset, or another request is sending it");
     }
     if !route.fields.is_empty() || route.method == Verb::Patch {
-        error("413", "The body is larger than the limit that Error-Message names");
+        error("413", "The body is larger than the limit in Error-Message");
     }
     Value::Object(responses)
 }

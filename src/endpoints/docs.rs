@@ -46,9 +46,9 @@ pub fn get(call: &mut Call<'_, '_>) -> Result<Response, Error> {
     Ok(Response::page(format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width\">\n\
          <title>Administration API</title>\n<style>{STYLE}</style>\n<h1>Administration API</h1>\n\
-         <p>Every request but the first <code>POST /setup</code> needs <code>?hash=</code> or <code>?token=</code>.\n\
-         The hash is the lower-case hexadecimal HMAC-SHA256 of method and path, such as <code>GET/api/v1/admin/version</code>,\n\
-         under the hexadecimal text of the SHA-256 of the token as its key.</p>\n\
+         <p>Every request except the first <code>POST /setup</code> needs <code>?hash=</code> or <code>?token=</code>.\n\
+         The hash is the HMAC-SHA256 of method and path, such as <code>GET/api/v1/admin/version</code>, in lowercase hexadecimal.\n\
+         Its key is the SHA-256 of the token, as hexadecimal text.</p>\n\
          <table>\n<tr><th>Request<th>What it does<th>Fields and parameters<th>Token</tr>\n{rows}</table>\n\
          <p><a href=\"/\">Dashboard</a></p>\n</html>\n"
     )))

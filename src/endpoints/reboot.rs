@@ -1,4 +1,4 @@
-//! `/reboot`: restarts the appliance, after a backup.
+//! `/reboot`: saves data that is only in memory, then restarts the appliance.
 
 use super::Call;
 use super::turn::Turn;

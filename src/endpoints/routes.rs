@@ -186,10 +186,10 @@ pub const ROUTES: &[Route] = &[
     get(path!("/build"), Scoped(Read, to::information::build), Json(example::BUILD), "How the image was built")
         .or_absent(),
     get(path!("/certs"), Scoped(Read, to::certs::get), Json(example::CERTS),
-        "The certificate in force, and the status of its change").feature(Feature::Certs),
+        "The certificate in use, and the status of its change").feature(Feature::Certs),
     post(path!("/certs"), Scoped(Admin, to::certs::post), Accepted, "Installs a TLS certificate")
         .feature(Feature::Certs).form(form::CERTS).query(query::CONFIRM),
-    post(path!("/certs/confirm"), Scoped(Admin, to::certs::confirm), DONE, "Confirms a new certificate")
+    post(path!("/certs/confirm"), Scoped(Admin, to::certs::confirm), DONE, "Confirms the pending certificate")
         .feature(Feature::Certs),
     get(path!("/certs/csr"), Scoped(Read, to::certs::csr), Text, "The pending certificate request")
         .feature(Feature::Certs).or_absent(),
@@ -197,7 +197,7 @@ pub const ROUTES: &[Route] = &[
         "Creates a key that stays on the appliance, and a certificate request")
         .feature(Feature::Certs).form(form::CERTS_CSR),
     post(path!("/certs/revert"), Scoped(Admin, to::certs::revert), Accepted,
-        "Rolls back an unconfirmed certificate now").feature(Feature::Certs),
+        "Rolls back the pending certificate").feature(Feature::Certs),
     get(path!("/changelog"), Scoped(Read, to::information::changelog), Text, "Changes in the last update").or_absent(),
     get(path!("/debug"), Scoped(Operate, to::support::debug), Download("debug-bundle.tar"),
         "Collects an encrypted debug bundle for the vendor").or_absent(),
@@ -217,29 +217,29 @@ pub const ROUTES: &[Route] = &[
     post(path!("/license"), Scoped(Admin, to::license::post), Json(example::LICENSE),
         "Installs a license and returns it").feature(Feature::License).form(form::LICENSE).or_absent(),
     get(path!("/logs"), Scoped(Operate, to::support::logs), Download("logs.tar.gz"), "Collects the logs").or_absent(),
-    get(path!("/reboot"), Scoped(Operate, to::reboot::get), Accepted, "Restarts the appliance, after a backup")
+    get(path!("/reboot"), Scoped(Operate, to::reboot::get), Accepted, "Saves data that is only in memory, then restarts")
         .feature(Feature::RebootByGet),
-    post(path!("/reboot"), Scoped(Operate, to::reboot::post), Accepted, "Restarts the appliance, after a backup")
-        .feature(Feature::RebootByPost).form(form::REBOOT).query(query::REBOOT),
+    post(path!("/reboot"), Scoped(Operate, to::reboot::post), Accepted,
+        "Saves data that is only in memory, then restarts").feature(Feature::RebootByPost).form(form::REBOOT).query(query::REBOOT),
     get(path!("/services"), Scoped(Read, to::services::get), Json(example::SERVICES), "Status of the services"),
     get(path!("/settings"), Scoped(Read, to::settings::get), Json(example::SETTINGS),
         "Network and application settings").feature(Feature::Settings).or_absent(),
     post(path!("/settings"), Scoped(Admin, to::settings::post), Accepted, "Changes network and application settings")
         .feature(Feature::Settings).form(form::SETTINGS).query(query::CONFIRM),
-    post(path!("/settings/confirm"), Scoped(Admin, to::settings::confirm), DONE, "Confirms new settings")
+    post(path!("/settings/confirm"), Scoped(Admin, to::settings::confirm), DONE, "Confirms the pending settings")
         .feature(Feature::Settings),
     post(path!("/settings/revert"), Scoped(Admin, to::settings::revert), Accepted,
-        "Rolls back unconfirmed settings now").feature(Feature::Settings),
+        "Rolls back the pending settings").feature(Feature::Settings),
     post(path!("/setup"), Open(to::setup::post), DONE, "Sets the API token; no credentials needed the first time")
         .form(form::SETUP),
     get(path!("/storage"), Scoped(Admin, to::storage::get), Json(example::STORAGE),
         "Storage settings, and the available types").feature(Feature::Storage).or_absent(),
     post(path!("/storage"), Scoped(Admin, to::storage::post), Accepted,
-        "Changes the storage; takes effect after a restart").feature(Feature::Storage).form(form::STORAGE),
-    post(path!("/storage/undo"), Scoped(Admin, to::storage::undo), Accepted, "Reverts the last change of the storage")
+        "Changes the storage settings, from the next restart on").feature(Feature::Storage).form(form::STORAGE),
+    post(path!("/storage/undo"), Scoped(Admin, to::storage::undo), Accepted, "Rolls back the last storage change")
         .feature(Feature::Storage),
     get(path!("/tokens"), Scoped(Read, to::tokens::get), Json(example::TOKENS),
-        "The token of the caller, and the named tokens"),
+        "The caller's token, and the named tokens"),
     post(path!("/tokens"), Scoped(Admin, to::tokens::add), Json(example::TOKENS_POST),
         "Creates a named token, shown only once").form(form::TOKENS),
     post(path!("/tokens/remove"), Scoped(Admin, to::tokens::remove), DONE, "Removes a named token")
@@ -249,11 +249,11 @@ pub const ROUTES: &[Route] = &[
         .form(form::UPDATE),
     get(path!("/update/log"), Scoped(Read, to::update::log), Text, "Log of the update").or_absent(),
     get(path!("/uploads"), Scoped(Operate, to::uploads::list), Json(example::UPLOADS),
-        "The open uploads of the calling token"),
+        "The open uploads of the caller's token"),
     post(path!("/uploads"), Scoped(Operate, to::uploads::post), Created(example::UPLOADS_POST),
         "Opens an upload in pieces").form(form::UPLOADS),
     get(path!("/uploads/{upload}"), Scoped(Operate, to::uploads::get), Json(example::UPLOAD),
-        "The offset at which an upload continues; HEAD has it in headers and is 204").or_absent(),
+        "The offset at which an upload continues; HEAD returns it in headers, with 204").or_absent(),
     patch(path!("/uploads/{upload}"), Scoped(Operate, to::uploads::patch), Empty, "Appends the next piece to an upload")
         .or_absent(),
     delete(path!("/uploads/{upload}"), Scoped(Operate, to::uploads::delete), Empty, "Removes an upload").or_absent(),
@@ -340,19 +340,19 @@ mod form {
         Field { name, kind: Kind::Text, presence, summary }
     }
 
-    const CONFIRM: Field = text("confirm", Optional, "seconds, 10 to 3600; like the parameter of that name");
+    const CONFIRM: Field = text("confirm", Optional, "the same as the parameter `confirm`");
     const UPLOAD_ID: Field = text("upload", Optional, "the id of a complete upload, instead of the file");
 
-    pub const BACKUP: &[Field] = &[text("action", Required, "START creates a backup, STOP stops or deletes it")];
+    pub const BACKUP: &[Field] = &[text("action", Required, "START creates a backup, STOP stops and deletes it")];
     pub const BACKUP_RESTORE: &[Field] = &[
         file("archive", Optional, "a backup.tar; not with UNDO"),
-        text("action", Optional, "UNDO takes back the last restore"),
+        text("action", Optional, "UNDO rolls back the last restore"),
         UPLOAD_ID,
     ];
     pub const CERTS: &[Field] = &[
         document("public", Required, "the certificate, PEM"),
         document("private", Optional, "its key, PEM, not encrypted; default: the key of the pending request"),
-        document("ca", Optional, "the certificates between it and the root, PEM"),
+        document("ca", Optional, "the certificates of its issuers, PEM"),
         CONFIRM,
     ];
     pub const CERTS_CSR: &[Field] = &[
@@ -390,7 +390,7 @@ mod query {
     }
 
     pub const AUDIT: &[Parameter] = &[
-        parameter("before", "show entries with numbers less than this one; default: the newest"),
+        parameter("before", "return entries with lower numbers than this; default: the newest"),
         parameter("limit", "how many, 1 to 100; default: 50"),
     ];
     pub const CONFIRM: &[Parameter] = &[parameter(
@@ -399,8 +399,8 @@ mod query {
     )];
     pub const HEALTH_HISTORY: &[Parameter] = &[parameter("range", "1h, 1d, 1w, 1m or 1y; default: 1h")];
     pub const JOB: &[Parameter] =
-        &[parameter("wait", "seconds, 0 to 25: respond when something has changed, or after this time")];
-    pub const REBOOT: &[Parameter] = &[parameter("force", "like the field of that name")];
+        &[parameter("wait", "seconds, 0 to 25: respond when something has changed, or after this time at the latest")];
+    pub const REBOOT: &[Parameter] = &[parameter("force", "the same as the field `force`")];
 }
 
 /// Examples of responses, named like their endpoints.

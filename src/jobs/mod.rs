@@ -232,7 +232,7 @@ pub const JOBS: &[Row] = &[
             leaves("static", SETTINGS, Action::SettingsPost, "Unable to change the settings"),
             leaves("dhcp", SETTINGS, Action::SettingsPost, "Unable to change the settings"),
             free(waits("confirm", &[], Action::SettingsPost, "Unable to confirm the settings")),
-            reverts(Action::SettingsPost, "Unable to revert the settings"),
+            reverts(Action::SettingsPost, "Unable to roll back the settings"),
         ],
     },
     Row {
@@ -248,7 +248,7 @@ pub const JOBS: &[Row] = &[
         orders: &[
             leaves("", CERTS, Action::CertsPost, "Unable to change the certificates"),
             free(waits("confirm", &[], Action::CertsPost, "Unable to confirm the certificates")),
-            reverts(Action::CertsPost, "Unable to revert the certificates"),
+            reverts(Action::CertsPost, "Unable to roll back the certificates"),
             free(waits("csr", &["request.txt"], Action::CertsPost, "Unable to make a certificate request")),
             free(waits("forget", &[], Action::CertsPost, "Unable to remove the certificate request")),
         ],
@@ -269,7 +269,7 @@ pub const JOBS: &[Row] = &[
         files: Files { word: Some("status_storage.txt"), ..log("update_storage.log") },
         orders: &[
             leaves("", &["storage.json", "storage.conf"], Action::StoragePost, "Unable to change the storage"),
-            leaves("undo", &[], Action::StoragePost, "Unable to undo the change of the storage"),
+            leaves("undo", &[], Action::StoragePost, "Unable to roll back the storage settings"),
         ],
     },
     Row {
@@ -285,7 +285,7 @@ pub const JOBS: &[Row] = &[
                 "backup-archive.tar",
                 waits("RESTORE", &["backup-archive.tar"], Action::BackupRestored, "Unable to extract backup archive"),
             ),
-            waits("UNDO", &[], Action::BackupRestored, "Unable to undo the restore"),
+            waits("UNDO", &[], Action::BackupRestored, "Unable to roll back the restore"),
         ],
     },
     Row {
