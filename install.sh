@@ -892,7 +892,7 @@ put_data() {
 	[ "$TAKES_OVER" = yes ] ||
 		find "$ROOT$ADMIN/home/sftp/uploads" -maxdepth 1 -type f -user 0 -exec chgrp -h "$WEB_GID" {} +
 	# The program must be able to read the files that it returns. A vendor's other files stay private.
-	for file in app.json network.json storage.json license.asc version.txt changelog.txt health.json \
+	for file in app.json network.json storage.json license.asc version.txt changelog.txt health.json machine.json \
 		status_update.json status_update.txt status_error_message.txt status_error_code.txt status_certs.txt \
 		status_error_certs.txt status_settings.txt status_storage.txt updates.pub; do
 		let_read "$ADMIN/etc/$file"

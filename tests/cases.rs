@@ -329,6 +329,11 @@ pub const CASES: &[Case] = &[
         &[("etc/health.json", Some("{"))],
         get("no half of a file", "/api/v1/admin/health?token=yourtoken", 404, NOT_FOUND),
     ),
+    get("the facts about the machine as they are", "/api/v1/admin/machine?token=yourtoken", 200, "{\"hostname\":\"box\"}\n"),
+    given(
+        &[("etc/machine.json", None)],
+        get("no machine before the first minute", "/api/v1/admin/machine?token=yourtoken", 404, NOT_FOUND),
+    ),
     get("the changelog as it is", "/api/v1/admin/changelog?token=yourtoken", 200, "# Changelog\n"),
     given(
         &[("usr/jidoteki-admin-api.json", Some(r#"{"endpoints":["backup"]}"#))],

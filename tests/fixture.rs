@@ -51,11 +51,12 @@ esac
 const LICENSE: &str = "#!/bin/sh\ncat \"${0%/*}/../etc/license.asc\" 2>/dev/null\n";
 
 /// The files of the appliance before a case changes them.
-const FILES: [(&str, &str); 14] = [
+const FILES: [(&str, &str); 15] = [
     ("etc/api.token", "yourtoken\n"),
     ("etc/version.txt", "1.2.3\n"),
     ("etc/changelog.txt", "# Changelog\n"),
     ("etc/health.json", "{\"cpu\":{\"num\":1}}\n"),
+    ("etc/machine.json", "{\"hostname\":\"box\"}\n"),
     ("etc/app.json", "{\"name\":\"testapp\"}\n"),
     ("etc/network.json", "{\"mode\":\"dhcp\",\"interface\":\"eth0\"}\n"),
     ("etc/storage.json", "{\"storage\":{\"type\":\"local\"}}\n"),

@@ -1,4 +1,4 @@
-//! `/version`, `/changelog`, `/build`, `/health` and `/endpoints`: facts about the appliance.
+//! `/version`, `/changelog`, `/build`, `/health`, `/machine` and `/endpoints`: facts about the appliance.
 
 use super::turn::Turn;
 use super::{Call, text_file};
@@ -38,6 +38,11 @@ pub fn health(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     status::read_json(&call.appliance.etc_file("health.json")).map(Response::json).ok_or(Error::NotFound)
 }
 
+/// `GET /machine`
+pub fn machine(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
+    status::read_json(&call.appliance.etc_file("machine.json")).map(Response::json).ok_or(Error::NotFound)
+}
+
 /// `GET /health/history`
 pub fn history(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     const RANGES: [&str; 5] = ["1h", "1d", "1w", "1m", "1y"];
@@ -59,8 +64,9 @@ pub fn endpoints(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     let enabled = ROUTES.iter().filter(|route| call.config.is_enabled(route.feature)).map(|route| route.path);
     // Clients compare this list, so later additions that cannot be disabled are not in it.
     let is_first_level = |path: &&str| {
-        path.strip_prefix(PREFIX)
-            .is_none_or(|rest| !rest[1..].contains('/') && !matches!(rest, "/jobs" | "/tokens" | "/uploads"))
+        path.strip_prefix(PREFIX).is_none_or(|rest| {
+            !rest[1..].contains('/') && !matches!(rest, "/jobs" | "/machine" | "/tokens" | "/uploads")
+        })
     };
     let mut paths: Vec<String> = enabled.filter(is_first_level).map(quote).collect();
     paths.sort();

@@ -217,6 +217,8 @@ pub const ROUTES: &[Route] = &[
     post(path!("/license"), Scoped(Admin, to::license::post), Json(example::LICENSE),
         "Installs a license and returns it").feature(Feature::License).form(form::LICENSE).or_absent(),
     get(path!("/logs"), Scoped(Operate, to::support::logs), Download("logs.tar.gz"), "Collects the logs").or_absent(),
+    get(path!("/machine"), Scoped(Read, to::information::machine), Json(example::MACHINE),
+        "Host name, time zone, start and network interfaces").or_absent(),
     get(path!("/reboot"), Scoped(Operate, to::reboot::get), Accepted, "Saves data that is only in memory, then restarts")
         .feature(Feature::RebootByGet),
     post(path!("/reboot"), Scoped(Operate, to::reboot::post), Accepted,
@@ -416,6 +418,7 @@ mod example {
     pub const JOBS: &str = r#"{"jobs":[{"id":"8a1c6f0b2d3e4f50","job":"update","key":"ops","status":"running","started":"2026-11-23T12:00:00Z","step":"Starting update to 1.0.1","heartbeat":"2026-11-23T12:01:00Z","percentage":70},{"id":"0b2d3e4f508a1c6f","job":"backup","argument":"START","key":"admin","status":"success","started":"2026-11-23T11:00:00Z","ended":"2026-11-23T11:00:09Z"}]}"#;
     pub const JOB: &str = r#"{"id":"8a1c6f0b2d3e4f50","job":"update","key":"ops","status":"failed","started":"2026-11-23T12:00:00Z","ended":"2026-11-23T12:03:00Z","error-message":"Error running update","error-code":"E1002"}"#;
     pub const LICENSE: &str = r#"{"app":"enterprise","users":20,"expires":"19 January 2038","name":"Enterprise Company","contact":"cto@enterprise"}"#;
+    pub const MACHINE: &str = r#"{"hostname":"test.host","timezone":"Europe/Berlin","started":"2026-11-23T12:00:00Z","interfaces":[{"name":"eth0","link":true,"addresses":["192.168.1.100/24"]}]}"#;
     pub const SERVICES: &str = r#"{"services":[{"openssh":"running"},{"jidoteki-admin-api":"running"}]}"#;
     pub const SETTINGS: &str =
         r#"{"network":{"mode":"dhcp","interface":"eth0","hostname":"test.host"},"app":{"name":"testapp"}}"#;

@@ -12,6 +12,7 @@ use crate::root::certificate;
 use crate::root::collect;
 use crate::root::derive;
 use crate::root::list;
+use crate::root::machine;
 use crate::root::measure;
 use crate::root::named_token;
 use crate::root::package;
@@ -46,6 +47,7 @@ pub const JOBS: Commands = &[
     ("health", measure::health),
     ("history", measure::history),
     ("list", list::print),
+    ("machine", machine::command),
     ("named-token", named_token::command),
     ("network", adapters::network),
     ("package", package::command),

@@ -14,6 +14,7 @@ pub mod preflight;
 pub mod process;
 pub mod sweep;
 pub mod measure;
+pub mod machine;
 pub mod anchor;
 pub mod named_token;
 pub mod adapters;

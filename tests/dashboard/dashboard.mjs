@@ -365,6 +365,37 @@ async function through(server, port) {
 			await one.end();
 		});
 
+		await each('the overview shows the real addresses, the time zone and the start, and an interface is chosen', async () => {
+			const facts = {hostname: 'real.example.com', timezone: 'Asia/Kathmandu', started: '2026-11-20T06:15:00Z', interfaces: [
+				{name: 'eth0', link: true, addresses: ['192.0.2.77/24', 'fd00::77/64', 'fe80::1/64']},
+				{name: 'eth1', link: false, addresses: []},
+				{name: 'br0.10', link: true, addresses: ['198.51.100.1/24']},
+			]};
+			const tell = one => world.write('admin/etc/machine.json', JSON.stringify({...facts, ...one}));
+			tell({});
+			const one = await visitor(world);
+			const card = one.card('Appliance');
+			await card.getByText('real.example.com').waitFor();
+			const text = await card.innerText();
+			for (const wanted of ['192.0.2.77/24, fd00::77/64 (eth0)', '198.51.100.1/24 (br0.10)', 'Asia/Kathmandu', '20 November 2026']) assert.ok(text.includes(wanted), `${wanted} in ${text}`);
+			// 06:15 in UTC.
+			assert.match(text, /12:00 GMT\+5:45/);
+			assert.ok(!text.includes('fe80'), text);
+			await one.go('network');
+			const choice = one.page.getByLabel('Network interface');
+			assert.deepEqual(await choice.locator('option').allInnerTexts(), ['eth0 – 192.0.2.77/24, fd00::77/64', 'eth1 – not connected']);
+			assert.equal(await choice.inputValue(), 'eth0');
+			assert.deepEqual(await axe(one.context, one.page), []);
+			// A zone that the browser does not know, and values that make no sense, are shown as they are.
+			tell({timezone: 'Mars/Olympus', interfaces: [null, {name: 7, addresses: 'x'}, {name: 'eth9'}]});
+			await one.go('home');
+			await card.getByText('Mars/Olympus').waitFor();
+			await card.getByText('x (7)').waitFor();
+			await one.go('network');
+			assert.deepEqual(await choice.locator('option').allInnerTexts(), ['eth0', 'eth9 – not connected']);
+			await one.end();
+		});
+
 		await each('hostile text is shown as text wherever it comes from', async () => {
 			const json = JSON.stringify(HOSTILE);
 			world.write('admin/etc/version.txt', `${HOSTILE}\n`);

@@ -68,7 +68,7 @@ export class World {
 		for (const one of ['network.fails', 'reload', 'reboot', 'install']) fs.rmSync(path.join(this.dir, one), {force: true});
 		for (const one of ['admin/etc', 'admin/log', 'admin/home/sftp/uploads']) {
 			for (const file of fs.readdirSync(path.join(this.dir, one))) {
-				if (/^(\.resumable|status|pending|network|app|api\.tokens|storage|license|update|backup|logs\.tar)/.test(file) && !file.startsWith('updates.') && file !== 'backup.txt') fs.rmSync(path.join(this.dir, one, file), {recursive: true, force: true});
+				if (/^(\.resumable|status|pending|network|machine|app|api\.tokens|storage|license|update|backup|logs\.tar)/.test(file) && !file.startsWith('updates.') && file !== 'backup.txt') fs.rmSync(path.join(this.dir, one, file), {recursive: true, force: true});
 			}
 		}
 		for (const one of ['lib', 'state']) {

@@ -34,7 +34,10 @@ pub fn old_settings(appliance: &Appliance) -> [Option<String>; 3] {
 
 #[track_caller]
 fn check_nothing_open(appliance: &Appliance) {
-    assert_eq!(appliance.files("admin/lib"), ["settings.guard", "work.guard", "work/"], "{}", appliance.describe());
+    let mut files = appliance.files("admin/lib");
+    // Where something has applied the settings, the job has written what the machine is like now.
+    files.retain(|name| name != "health.guard");
+    assert_eq!(files, ["settings.guard", "work.guard", "work/"], "{}", appliance.describe());
     assert!(!appliance.exists("admin/etc/pending_settings.txt"));
 }
 

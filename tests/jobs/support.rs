@@ -1,6 +1,8 @@
 //! The jobs `logs`, `debug`, `services`, `reboot` and `health`.
 
 use super::appliance::{Appliance, Shell, sh, under_each_shell, vendor_keys};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 
 const LOGS: &str = "admin/home/sftp/uploads/logs.tar.gz";
 
@@ -50,7 +52,7 @@ fn logs_are_collected_without_secrets() {
         appliance.succeed("logs");
         assert_eq!(appliance.mode(LOGS), 0o640);
         let place = appliance.path("out");
-        std::fs::create_dir(&place).unwrap();
+        fs::create_dir(&place).unwrap();
         sh(&place, &format!("tar -xzf ../{LOGS}"));
         let names = appliance.files("out").join("\n");
         assert!(names.contains("data/log/app.log"), "{names}");
@@ -97,7 +99,7 @@ fn a_debug_bundle_opens_with_the_ancestors_commands_and_only_with_the_vendors_ke
         appliance.succeed("debug");
         let bundle = appliance.path("admin/home/sftp/uploads/debug-bundle.tar");
         let place = appliance.path("out");
-        std::fs::create_dir(&place).unwrap();
+        fs::create_dir(&place).unwrap();
         // The commands of docs/OPERATIONS.md.
         sh(
             &place,
@@ -117,8 +119,8 @@ fn a_debug_bundle_opens_with_the_ancestors_commands_and_only_with_the_vendors_ke
         assert_eq!(appliance.read("out/debug/debug-3.log"), "Running: uname\nLinux\nExit status: 0\n");
         assert!(appliance.read("out/debug/debug-4.log").ends_with("Exit status: 1\n"));
         check_no_canary(&sh(&place, "find debug logs -type f -exec cat {} +"), &key);
-        check_no_canary(&String::from_utf8_lossy(&std::fs::read(bundle).unwrap()), &key);
-        let _ = std::fs::remove_dir_all(&place);
+        check_no_canary(&String::from_utf8_lossy(&fs::read(bundle).unwrap()), &key);
+        let _ = fs::remove_dir_all(&place);
         assert_eq!(appliance.files("admin/lib/work"), [""; 0]);
     });
 }
@@ -126,7 +128,7 @@ fn a_debug_bundle_opens_with_the_ancestors_commands_and_only_with_the_vendors_ke
 #[test]
 fn without_a_key_there_is_no_debug_bundle() {
     under_each_shell(|appliance| {
-        std::fs::remove_file(appliance.path("admin/etc/updates.pub")).unwrap();
+        fs::remove_file(appliance.path("admin/etc/updates.pub")).unwrap();
         appliance.upload("debug-bundle.tar", "of another day");
         appliance.refuse("debug", "This appliance has no key to encrypt a debug bundle with");
         assert!(!appliance.exists("admin/home/sftp/uploads/debug-bundle.tar"));
@@ -137,7 +139,7 @@ fn without_a_key_there_is_no_debug_bundle() {
 fn services_are_read_from_init_scripts_and_openrc() {
     under_each_shell(|appliance| {
         appliance.write("etc/allservices.txt", "openssh\n# nothing\n\nstopped\nmissing\n-rf\nx;y\n");
-        std::fs::remove_file(appliance.path("fakes/rc-service")).unwrap();
+        fs::remove_file(appliance.path("fakes/rc-service")).unwrap();
         appliance.hook("etc/init.d/openssh", "[ \"$1\" = status ]");
         appliance.hook("etc/init.d/stopped", "exit 3");
         let body =
@@ -200,13 +202,47 @@ fn health_has_the_shape_of_the_document() {
     });
 }
 
+#[test]
+fn the_machine_is_as_the_kernel_has_it() {
+    under_each_shell(|appliance| {
+        let minute = || {
+            let output = appliance.command(&appliance.path("admin/bin/minute.sh")).output().unwrap();
+            assert!(output.status.success(), "{output:?}");
+            let metadata = fs::metadata(appliance.path("admin/etc/machine.json")).unwrap();
+            let text = appliance.read("admin/etc/machine.json");
+            (metadata.ino(), serde_json::from_str::<serde_json::Value>(&text).unwrap())
+        };
+        let (first, machine) = minute();
+        let hostname = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+        assert_eq!(machine["hostname"], hostname.trim());
+        assert!(machine["started"].as_str().unwrap().ends_with('Z'), "{machine}");
+        let mut names: Vec<_> = machine["interfaces"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| one["name"].as_str().unwrap().to_owned())
+            .collect();
+        names.sort();
+        let mut wanted: Vec<_> = fs::read_dir("/sys/class/net")
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name != "lo" && name != "bonding_masters")
+            .collect();
+        wanted.sort();
+        assert_eq!(names, wanted);
+        assert_eq!(appliance.mode("admin/etc/machine.json"), 0o640);
+        // A file that stays the same costs no write to the disk each minute.
+        assert_eq!(minute().0, first);
+    });
+}
+
 /// Unpacks the logs that were collected: their names, and all their text.
 #[track_caller]
 fn collected(appliance: &Appliance) -> (String, String) {
     appliance.succeed("logs");
     let place = appliance.path("out");
-    drop(std::fs::remove_dir_all(&place));
-    std::fs::create_dir(&place).unwrap();
+    drop(fs::remove_dir_all(&place));
+    fs::create_dir(&place).unwrap();
     sh(&place, &format!("tar -xzf ../{LOGS}"));
     (appliance.files("out").join("\n"), sh(&place, "find . -type f -exec cat {} +"))
 }
@@ -305,8 +341,8 @@ fn a_link_that_comes_and_goes_never_reveals_its_target() {
         });
         for _ in 0..20 {
             let out = appliance.path("out");
-            drop(std::fs::remove_dir_all(&out));
-            std::fs::create_dir(&out).unwrap();
+            drop(fs::remove_dir_all(&out));
+            fs::create_dir(&out).unwrap();
             let mut command = appliance.command(&appliance.path("fakes/jidoteki-admin-jobs"));
             let output = command.arg("collect").arg(&out).arg("no-audit").output().unwrap();
             assert!(output.status.success(), "{output:?}");
@@ -343,7 +379,7 @@ fn credentials_are_redacted_in_logs_and_the_audit_log_is_only_in_the_bundle() {
         appliance.write("admin/etc/debug.txt", "yes password=canary\n# comment\r\ncat /nowhere");
         appliance.succeed("debug");
         let place = appliance.path("bundle");
-        std::fs::create_dir(&place).unwrap();
+        fs::create_dir(&place).unwrap();
         sh(
             &place,
             &format!(
@@ -359,7 +395,7 @@ fn credentials_are_redacted_in_logs_and_the_audit_log_is_only_in_the_bundle() {
         let expected = "canary-audit\nRunning: cat /nowhere\n";
         assert!(text.starts_with(expected), "{text}");
         assert!(text.ends_with("Running: yes password=[redacted]\npassword=[redacted]\n"), "{text}");
-        let size = std::fs::metadata(place.join("debug-1.log")).unwrap().len();
+        let size = fs::metadata(place.join("debug-1.log")).unwrap().len();
         assert!((1 << 20..2 << 20).contains(&size), "a command without an end gave {size} bytes");
     });
 }

@@ -90,7 +90,7 @@ def outcome(machine, api, job):
 
 def state_of(machine):
     """What an installation must not touch: everything that somebody has set."""
-    return machine.sh(f"cd / && find {ADMIN}/etc {ETC} -type f ! -name health.json ! -name served_certificate.txt -exec sha256sum {{}} + | sort -k 2; "
+    return machine.sh(f"cd / && find {ADMIN}/etc {ETC} -type f ! -name health.json ! -name machine.json ! -name served_certificate.txt -exec sha256sum {{}} + | sort -k 2; "
                       f"readlink {ETC}/tls/current")
 
 
@@ -295,6 +295,19 @@ def services(report, machine, api):
                .returncode == 0, 75, 1)
     report.check("the timer writes health.json each minute, GET /health has it",
                  age and api.get("/health").json().get("disk"), lambda: api.get("/health"))
+    asked = {(one["ifname"], f"{info['local']}/{info['prefixlen']}")
+             for one in json.loads(machine.sh("ip -j addr show")) if one["ifname"] != "lo"
+             for info in one["addr_info"] if "local" in info}
+    zone = machine.sh("readlink /etc/localtime || :").strip().partition("/zoneinfo/")[2] or "UTC"
+    report.check("GET /machine has the addresses, the host name and the zone of the machine",
+                 poll(lambda: of_machine(api) == (machine.sh("hostname").strip(), zone, asked), 75, 1),
+                 lambda: (of_machine(api), zone, asked))
+
+
+def of_machine(api):
+    told = api.get("/machine").json()
+    addresses = {(one["name"], address) for one in told.get("interfaces", []) for address in one["addresses"]}
+    return told.get("hostname"), told.get("timezone"), addresses
 
 
 def restart(report, machine, api, version, server):

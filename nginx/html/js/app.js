@@ -9,6 +9,8 @@ const load = module => import(`./${module}.js`);
 
 let endpoints = [];
 export const offers = name => endpoints.includes(name);
+// Of GET /machine, without the addresses that every interface has.
+export const interfacesOf = machine => [machine?.interfaces ?? []].flat().filter(one => one?.name).map(one => ({name: String(one.name), link: one.link, addresses: [one.addresses ?? []].flat().map(String).filter(address => !address.startsWith('fe80:'))}));
 const pages = () => PAGES.filter(([, , needs]) => !needs || offers(needs));
 
 const main = h('main', {id: 'main', tabindex: -1});

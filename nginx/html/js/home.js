@@ -1,7 +1,7 @@
 // The overview, and the small pages: license, restart.
 
 import {get, post, find, pause, clock} from './api.js';
-import {offers, homeOf, nameOf} from './app.js';
+import {offers, homeOf, nameOf, interfacesOf} from './app.js';
 import {h, t, say, muted, fill, card, facts, progress, notice, live as region, focus, fault, row, link, field, form, button, ask, date, number, duration, guarded} from './ui.js';
 import {send, isAway} from './job.js';
 
@@ -20,15 +20,26 @@ const filled = (name, read) => live(name, read).element;
 const text = value => typeof value === 'object' ? JSON.stringify(value) : String(value);
 
 async function identity() {
-	const [version, build, settings] = await Promise.all([find('/version'), find('/build'), offers('settings') && find('/settings')]);
+	const [version, build, settings, machine] = await Promise.all([find('/version'), find('/build'), offers('settings') && find('/settings'), find('/machine').catch(() => {})]);
 	const {hostname, interface: port, ip_address: ip} = settings?.network || {};
 	const built = build?.builddate;
+	const real = interfacesOf(machine).filter(one => one.addresses[0]);
+	// In the appliance's time zone, if this browser knows it.
+	const moment = ms => {
+		const style = {day: 'numeric', month: 'long', year: 'numeric', hour: '2-digit', minute: '2-digit', timeZoneName: 'short'};
+		try {
+			return date(ms, {...style, timeZone: machine?.timezone || undefined});
+		} catch {
+			return date(ms, style);
+		}
+	};
 	return [facts([
-		['hostname', hostname && text(hostname)],
+		['hostname', text(machine?.hostname ?? hostname ?? '')],
 		['version', text(version?.version ?? '?')],
 		['built', built > 0 ? date(built * 1000, {dateStyle: 'long'}) : built && text(built)],
-		['address', port && `${ip ? text(ip) : t('dhcp')} (${text(port)})`],
-		['clock', date(Date.now() + clock() * 1000, {day: 'numeric', month: 'long', year: 'numeric', hour: '2-digit', minute: '2-digit', timeZoneName: 'short'})],
+		['address', real[0] ? real.map(({name, addresses}) => h('div', `${addresses.join(', ')} (${name})`)) : port && `${ip ? text(ip) : t('dhcp')} (${text(port)})`],
+		['clock', [moment(Date.now() + clock() * 1000), machine?.timezone && ` – ${text(machine.timezone)}`]],
+		['since', machine?.started && moment(Date.parse(machine.started))],
 	])];
 }
 

@@ -1,7 +1,7 @@
 // Network and storage.
 
 import {find, post, pause} from './api.js';
-import {offers, onTrial} from './app.js';
+import {offers, onTrial, interfacesOf} from './app.js';
 import {h, t, fill, card, facts, field, form, tick, notice, live, focus, failed, logView, row, link, ask, button, duration, chars, ip, netmask, guarded} from './ui.js';
 import {isAway, follow, followJob, jobPanel} from './job.js';
 
@@ -41,10 +41,15 @@ function isObject(text) {
 }
 
 export async function network(view, redraw) {
-	const stored = await find('/settings');
+	const [stored, machine] = await Promise.all([find('/settings'), find('/machine').catch(() => {})]);
 	onTrial('settings', stored);
 	if (stored?.pending) return onTrialHere(stored);
 	const before = pick(stored?.network || {}, ORDER);
+	const isInterface = chars('A-Za-z0-9', 3, 14);
+	// Those that the machine has; what is stored may have been made for another one.
+	const ports = interfacesOf(machine).filter(({name}) => !isInterface(name));
+	const choices = ports.map(({name, link, addresses}) => [name, `${name} – ${link ? addresses.join(', ') || t('noAddress') : t('noLink')}`]);
+	if (before.interface && !ports.some(({name}) => name === before.interface)) choices.unshift([before.interface, before.interface]);
 	const one = (name, check, extra) => field(name, {value: before[name], check, ...extra});
 	const fixed = h('div', {hidden: !before.ip_address});
 	const mode = field('mode', {value: before.ip_address ? 'static' : 'dhcp', choices: ['dhcp', 'static'].map(name => [name, t(name)]), onchange: () => {
@@ -55,7 +60,7 @@ export async function network(view, redraw) {
 	const trial = tick('trial', true, {time: duration(TRIAL_SECONDS)});
 	fixed.append(...addresses.map(({element}) => element));
 	fill(view, !stored && notice('info', 'noSettings'), card('network', guarded('admin', () => form([
-		one('hostname', chars('A-Za-z0-9.-')), one('interface', chars('A-Za-z0-9', 3, 14)), mode,
+		one('hostname', chars('A-Za-z0-9.-')), one('interface', isInterface, ports[0] && {choices, value: before.interface || ports.find(({link}) => link)?.name}), mode,
 		{element: fixed, fields: addresses}, one('ntpserver', chars('A-Za-z0-9.:-'), {optional: true}), app, trial,
 	], 'review', async (values, out) => {
 		const app = JSON.parse(values.app || '{}');

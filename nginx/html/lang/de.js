@@ -120,6 +120,9 @@ version Version
 built Erstellt
 address Adresse
 clock Uhrzeit
+since In Betrieb seit
+noLink nicht verbunden
+noAddress keine Adresse
 dhcp Automatisch (DHCP)
 static Feste Adresse
 attention Handlungsbedarf

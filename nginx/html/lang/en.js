@@ -120,6 +120,9 @@ version Version
 built Built
 address Address
 clock Clock
+since Running since
+noLink not connected
+noAddress no address
 dhcp Automatic (DHCP)
 static Static address
 attention Needs attention

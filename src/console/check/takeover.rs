@@ -8,11 +8,12 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 
 /// Files below `etc` that the API returns.
-const ANSWERS: [&str; 10] = [
+const ANSWERS: [&str; 11] = [
     "app.json",
     "changelog.txt",
     "health.json",
     "license.asc",
+    "machine.json",
     "network.json",
     "status_certs.txt",
     "status_update.json",

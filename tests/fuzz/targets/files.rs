@@ -12,7 +12,7 @@ thread_local! {
 }
 
 /// A file, and what shows it.
-const FILES: [(&str, &[&str]); 24] = [
+const FILES: [(&str, &[&str]); 25] = [
     ("usr/jidoteki-admin-api.json", &["version", "endpoints", "storage", "setup", "reboot"]),
     ("admin/etc/api.token", &["version"]),
     ("admin/etc/api.token.setup", &["version"]),
@@ -37,6 +37,7 @@ const FILES: [(&str, &[&str]); 24] = [
     ("admin/log/update_certs.log", &["certs"]),
     ("admin/home/sftp/uploads/backup.json", &["backup"]),
     ("admin/state/nonces-cacad733927d3c08", &["version"]),
+    ("admin/etc/machine.json", &["machine"]),
 ];
 
 fn variables(name: &str, query: &str) -> Vec<(String, Vec<u8>)> {
