@@ -5,6 +5,7 @@ use crate::fixture::{CONFIG, Fixture, wait_until};
 use crate::form;
 use crate::http::{Edge, command, send_with};
 use crate::signed::{Signed, base64_digest};
+use rustix::fs::{AtFlags, Timespec, Timestamps};
 use sha2::{Digest, Sha256};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -426,7 +427,7 @@ fn no_kill_at_any_point_loses_an_acknowledged_byte() {
     let fixture = Fixture::new();
     let bytes = content(300_000);
     let mut n_kills = 0;
-    for call in ["pwrite64", "fdatasync", "openat", "write", "renameat", "fsync"] {
+    for call in ["pwrite64", "fdatasync", "openat", "unlinkat", "symlinkat", "renameat", "fsync", "write"] {
         for n in 1.. {
             let id = opened(&fixture, &bytes, Some(&sha256(&bytes)));
             assert_eq!(send(&fixture, &id, 0, "?0", &bytes[..70_001]).status, 204);
@@ -473,8 +474,12 @@ fn an_unfinished_upload_ends_after_a_day() {
     let fixture = Fixture::new();
     let (old, young) = (opened(&fixture, b"package", None), opened(&fixture, b"package", None));
     let age = |name: &str, hours: u64| {
-        let file = OpenOptions::new().write(true).open(folder(&fixture).join(name)).unwrap();
-        file.set_modified(SystemTime::now() - Duration::from_secs(hours * 3600)).unwrap();
+        let path = folder(&fixture).join(name);
+        let then = SystemTime::now() - Duration::from_secs(hours * 3600);
+        let then = then.duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        let then = Timespec { tv_sec: then.as_secs().try_into().unwrap(), tv_nsec: 0 };
+        let times = Timestamps { last_access: then, last_modification: then };
+        rustix::fs::utimensat(rustix::fs::CWD, &path, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
     };
     for name in [old.clone(), format!("{old}.txt")] {
         age(&name, 24);
@@ -576,8 +581,9 @@ ask '{}'
 /// The record of the one upload that is open.
 fn record(fixture: &Fixture) -> Option<(PathBuf, u64)> {
     let name = kept(fixture).into_iter().find(|name| name.ends_with(".txt"))?;
-    let text = fs::read_to_string(folder(fixture).join(&name)).ok()?;
-    Some((folder(fixture).join(name.trim_end_matches(".txt")), text.split(' ').nth(1)?.parse().ok()?))
+    let text = fs::read_link(folder(fixture).join(&name)).ok()?;
+    let offset = text.to_str()?.split(' ').nth(1)?.parse().ok()?;
+    Some((folder(fixture).join(name.trim_end_matches(".txt")), offset))
 }
 
 /// Each client of docs/clients is killed in the middle, the server restarted, and the client started again.

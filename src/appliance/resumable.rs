@@ -1,8 +1,12 @@
 //! Uploads that arrive in pieces and can be resumed. The only place that knows how they are stored.
 //!
-//! An upload is two files in a private directory below the exchange directory: its bytes, in a file named by its id,
-//! and a record of one line, `ID.txt`. Only the record says how many bytes count. It is replaced after these bytes were
-//! flushed. Bytes beyond them belong to an interrupted piece, and the next piece overwrites them.
+//! An upload has two names in a private directory below the exchange directory: its bytes are in the file `ID`, and its
+//! record is the text of the symbolic link `ID.txt`, which leads nowhere. Only the record says how many bytes count. It is
+//! replaced after these bytes were flushed. Bytes beyond them belong to an interrupted piece, and the next piece
+//! overwrites them.
+//!
+//! Why a link: its text cannot be seen in part, and filesystems keep it with the directory, in their journal. A new record
+//! needs one write of the journal. A file needs two, and one of its content.
 
 use crate::appliance::{self, Appliance};
 use crate::values::clock;
@@ -11,7 +15,7 @@ use rustix::fs::{Advice, AtFlags, Dir, FallocateFlags, Mode, OFlags};
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 use std::fs::{File, TryLockError};
-use std::io::{self, Read, Write};
+use std::io;
 use std::num::NonZeroU64;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::time::{Duration, Instant};
@@ -28,8 +32,6 @@ pub const MOST: usize = 8;
 const FOLDER: &str = ".resumable";
 /// Bytes of an id, which must be impossible to guess.
 const ID: usize = 16;
-/// Maximum bytes of a record.
-const MAX_RECORD: u64 = 512;
 /// How long a request waits for another one that sends the same upload. The other one gives way if it was idle for this
 /// time. Otherwise, a lost connection would keep its upload locked for a minute.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -86,7 +88,7 @@ pub struct Record {
 
 impl Record {
     fn parse(text: &str) -> Option<Record> {
-        let mut words = text.strip_suffix('\n')?.split(' ');
+        let mut words = text.split(' ');
         let mut number = || words.next()?.parse::<u64>().ok();
         let (length, offset, is_complete, started) = (number()?, number()?, number()? == 1, number()?);
         // No byte beyond the end counts.
@@ -105,9 +107,9 @@ impl Record {
         })
     }
 
-    fn to_line(&self) -> String {
+    fn to_text(&self) -> String {
         format!(
-            "{} {} {} {} {} {} {}\n",
+            "{} {} {} {} {} {} {}",
             self.length,
             self.offset,
             u8::from(self.is_complete),
@@ -201,15 +203,23 @@ impl Folder {
 
     /// The record of an upload; `None` if there is no such upload, or if it expired.
     pub fn record(&self, id: &str) -> io::Result<Option<Record>> {
-        let mut file = match self.open_file(&record_name(id), OFlags::RDONLY) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
+        let name = record_name(id);
+        let read = || Ok((self.age(&name)?, rustix::fs::readlinkat(&self.0, &name, Vec::new())?));
+        let (age, text) = match read() {
+            Ok(found) => found,
+            // A file with this name is not a record.
+            Err(Errno::NOENT | Errno::INVAL) => return Ok(None),
+            Err(error) => return Err(error.into()),
         };
-        let left = LIFETIME.saturating_sub(age(&file)?);
-        let mut text = String::new();
-        (&mut file).take(MAX_RECORD).read_to_string(&mut text)?;
-        Ok(Record::parse(&text).filter(|_| left > 0).map(|record| Record { left, ..record }))
+        let left = LIFETIME.saturating_sub(age);
+        let record = text.to_str().ok().and_then(Record::parse).filter(|_| left > 0);
+        Ok(record.map(|record| Record { left, ..record }))
+    }
+
+    /// Seconds since a file or link was modified.
+    fn age(&self, name: &str) -> rustix::io::Result<u64> {
+        let modified = rustix::fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW)?.st_mtime;
+        Ok(clock::now().saturating_sub(u64::try_from(modified).unwrap_or(0)))
     }
 
     /// All open uploads with their ids, the oldest first.
@@ -245,9 +255,9 @@ impl Folder {
     /// Replaces the record of an upload, and flushes it.
     fn keep(&self, id: &str, record: &Record) -> io::Result<()> {
         let (name, beside) = (record_name(id), format!("{id}.new"));
-        let mut file = self.open_file(&beside, OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC)?;
-        file.write_all(record.to_line().as_bytes())?;
-        file.sync_data()?;
+        // An interrupted request may have left one.
+        self.remove(&beside);
+        rustix::fs::symlinkat(record.to_text(), &self.0, &beside)?;
         rustix::fs::renameat(&self.0, &beside, &self.0, &name)?;
         self.0.sync_all()
     }
@@ -306,12 +316,10 @@ impl Folder {
             if !is_id(id) {
                 continue;
             }
-            // A request that still sends this upload holds the lock.
-            let is_left = self
-                .open_file(&name, OFlags::RDONLY)
-                .and_then(|file| Ok(age(&file)? >= LIFETIME && file.try_lock().is_ok()))
-                .unwrap_or(false);
-            if is_left {
+            // A request that still sends this upload holds the lock of its bytes.
+            let is_free = || self.open_file(&name, OFlags::RDONLY).is_ok_and(|data| data.try_lock().is_ok());
+            let is_old = self.age(&name).is_ok_and(|age| age >= LIFETIME);
+            if is_old && (name != id || is_free()) {
                 self.remove(&name);
             }
         }
@@ -413,12 +421,6 @@ pub fn sweep(appliance: &Appliance) -> io::Result<()> {
     Folder::open_any(appliance)?.map_or(Ok(()), |folder| folder.sweep())
 }
 
-/// Seconds since a file was modified.
-fn age(file: &File) -> io::Result<u64> {
-    let modified = u64::try_from(file.metadata()?.mtime()).unwrap_or(0);
-    Ok(clock::now().saturating_sub(modified))
-}
-
 fn record_name(id: &str) -> String {
     format!("{id}.txt")
 }
@@ -432,7 +434,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_is_read_as_written_and_half_a_record_is_ignored() {
+    fn a_record_is_read_as_written() {
         let record = Record {
             purpose: Purpose::Restore,
             length: u64::MAX,
@@ -443,10 +445,6 @@ mod tests {
             key: "ops".to_owned(),
             left: LIFETIME,
         };
-        let line = record.to_line();
-        assert_eq!(Record::parse(&line), Some(record));
-        for end in 0..line.len() {
-            assert_eq!(Record::parse(&line[..end]), None, "{:?}", &line[..end]);
-        }
+        assert_eq!(Record::parse(&record.to_text()), Some(record));
     }
 }
