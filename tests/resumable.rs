@@ -15,6 +15,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
 const UPLOADS: &str = "/api/v1/admin/uploads";
+/// Bytes that most tests send at a time.
 const PIECE: usize = 8 << 20;
 const NOT_FOUND: &str = r#"{"Status":"404 Not Found"}"#;
 
@@ -37,12 +38,12 @@ fn opened(fixture: &Fixture, bytes: &[u8], sha256: Option<&str>) -> String {
     let answer = open(fixture, "yourtoken", &fields);
     assert_eq!(answer.status, 201, "{}", answer.text());
     let location = answer.header("Location");
-    assert_eq!(answer.header("Upload-Limit"), "max-append-size=8388608, max-age=86400");
+    assert_eq!(answer.header("Upload-Limit"), "max-append-size=33554432, max-age=86400");
     let id = location.strip_prefix("/api/v1/admin/uploads/").unwrap().to_owned();
     assert_eq!(
         answer.text(),
         format!(
-            r#"{{"Status":"201 Created","Location":"{location}","Upload":"{id}","Length":{length},"Offset":0,"Piece":8388608}}"#
+            r#"{{"Status":"201 Created","Location":"{location}","Upload":"{id}","Length":{length},"Offset":0,"Piece":33554432}}"#
         )
     );
     id
@@ -330,6 +331,11 @@ fn a_piece_that_does_not_continue_the_upload_changes_nothing() {
     child.stdin.take().unwrap().write_all(&content(PIECE + 1)).unwrap();
     let output = child.wait_with_output().unwrap().stdout;
     assert!(output.starts_with(b"Status: 413 "), "{}", String::from_utf8_lossy(&output));
+    // Nor may a piece be as long as it likes in an upload that is longer.
+    let long = opened(&fixture, &vec![0; (32 << 20) + 2], None);
+    let mut piece = piece_command(&fixture, &long, 0, "?0");
+    piece.env("CONTENT_TYPE", "application/partial-upload").env("CONTENT_LENGTH", "33554433");
+    check(send_with(piece, None).0, 413, "Upload too large: the limit is 33554432 bytes");
     // The client goes away in the middle.
     let mut piece = piece_command(&fixture, &id, 1000, "?0");
     piece.env("CONTENT_TYPE", "application/partial-upload").env("CONTENT_LENGTH", "5000");

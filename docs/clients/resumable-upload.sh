@@ -48,7 +48,8 @@ if [ -z "$upload" ]; then
 	printf '%s\n' "$upload" >"$file.upload"
 fi
 
-wait=1
+# A piece takes about ten seconds: that is what a line that breaks costs.
+wait=1 size=1048576
 while :; do
 	form ""
 	status=$(ask HEAD "$upload" application/partial-upload)
@@ -56,11 +57,17 @@ while :; do
 	204)
 		offset=$(header upload-offset)
 		[ "$(header upload-complete)" != '?1' ] || break
-		size=$(header upload-limit | sed -n 's/.*max-append-size=\([0-9]*\).*/\1/p')
+		most=$(header upload-limit | sed -n 's/.*max-append-size=\([0-9]*\).*/\1/p')
+		[ "$size" -ge 1048576 ] || size=1048576
+		[ "$size" -le "$most" ] || size=$most
 		tail -c "+$((offset + 1))" "$file" | head -c "$size" >"$work/body"
 		last='?0'
 		[ "$((offset + $(wc -c <"$work/body")))" -lt "$length" ] || last='?1'
+		began=$(date +%s)
 		status=$(ask PATCH "$upload" application/partial-upload -H "Upload-Offset: $offset" -H "Upload-Complete: $last")
+		seconds=$(($(date +%s) - began))
+		[ "$seconds" -ge 1 ] || seconds=1
+		[ "$status" != 204 ] || size=$((size * 10 / seconds))
 		;;
 	404)
 		rm -f "$file.upload"

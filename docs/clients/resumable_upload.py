@@ -14,6 +14,8 @@ box, purpose, path = urlsplit(sys.argv[1]), sys.argv[2], sys.argv[3]
 key = hashlib.sha256(sys.stdin.readline().rstrip('\r\n').encode()).hexdigest().encode()
 context = ssl.create_default_context(cafile=os.environ.get('CACERT'))
 connection = http.client.HTTPSConnection(box.hostname, box.port, context=context, timeout=3600)
+# The first piece, and how long a piece may take: that is what a line that breaks costs.
+SMALLEST, SECONDS = 1 << 20, 10
 API, FORM, PIECE = '/api/v1/admin', 'application/x-www-form-urlencoded', 'application/partial-upload'
 b64 = lambda data: base64.b64encode(data).decode()
 
@@ -46,7 +48,7 @@ def open_upload(file, length):
 
 
 def send(file, length, upload):
-    wait = 1
+    wait, size = 1, SMALLEST
     while True:
         status, headers, answer = ask('HEAD', upload, PIECE)
         if status == 404:
@@ -56,15 +58,18 @@ def send(file, length, upload):
             if headers['Upload-Complete'] == '?1':
                 return
             offset = int(headers['Upload-Offset'])
-            size = int(headers['Upload-Limit'].split('max-append-size=')[1].split(',')[0])
+            most = int(headers['Upload-Limit'].split('max-append-size=')[1].split(',')[0])
             file.seek(offset)
             # Until something goes wrong, the answer to a piece tells where the next one begins.
             while status == 204 and headers.get('Upload-Complete') != '?1':
-                piece = file.read(size)
+                piece = file.read(min(size, most))
                 is_last = offset + len(piece) == length
+                began = time.monotonic()
                 status, headers, answer = ask('PATCH', upload, PIECE, piece, Upload_Offset=str(offset), Upload_Complete='?1' if is_last else '?0')
-                offset += len(piece)
-                print(f'\r{offset} of {length} bytes', end='', file=sys.stderr)
+                if status == 204:
+                    offset += len(piece)
+                    size = max(SMALLEST, int(len(piece) / (time.monotonic() - began) * SECONDS))
+                    print(f'\r{offset} of {length} bytes', end='', file=sys.stderr)
             wait = 1 if status == 204 else wait
         if status not in (0, 204, 408, 409, 429) and status < 500:
             sys.exit(f'The piece was refused: {answer}')

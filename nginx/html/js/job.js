@@ -143,7 +143,7 @@ const about = ({name, size, lastModified}) => JSON.stringify({name, size, lastMo
 const nameIn = note => note && JSON.parse(note).name;
 
 // Larger ones cost memory, and smaller ones questions; on a slow line a piece takes about ten seconds.
-const [SMALLEST, LARGEST, SECONDS] = [1 << 20, 8 << 20, 10];
+const [SMALLEST, LARGEST, SECONDS] = [1 << 20, 32 << 20, 10];
 
 const isCut = error => isAway(error) || [408, 409, 429].includes(error.status);
 
