@@ -50,6 +50,7 @@ pub const JOBS: Commands = &[
     ("machine", machine::command),
     ("named-token", named_token::command),
     ("network", adapters::network),
+    ("network-free", adapters::check_free),
     ("package", package::command),
     ("preflight", preflight::preflight),
     ("redact", collect::redact),

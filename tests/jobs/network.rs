@@ -116,6 +116,8 @@ fn prepare(appliance: &Appliance, manager: &str) {
         }
     }
     appliance.answer("systemctl", &format!("case \"$*\" in *timesyncd*|*{manager}*) ;; *) exit 1 ;; esac"));
+    // The namespace has a network of its own, which the real one may ask and change.
+    let _ = fs::remove_file(appliance.path("fakes/ip"));
     appliance.answer("networkctl", NETWORKCTL);
     appliance.answer("ifup", IFUP);
     appliance.answer("ifdown", IFDOWN);
@@ -374,6 +376,115 @@ fn each_failure_has_its_own_reason() {
                 assert_eq!(text, format!("Reason: {reason}\nexit 1\n"), "{what}");
             });
         }
+    });
+}
+
+/// Steps with a network at the other end of eth0. `other COMMANDS` runs there, on the router's own machine; `another
+/// ADDRESS` plugs in a machine with another hardware address. `job WORD JSON` is the job as it is started for a client,
+/// and `told` is what the client can read afterwards.
+fn machine_with_another(appliance: &Appliance, steps: &str) -> String {
+    machine(
+        appliance,
+        &format!(
+            r#"
+            mkfifo here end
+            unshare --net sh -c 'echo >here; read -r _ <end' &
+            pid=$!
+            read -r _ <here
+            ip link set peer0 netns "$pid"
+            other() {{ nsenter --target "$pid" --net sh -c "$1"; }}
+            other 'ip link set peer0 up; ip addr add 192.0.2.1/20 dev peer0; ip route add default dev peer0'
+            another() {{
+                other 'ip link add link peer0 name other type macvlan mode bridge; ip link set other up
+                    ip addr add '"$1"' dev other nodad; ip route add default dev other metric 5
+                    echo 1 >/proc/sys/net/ipv4/conf/all/arp_ignore'
+            }}
+            # The kernel does not ask for IPv6 addresses while its own is tentative.
+            ip addr add fe80::77/64 dev eth0 nodad
+            job() {{
+                printf '%s
+' "${{2-}}" >"$JIDO_ADMIN_PATH/home/sftp/uploads/network.json"
+                : >lock
+                "$JIDO_ADMIN_PATH/bin/jobs/settings" "$1" <lock || :
+            }}
+            told() {{ cat "$JIDO_ADMIN_PATH/etc/status_settings.txt" "$JIDO_ADMIN_PATH/etc/status_error_settings.txt" 2>/dev/null || :; }}
+            {steps}
+            echo >end
+            wait"#
+        ),
+    )
+}
+
+#[test]
+fn an_address_of_another_machine_is_refused_before_anything_changes() {
+    const HERE: &str = "eth0 192.0.2.77/20;by 192.0.2.1 eth0\n";
+    // Its address, and the settings for ours.
+    let four = "192.0.2.7/20";
+    let six = "2001:db8::7/64";
+    let through_another = STATIC.replace("192.0.2.1\"", "192.0.2.3\"");
+    for (address, mode, json) in [
+        (four, "static", STATIC.to_owned()),
+        // The gateway does not answer.
+        (four, "static", through_another),
+        (six, "static", BOTH.to_owned()),
+        (six, "dhcp", BOTH_DHCP.to_owned()),
+    ] {
+        let steps = format!("another {address}; job {mode} '{json}'; told; addresses");
+        under_each_shell(|appliance| {
+            prepare(appliance, "networkd");
+            let before = files(appliance);
+            let reason = format!(
+                "The network settings could not be applied: Another machine has the address {}",
+                address.split('/').next().unwrap()
+            );
+            assert_eq!(
+                machine_with_another(appliance, &steps),
+                format!("Reason: {reason}\nfailed\n{reason}\n{HERE}"),
+                "{address} {json}\n{}",
+                appliance.describe()
+            );
+            assert_eq!(files(appliance), before);
+            assert!(!appliance.record().contains("networkctl"), "{}", appliance.record());
+        });
+    }
+}
+
+#[test]
+fn an_address_that_no_other_machine_has_is_not_refused() {
+    let changed = "success\neth0 192.0.2.7/20;by 192.0.2.1 eth0\n";
+    for (what, before) in [
+        ("nobody has it", ""),
+        ("a router answers for every address", "other 'ip addr add 192.0.2.7/32 dev peer0'"),
+        ("its machine has gone", "ip neigh replace 192.0.2.7 dev eth0 lladdr 02:00:00:00:00:07 nud reachable"),
+        // As at each change of anything else.
+        ("it is ours", "ip addr add 192.0.2.7/20 dev eth0; another 192.0.2.7/20"),
+        ("the interface is down", "ip link set eth0 down"),
+    ] {
+        under_each_shell(|appliance| {
+            prepare(appliance, "networkd");
+            let steps = format!("{before}\njob static '{STATIC}'; told; addresses");
+            assert_eq!(machine_with_another(appliance, &steps), changed, "{what}\n{}", appliance.describe());
+        });
+    }
+}
+
+#[test]
+fn a_rollback_does_not_ask_who_has_the_address() {
+    under_each_shell(|appliance| {
+        prepare(appliance, "networkd");
+        let steps = format!(
+            "job static '{BARE}'; told
+             printf '60\n' >\"$JIDO_ADMIN_PATH/home/sftp/uploads/settings.confirm\"
+             job static '{STATIC}'; told
+             another 192.0.2.8/20
+             job undo; told; addresses"
+        );
+        assert_eq!(
+            machine_with_another(appliance, &steps),
+            "success\nsuccess\nsuccess\neth0 192.0.2.8/20;by 192.0.2.1 eth0\n",
+            "{}",
+            appliance.describe()
+        );
     });
 }
 

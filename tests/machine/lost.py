@@ -90,6 +90,7 @@ def network(stage, flavour):
                 machine.sh(f"systemctl is-active {running}").strip(), "active")
     leases = Leases(stage)
     try:
+        of_another(stage, machine, api)
         lost_and_back(stage, machine, api)
         api = found_and_confirmed(stage, machine, api)
         cut_off(stage, machine, api)
@@ -111,6 +112,23 @@ def addresses(machine):
     """Of the machine's end of the cable, without those that the kernel makes up itself."""
     found = machine.sh("ip -o addr show dev eth0 scope global | awk '{ print $4 }'").split()
     return sorted(address for address in found if "dynamic" not in address)
+
+
+def of_another(stage, machine, api):
+    """Our end of the cable already has the address that the machine is to get. (Nobody has that of the gateway, so no
+    router answers for the address.)"""
+    report = stage.report
+    before = addresses(machine)
+    machine.set_addresses(*HERE, "10.77.0.9/24", "fd77::9/64")
+    for address, gateway in (("10.77.0.9", "10.77.0.3"), ("fd77::9", "fd77::3")):
+        answer = change(api, settings(address, gateway))
+        machine.await_job("settings")
+        state = api.get("/settings").json()
+        report.check(f"a change to {address}, which another machine has: failed, and GET /settings says why",
+                     answer.status == 202 and state.get("status") == "failed" and
+                     f"Another machine has the address {address}" in state.get("error-message", ""), state)
+        report.same("... and nothing has changed", addresses(machine), before)
+    machine.set_addresses(*HERE)
 
 
 def lost_and_back(stage, machine, api):

@@ -5,7 +5,7 @@ use super::root::Root;
 use super::say;
 use crate::root::programs;
 use crate::values::network::NetworkSettings;
-use serde::Deserialize;
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::thread::sleep;
@@ -15,12 +15,15 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(20);
 /// The same for a DHCP lease: clients ask for about as long.
 const LEASE_PATIENCE: Duration = Duration::from_secs(60);
+/// How long another machine may take to answer for an address. Most answer within a few milliseconds; an address that
+/// is free costs all of it.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
 
 /// An address of the machine.
 struct Own {
     interface: String,
     address: IpAddr,
-    prefix: u32,
+    prefix: u64,
     is_tentative: bool,
     is_duplicate: bool,
 }
@@ -86,8 +89,8 @@ fn check_own(
     addresses: &[Own],
 ) -> Result<(), String> {
     match addresses.iter().find(|own| own.interface == interface && own.address == address) {
-        Some(own) if own.prefix != u32::from(prefix) => Err(()),
-        Some(own) if own.is_duplicate => return Err(format!("Another machine has the address {address}")),
+        Some(own) if own.prefix != u64::from(prefix) => Err(()),
+        Some(own) if own.is_duplicate => return Err(is_of_another(address)),
         // Unusable until duplicate address detection ends.
         Some(own) if own.is_tentative => Err(()),
         Some(_) => Ok(()),
@@ -105,8 +108,59 @@ fn check_own(
     }
 }
 
+/// Fails if another machine of the network answers for a new address, by ARP or neighbor discovery. The kernel asks;
+/// where it cannot, as on an interface that is down, the address counts as free.
+pub fn check_free(settings: &NetworkSettings) -> Result<(), String> {
+    let interface = settings.interface();
+    let four = match settings {
+        NetworkSettings::Dhcp { .. } => None,
+        NetworkSettings::Static { address, gateway, .. } => Some((address.value, Some(gateway.value))),
+    };
+    let six = settings.six().map(|six| (six.address.value, six.gateway.as_ref().map(|gateway| gateway.value)));
+    let own = addresses();
+    let is_new = |(address, _): &(IpAddr, _)| own.iter().all(|own| own.address != *address);
+    let new: Vec<(IpAddr, Option<IpAddr>)> = four.into_iter().chain(six).filter(is_new).collect();
+    if new.is_empty() {
+        return Ok(());
+    }
+    let neigh = |verb, address: &IpAddr, option: &[&str]| {
+        let address = address.to_string();
+        // Errors show as missing answers.
+        drop(programs::ask("ip", &[&["neigh", verb, &address, "dev", interface][..], option].concat()));
+    };
+    for (address, gateway) in &new {
+        // The last answer may be from a machine that has gone.
+        neigh("del", address, &[]);
+        for asked in gateway.iter().chain([address]) {
+            neigh("replace", asked, &["use"]);
+        }
+    }
+    let end = Instant::now() + ANSWER_PATIENCE;
+    let neighbors = loop {
+        let neighbors = ip(&["neigh", "show", "dev", interface]);
+        let is_asking = neighbors.iter().any(|one| one["state"][0] == "INCOMPLETE");
+        if !is_asking || Instant::now() >= end {
+            break neighbors;
+        }
+        sleep(Duration::from_millis(50));
+    };
+    let hardware = |address| neighbors.iter().find(|one| to_address(&one["dst"]) == Some(address))?["lladdr"].as_str();
+    for (address, gateway) in &new {
+        neigh("del", address, &[]);
+        // A router that answers for every address, as in some clouds, does not have this one.
+        if hardware(*address).is_some_and(|other| gateway.and_then(hardware) != Some(other)) {
+            return Err(is_of_another(*address));
+        }
+    }
+    Ok(())
+}
+
+fn is_of_another(address: IpAddr) -> String {
+    format!("Another machine has the address {address}")
+}
+
 pub fn is_interface(name: &str) -> bool {
-    interfaces().iter().any(|one| one.ifname == name)
+    ip(&["addr", "show"]).iter().any(|one| one["ifname"] == name)
 }
 
 /// The interfaces that have a default route.
@@ -121,45 +175,36 @@ fn is_global(address: IpAddr) -> bool {
     }
 }
 
-/// An interface, as JSON from `ip`.
-#[derive(Deserialize)]
-struct Interface {
-    ifname: String,
-    #[serde(default)]
-    addr_info: Vec<AddressInfo>,
-}
-
-#[derive(Deserialize)]
-struct AddressInfo {
-    // Some releases print an empty object in addition to the requested addresses.
-    local: Option<IpAddr>,
-    prefixlen: Option<u32>,
-    #[serde(default)]
-    tentative: bool,
-    #[serde(default)]
-    dadfailed: bool,
-}
-
-fn interfaces() -> Vec<Interface> {
-    let text = programs::ask("ip", &["-j", "addr", "show"]).unwrap_or_default();
+/// A list from `ip`, as JSON.
+fn ip(arguments: &[&str]) -> Vec<Value> {
+    let text = programs::ask("ip", &[&["-j"][..], arguments].concat()).unwrap_or_default();
     serde_json::from_str(&text).unwrap_or_default()
+}
+
+fn to_address(value: &Value) -> Option<IpAddr> {
+    value.as_str()?.parse().ok()
 }
 
 /// The addresses of this machine.
 fn addresses() -> Vec<Own> {
-    let of = |one: Interface| {
-        let name = one.ifname;
-        one.addr_info.into_iter().filter_map(move |info| {
-            Some(Own {
-                interface: name.clone(),
-                address: info.local?,
-                prefix: info.prefixlen?,
-                is_tentative: info.tentative,
-                is_duplicate: info.dadfailed,
-            })
-        })
-    };
-    interfaces().into_iter().flat_map(of).collect()
+    let mut found = Vec::new();
+    for interface in ip(&["addr", "show"]) {
+        for info in interface["addr_info"].as_array().into_iter().flatten() {
+            // Some releases print an empty object in addition to the requested addresses.
+            if let (Some(name), Some(address), Some(prefix)) =
+                (interface["ifname"].as_str(), to_address(&info["local"]), info["prefixlen"].as_u64())
+            {
+                found.push(Own {
+                    interface: name.to_owned(),
+                    address,
+                    prefix,
+                    is_tentative: info["tentative"] == true,
+                    is_duplicate: info["dadfailed"] == true,
+                });
+            }
+        }
+    }
+    found
 }
 
 /// The default routes with a gateway: the interface and the gateway.

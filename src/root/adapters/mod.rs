@@ -20,6 +20,7 @@ use crate::values::network::NetworkSettings;
 use root::Root;
 use std::collections::BTreeSet;
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Exit status for settings that are stored but that nothing here applies.
@@ -61,7 +62,13 @@ pub fn network(arguments: Arguments<'_>, appliance: &Appliance) -> Result<ExitCo
         Some("static" | "dhcp") if !appliance.etc_file("network.json").exists() => {
             take_back(&root).map(|()| ExitCode::SUCCESS)
         }
-        Some(mode @ ("static" | "dhcp")) => settings(appliance, mode).and_then(|settings| apply(&root, &settings)),
+        Some(mode @ ("static" | "dhcp")) => settings(&appliance.etc_file("network.json")).and_then(|settings| {
+            if settings.mode() == mode {
+                apply(&root, &settings)
+            } else {
+                Err(format!("The network settings are not {mode}"))
+            }
+        }),
         _ => return Err("usage: network static|dhcp|none".to_owned()),
     };
     done.or_else(|reason| {
@@ -70,17 +77,23 @@ pub fn network(arguments: Arguments<'_>, appliance: &Appliance) -> Result<ExitCo
     })
 }
 
-/// The current settings, parsed with the same types as on the web side.
-fn settings(appliance: &Appliance, mode: &str) -> Result<NetworkSettings, String> {
-    let content = appliance::read(&appliance.etc_file("network.json"))
-        .map_err(|error| format!("There are no network settings ({})", error.kind()))?;
+/// Checks that no other machine has a new address. The argument is a directory with `network.json`. Prints the reason, if
+/// there is one. Only for a change: a rollback must not depend on other machines.
+pub fn check_free(arguments: Arguments<'_>, _: &Appliance) -> Result<ExitCode, String> {
+    let folder = arguments.next().ok_or("the folder is missing")?;
+    if let Err(reason) = look::check_free(&settings(&Path::new(&folder).join("network.json"))?) {
+        writeln!(io::stdout(), "{reason}").map_err(|error| error.to_string())?;
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Settings, parsed with the same types as on the web side.
+fn settings(path: &Path) -> Result<NetworkSettings, String> {
+    let content = appliance::read(path).map_err(|error| format!("There are no network settings ({})", error.kind()))?;
     let text = String::from_utf8(content).map_err(|_| "The network settings are not UTF-8".to_owned())?;
     let object = Object::parse(&text).map_err(|reason| format!("Invalid network settings: {reason}"))?;
-    let settings = NetworkSettings::parse(&object).map_err(|fault| fault.to_string())?;
-    if settings.mode() != mode {
-        return Err(format!("The network settings are not {mode}"));
-    }
-    Ok(settings)
+    NetworkSettings::parse(&object).map_err(|fault| fault.to_string())
 }
 
 fn apply(root: &Root, settings: &NetworkSettings) -> Result<ExitCode, String> {
