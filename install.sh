@@ -252,7 +252,7 @@ parse() {
 	if [ -n "$GIVEN_BINARY" ]; then
 		[ -x "$GIVEN_BINARY" ] || fail "not an executable: $GIVEN_BINARY"
 		[ -x "$(dirname "$GIVEN_BINARY")/${JOBS_BINARY##*/}" ] ||
-			fail "${JOBS_BINARY##*/} is missing in the directory of $GIVEN_BINARY; a build makes both"
+			fail "${JOBS_BINARY##*/} is missing in the directory of $GIVEN_BINARY; a build creates both"
 	fi
 }
 
@@ -482,7 +482,7 @@ run_cargo() {
 	as_owner env CARGO_ENCODED_RUSTFLAGS="$FLAGS" RUSTC="${RUST}rustc" "CARGO_TARGET_${name}_LINKER=$LINKER" \
 		${STD:+RUSTC_BOOTSTRAP=1} "${RUST}cargo" "$@" $STD || fail "the build failed; its messages are above"
 	BUILT=$TARGET_DIR/$TRIPLE/release/jidoteki-admin-api
-	[ -x "$BUILT" ] || fail "the build made no executable at $BUILT"
+	[ -x "$BUILT" ] || fail "the build created no executable at $BUILT"
 	say "  Built in $(($(date +%s) - began)) s."
 	# Keep the last build, always complete: it gets its name last. Another build of the same may have been faster.
 	as_owner mkdir -p "$kept.$$"
@@ -819,7 +819,7 @@ put_sudoers() {
 		render sudoers-kept >>"$WORK/sudoers"
 	fi
 	if command -v visudo >/dev/null; then
-		ensure "This is a fault of install.sh: please report it" visudo -c -q -f "$WORK/sudoers"
+		ensure "This is a bug in install.sh; please report it" visudo -c -q -f "$WORK/sudoers"
 	else
 		note "visudo is not installed: $SUDOERS was not checked"
 	fi
@@ -1091,7 +1091,7 @@ start_plain() {
 }
 
 test_nginx() {
-	ensure "This is a fault of install.sh: please report it" nginx -t -q -c "$CONF/nginx.conf"
+	ensure "This is a bug in install.sh; please report it" nginx -t -q -c "$CONF/nginx.conf"
 }
 
 # Version 2.0.0 was a site of the distribution's nginx, and nginx's user was in our group. Remove both, and switch off

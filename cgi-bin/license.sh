@@ -68,7 +68,7 @@ gpg_open "$@" >"$home/license.json" || refuse "the license cannot be opened"
 if [ -n "$vendor" ]; then
 	signer=$(awk '$2 == "VALIDSIG" { print $3 }' "$home/status")
 	[ -n "$signer" ] || refuse "the license is not signed"
-	printf '%s\n' "$vendor" | grep -qxF -- "$signer" || refuse "the license is signed by somebody else"
+	printf '%s\n' "$vendor" | grep -qxF -- "$signer" || refuse "the license is not signed by the vendor"
 fi
 
 [ "$(head -c 1 "$home/license.json")" = "{" ] || refuse "the license is not JSON"

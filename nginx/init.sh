@@ -117,7 +117,7 @@ prepare() {
 	umount @SPOOL@ 2>/dev/null || :
 	empty @SPOOL@
 	mount -t tmpfs -o size=160m,nr_inodes=10k,nosuid,nodev,noexec tmpfs @SPOOL@ 2>/dev/null ||
-		printf 'jidoteki-admin-api: cannot mount @SPOOL@, so lighttpd can spool without a limit there\n' >&2
+		printf 'jidoteki-admin-api: cannot mount @SPOOL@, so lighttpd can store bodies there without a limit\n' >&2
 	chown @USER@:@GROUP@ @SPOOL@
 	chmod 700 @SPOOL@
 	chown @WEB_USER@:@WEB_GROUP@ @BODIES@

@@ -163,7 +163,7 @@ put_aside() { # put_aside PATH
 # Restores a file that was set aside, unless somebody else has replaced it since.
 put_back() { # put_back PATH
 	if [ -e "$ROOT$1" ] && ! is_ours "$1"; then
-		note "kept $1, which was changed since it was installed; the one of before us was not put back"
+		note "kept $1, which was changed since it was installed; the original was not restored"
 		return 0
 	fi
 	mkdir -p "$ROOT${1%/*}"

@@ -61,7 +61,7 @@ fn serve() {
     IS_ANSWERED.store(true, Ordering::Relaxed);
     if let Err(error) = response.write_to(&mut Stdout) {
         // The client has disconnected. The request is complete, and nobody is left to tell.
-        log::info!("the answer could not be written: {error}");
+        log::info!("the response could not be written: {error}");
     }
 }
 

@@ -127,20 +127,20 @@ fn a_whole_log_is_whole_through_every_rotation() {
     fs::create_dir(fixture.path("lib")).unwrap();
     let head = fixture.read("state/audit");
     fixture.write("lib/audit-heads", &format!("1432140922 {head}"));
-    assert_eq!(verified(&fixture), (Some(0), "entries 1 to 6 in 3 files are intact; 1 anchors agree".to_owned()));
+    assert_eq!(verified(&fixture), (Some(0), "entries 1 to 6 in 3 files are intact; 1 anchors match".to_owned()));
     fixture.remove(&format!("{LOG}-20261101-1.gz"));
     assert_eq!(
         verified(&fixture),
         (
             Some(0),
-            "entries 4 to 6 in 2 files are intact; those before 4 are no longer kept; 1 anchors agree".to_owned()
+            "entries 4 to 6 in 2 files are intact; those before 4 are no longer kept; 1 anchors match".to_owned()
         )
     );
     let copy = fixture.path(&format!("{LOG}-20261102-2"));
     let (code, stdout, _) = console(&fixture, &["audit", "verify", copy.to_str().unwrap()]);
     assert_eq!(
         (code, stdout.as_str()),
-        (Some(0), "entries 4 to 5 in 1 files are intact; those before 4 are no longer kept; 0 anchors agree\n")
+        (Some(0), "entries 4 to 5 in 1 files are intact; those before 4 are no longer kept; 0 anchors match\n")
     );
 }
 
@@ -151,7 +151,7 @@ fn the_first_line_that_is_not_as_it_was_written_is_named() {
         (
             "changed",
             |lines| lines[2] = lines[2].replace("\"x\":1", "\"x\":2"),
-            "audit/jidoteki-audit.jsonl: line 3: entry 3 is not the one that was written here",
+            "audit/jidoteki-audit.jsonl: line 3: entry 3 does not follow from the one before",
         ),
         (
             "removed",
@@ -167,9 +167,9 @@ fn the_first_line_that_is_not_as_it_was_written_is_named() {
         (
             "cut off",
             |lines| lines.truncate(3),
-            "entries 4 to 5 are missing at the end: state/audit says that they were there",
+            "entries 4 to 5 are missing at the end: state/audit has a record of them",
         ),
-        ("emptied", Vec::clear, "entries 1 to 5 are missing at the end: state/audit says that they were there"),
+        ("emptied", Vec::clear, "entries 1 to 5 are missing at the end: state/audit has a record of them"),
         (
             "swapped",
             |lines| lines.swap(3, 4),
@@ -178,7 +178,7 @@ fn the_first_line_that_is_not_as_it_was_written_is_named() {
         (
             "first changed",
             |lines| lines[0] = lines[0].replace("\"x\":1", "\"x\":2"),
-            "audit/jidoteki-audit.jsonl: line 1: entry 1 is not the one that was written here",
+            "audit/jidoteki-audit.jsonl: line 1: entry 1 does not follow from the one before",
         ),
     ];
     let fixture = fixture();
@@ -228,8 +228,8 @@ fn a_rewritten_history_does_not_agree_with_the_anchors() {
         fixture.write("state/audit", &format!("{:020} {}\n", link.seq, link.chain));
     };
     for (n_entries, wanted) in [
-        (6, format!("broken: audit/jidoteki-audit.jsonl: line 4: entry 4 is not the one that {witness} knows")),
-        (2, format!("broken: entries 3 to 4 are missing at the end: {witness} says that they were there")),
+        (6, format!("broken: audit/jidoteki-audit.jsonl: line 4: entry 4 is not the one in {witness}")),
+        (2, format!("broken: entries 3 to 4 are missing at the end: {witness} has a record of them")),
     ] {
         forge(n_entries);
         assert_eq!(verified(&fixture), (Some(1), wanted));
@@ -465,10 +465,10 @@ fn a_token_is_created_listed_and_revoked_at_the_console() {
     fixture.write("etc/other", "");
     for (arguments, wanted) in [
         (&["token", "add", "x", "--scope", "read"][..], "cannot read etc/api.tokens.json: EOF while parsing"),
-        (&["token", "add", "admin", "--scope", "read"], "admin: a name has 1 to 32 letters"),
-        (&["token", "add", "previous-1", "--scope", "read"], "previous-1: a name has 1 to 32 letters"),
-        (&["token", "add", "a b", "--scope", "read"], "a b: a name has 1 to 32 letters"),
-        (&["token", "remove", "admin"], "the first token cannot be removed: `token rotate` replaces it"),
+        (&["token", "add", "admin", "--scope", "read"], "admin: a name must have 1 to 32 letters"),
+        (&["token", "add", "previous-1", "--scope", "read"], "previous-1: a name must have 1 to 32 letters"),
+        (&["token", "add", "a b", "--scope", "read"], "a b: a name must have 1 to 32 letters"),
+        (&["token", "remove", "admin"], "the API token cannot be removed: `token rotate` replaces it"),
         (&["unlock", "nowhere"], "nowhere: not an IP address"),
     ] {
         let (code, stdout, stderr) = console(&fixture, arguments);
@@ -499,6 +499,19 @@ fn the_first_token_is_replaced_with_an_overlap() {
     assert_eq!(ask(&fixture, token.trim(), "GET", "/version", None).status, 403, "without an overlap it ends at once");
     assert_eq!(ask(&fixture, "yourtoken", "GET", "/version", None).status, 200, "that of the first lasts");
     assert_eq!(ask(&fixture, again.trim(), "GET", "/version", None).status, 200);
+}
+
+#[test]
+fn the_console_sets_the_api_token_where_none_is_set() {
+    let fixture = fixture();
+    fixture.remove("etc/api.token");
+    let (code, stdout, stderr) = console(&fixture, &["token", "add", "ops", "--scope", "read"]);
+    assert_eq!((code, stdout.as_str()), (Some(1), ""));
+    assert!(stderr.contains("set it with POST /setup or `token rotate`"), "{stderr}");
+    let (code, token, _) = console(&fixture, &["token", "rotate", "--overlap", "1"]);
+    assert_eq!((code, fixture.read("etc/api.token")), (Some(0), token.clone()));
+    assert_eq!(ask(&fixture, token.trim(), "GET", "/version", None).status, 200);
+    assert_eq!(console(&fixture, &["token", "list"]).1.lines().count(), 1, "no previous token is kept");
 }
 
 #[test]

@@ -251,7 +251,7 @@ pub const CASES: &[Case] = &[
         "/api/v1/admin/tokens?token=yourtoken",
         Body::Form(&[("name", "a b"), ("scope", "read")]),
         400,
-        r#"{"Status":"400 Bad Request","Error-Message":"Invalid option: name. Allowed: 1 to 32 letters, digits, - and _; admin and previous-... belong to the first token","Field":"name"}"#,
+        r#"{"Status":"400 Bad Request","Error-Message":"Invalid option: name. Allowed: 1 to 32 letters, digits, - and _; admin and previous-... are reserved","Field":"name"}"#,
         &[],
     ),
     post(
@@ -259,7 +259,7 @@ pub const CASES: &[Case] = &[
         "/api/v1/admin/tokens?token=yourtoken",
         Body::Form(&[("name", "admin"), ("scope", "read")]),
         400,
-        r#"{"Status":"400 Bad Request","Error-Message":"Invalid option: name. Allowed: 1 to 32 letters, digits, - and _; admin and previous-... belong to the first token","Field":"name"}"#,
+        r#"{"Status":"400 Bad Request","Error-Message":"Invalid option: name. Allowed: 1 to 32 letters, digits, - and _; admin and previous-... are reserved","Field":"name"}"#,
         &[],
     ),
     post(
@@ -1016,7 +1016,7 @@ pub const CASES: &[Case] = &[
         "/api/v1/admin/update?token=yourtoken",
         Body::Form(&[("upload", "0123456789abcdef0123456789abcdef")]),
         400,
-        r#"{"Status":"400 Bad Request","Error-Message":"There is no upload of this id for that","Field":"upload"}"#,
+        r#"{"Status":"400 Bad Request","Error-Message":"There is no upload with this id for this request","Field":"upload"}"#,
         &[],
     ),
 ];

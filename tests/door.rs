@@ -124,7 +124,7 @@ fn a_change_that_needs_confirmation_excludes_others() {
         let (answer, log) = ask(&fixture, "POST", "/api/v1/admin/settings?token=yourtoken", &[("settings", SETTINGS)]);
         assert_eq!(
             answer.text(),
-            r#"{"Status":"400 Bad Request","Error-Message":"Cannot tell whether a change waits to be confirmed"}"#,
+            r#"{"Status":"400 Bad Request","Error-Message":"Cannot tell whether a change is pending"}"#,
             "{what}"
         );
         assert!(log.contains("pending_settings.txt: "), "{what}: {log}");
@@ -293,10 +293,10 @@ fn another_boundary_makes_no_other_form_of_signed_bytes() {
     };
     let bare = sign("bare", vec![("content-digest", digest.clone())]);
     for boundary in ["a", "b"] {
-        assert!(send(&bare, boundary).contains("The signature must cover content-type beside content-digest"));
+        assert!(send(&bare, boundary).contains("With content-digest, the signature must also cover content-type"));
     }
     let covered = sign("covered", vec![("content-type", kind("a")), ("content-digest", digest)]);
-    assert!(send(&covered, "b").contains("The signature is not that of a known key over this request"));
+    assert!(send(&covered, "b").contains("The signature does not match this request and a known token"));
     assert!(send(&covered, "a").contains("Unknown field in the form"));
     assert_eq!(fixture.calls(0), Vec::<String>::new());
 }

@@ -370,7 +370,7 @@ fn a_full_disk_is_named() {
     );
     assert_eq!(
         counted.text(),
-        r#"{"Status":"400 Bad Request","Error-Message":"Cannot keep the upload: the disk is full"}"#
+        r#"{"Status":"400 Bad Request","Error-Message":"Cannot store the upload: the disk is full"}"#
     );
     assert_eq!(left, [""; 0]);
 }
@@ -519,7 +519,7 @@ fn pending_settings_are_reported_and_exclude_others() {
     let pending = get(&fixture, target).text();
     assert!(pending.contains(r#","pending":{"seconds-left":"#), "{pending}");
     wait_until("the job has ended", || {
-        post(&fixture, target, &[("settings", SETTINGS)]).text().contains("waits to be confirmed")
+        post(&fixture, target, &[("settings", SETTINGS)]).text().contains("A change is pending")
     });
     // From a boot that only jobs in a container see: the clock decides whether it is pending.
     let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();

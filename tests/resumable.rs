@@ -322,7 +322,7 @@ fn a_piece_that_does_not_continue_the_upload_changes_nothing() {
     check(
         send_with(piece, Some(("application/partial-upload", b"x".to_vec()))).0,
         400,
-        "The piece does not have the digest that Content-Digest says",
+        "The piece does not match its Content-Digest",
     );
     // Without a length only the end tells that it is too much.
     let mut piece = piece_command(&fixture, &id, 1000, "?0");
@@ -362,7 +362,7 @@ fn an_upload_with_another_digest_is_refused_and_removed() {
     let answer = send(&fixture, &id, 0, "?1", b"package");
     assert_eq!(
         (answer.status, answer.header("Error-Message").as_str()),
-        (400, "The upload does not have the SHA-256 that was announced, and was removed")
+        (400, "The upload does not have the announced SHA-256, and was removed")
     );
     assert_eq!(head(&fixture, &id).status, 404);
     assert_eq!(kept(&fixture), Vec::<String>::new());
@@ -404,7 +404,7 @@ fn two_requests_never_send_one_upload_at_a_time() {
     {
         assert_eq!(
             (answer.status, answer.header("Error-Message").as_str()),
-            (409, "Another request sends this upload")
+            (409, "Another request is sending this upload")
         );
         assert_eq!(answer.header("Upload-Offset"), "0");
     }

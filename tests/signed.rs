@@ -145,7 +145,7 @@ fn a_signature_covers_the_components_it_lists() {
     }
     assert_eq!(signed.send(&fixture, None).text(), GOOD, "nothing of that has used the nonce up");
     let other = Signed { token: "othertoken", ..Signed::new("GET", VERSION, "other") };
-    check_hint(&other.send(&fixture, None), "The signature is not that of a known key over this request");
+    check_hint(&other.send(&fixture, None), "The signature does not match this request and a known token");
     let unknown = Signed { parameters: ";keyid=\"nobody\"", ..Signed::new("GET", VERSION, "unknown") };
     assert_eq!(unknown.send(&fixture, None).status, 403);
 }

@@ -102,7 +102,7 @@ finish() {
 	[ -z "$WORK" ] || rm -rf "$WORK" "$STATE/${WORK##*/}.owner" "$ADMIN/progress/${WORK##*/}"
 	case "$status $JOB" in
 	'0 token' | '0 tokens' | '0 update' | '0 settings' | '0 certs' | '0 license' | '0 storage' | '0 backup')
-		save_system || say "The system could not be saved: the change is lost with the next boot"
+		save_system || say "The system could not be saved: the change will be lost at the next boot"
 		;;
 	esac
 	exit "$status"

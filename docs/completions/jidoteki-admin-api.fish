@@ -56,7 +56,7 @@ complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand to
 complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand token; and not __fish_seen_subcommand_from add list remove rotate help" -f -a "add" -d 'Adds a named token, and prints it once'
 complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand token; and not __fish_seen_subcommand_from add list remove rotate help" -f -a "list" -d 'Lists the tokens with their scope and expiration time'
 complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand token; and not __fish_seen_subcommand_from add list remove rotate help" -f -a "remove" -d 'Removes a named token, effective immediately'
-complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand token; and not __fish_seen_subcommand_from add list remove rotate help" -f -a "rotate" -d 'Replaces the first token, and prints the new one once'
+complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand token; and not __fish_seen_subcommand_from add list remove rotate help" -f -a "rotate" -d 'Sets or replaces the API token, and prints the new one once'
 complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand token; and not __fish_seen_subcommand_from add list remove rotate help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand token; and __fish_seen_subcommand_from add" -l scope -d 'What the token allows: read the state, operate the appliance, or everything' -r -f -a "read\t''
 operate\t''
@@ -78,7 +78,7 @@ complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand to
 complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand token; and __fish_seen_subcommand_from help" -f -a "add" -d 'Adds a named token, and prints it once'
 complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand token; and __fish_seen_subcommand_from help" -f -a "list" -d 'Lists the tokens with their scope and expiration time'
 complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand token; and __fish_seen_subcommand_from help" -f -a "remove" -d 'Removes a named token, effective immediately'
-complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand token; and __fish_seen_subcommand_from help" -f -a "rotate" -d 'Replaces the first token, and prints the new one once'
+complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand token; and __fish_seen_subcommand_from help" -f -a "rotate" -d 'Sets or replaces the API token, and prints the new one once'
 complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand token; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand unlock" -l admin -d 'The admin path [default: /opt/jidoteki/tinyadmin/]' -r
 complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand unlock" -l etc -d 'The etc path [default: /usr/local/etc/]' -r
@@ -108,5 +108,5 @@ complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand he
 complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand help; and __fish_seen_subcommand_from token" -f -a "add" -d 'Adds a named token, and prints it once'
 complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand help; and __fish_seen_subcommand_from token" -f -a "list" -d 'Lists the tokens with their scope and expiration time'
 complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand help; and __fish_seen_subcommand_from token" -f -a "remove" -d 'Removes a named token, effective immediately'
-complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand help; and __fish_seen_subcommand_from token" -f -a "rotate" -d 'Replaces the first token, and prints the new one once'
+complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand help; and __fish_seen_subcommand_from token" -f -a "rotate" -d 'Sets or replaces the API token, and prints the new one once'
 complete -c jidoteki-admin-api -n "__fish_jidoteki_admin_api_using_subcommand help; and __fish_seen_subcommand_from audit" -f -a "verify" -d 'Verifies that the audit log is intact, or names the first altered line; as root'

@@ -97,7 +97,7 @@ pub fn is_meant(key: &Key, named: Option<&str>) -> bool {
 }
 
 /// The syntax of names, for messages.
-pub const NAME: &str = "1 to 32 letters, digits, - and _; admin and previous-... belong to the first token";
+pub const NAME: &str = "1 to 32 letters, digits, - and _; admin and previous-... are reserved";
 
 /// Whether this is a valid name for a key.
 pub fn is_name(name: &str) -> bool {

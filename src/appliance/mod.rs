@@ -230,7 +230,7 @@ pub fn read_trusted(path: &Path) -> io::Result<Vec<u8>> {
     // Jobs run as root. In a test, the current user stands for root.
     let root = std::fs::metadata("/proc/self")?.uid();
     if metadata.uid() != root || metadata.mode() & 0o022 != 0 {
-        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "others than root can change it"));
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "users other than root can change it"));
     }
     if metadata.len() > MAX_SMALL_FILE {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 4 MiB"));
@@ -278,12 +278,12 @@ pub fn open_own_making_way(path: &Path, mode: u32) -> io::Result<File> {
         // name, and a job uses it.
         Ok(file) if file.metadata()?.nlink() > 1 && file.try_lock().is_ok() => {
             put_aside(path)?;
-            log::warn!("{} was a file with another name elsewhere, and was put aside", path.display());
+            log::warn!("{} had another hard link, and was set aside", path.display());
             open_own(path, Some(mode))
         }
         Err(error) if is_planted(&error) => {
             put_aside(path)?;
-            log::warn!("{} was no file of ours ({error}), and was put aside", path.display());
+            log::warn!("{} was not one of our files ({error}), and was set aside", path.display());
             open_own(path, Some(mode))
         }
         file => file,

@@ -163,7 +163,7 @@ impl Folder {
                 Err(error) => return Err(error.into()),
             }
         }
-        Folder::open(appliance)?.ok_or_else(|| io::Error::other("the folder for uploads cannot be made"))
+        Folder::open(appliance)?.ok_or_else(|| io::Error::other("the directory for uploads cannot be created"))
     }
 
     /// Waits until no other request opens an upload, so that the second of two simultaneous requests sees the space

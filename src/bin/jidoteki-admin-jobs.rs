@@ -21,7 +21,7 @@ fn main() -> ExitCode {
         return jidoteki_admin_api::console::check::report(&appliance, &mut std::io::stdout());
     }
     commands::run(commands::JOBS, env::args_os().skip(1), &appliance).unwrap_or_else(|| {
-        log::error!("it is called by jobs, with the name of a command");
+        log::error!("this program is for jobs: expected the name of a command");
         ExitCode::from(2)
     })
 }

@@ -163,7 +163,7 @@ impl Guard<'_> {
             Credential::Signed(Ok(signature)) => {
                 let Some(key) = &key else {
                     return Caller::Anonymous(Some(Fault(
-                        "The signature is not that of a known key over this request",
+                        "The signature does not match this request and a known token",
                     )));
                 };
                 if let Err(fault) = self.check_once(key, signature, request, now()) {
@@ -188,7 +188,7 @@ impl Guard<'_> {
                 }
                 // With another boundary, the same bytes are another form.
                 BodyProof::Whole(_) if !signature.covers_type => {
-                    return Err(Fault("The signature must cover content-type beside content-digest"));
+                    return Err(Fault("With content-digest, the signature must also cover content-type"));
                 }
                 // Covers each field by name and content: in any encoding, it is the same form.
                 BodyProof::Whole(_) | BodyProof::Fields(_) => {}
@@ -214,7 +214,7 @@ impl Guard<'_> {
             })
         });
         remembered.unwrap_or_else(|error| {
-            log::error!("nonces cannot be remembered, so no signed request is accepted: {error}. Make the folder `state` below the admin path, writable for this user only");
+            log::error!("nonces cannot be stored, so signed requests are refused: {error}. Create the directory `state` below the admin path, writable only for this user");
             Err(Fault("Signed requests are not available on this appliance"))
         })
     }

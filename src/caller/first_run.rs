@@ -40,7 +40,7 @@ pub fn state(appliance: &Appliance, config: &Config) -> (FirstRun, Option<Token>
     let token = match appliance.token() {
         Ok(token) => token,
         Err(error) => {
-            log::error!("cannot tell which API token is set, so nothing authenticates: {error}");
+            log::error!("cannot tell which API token is set, so no credential is valid: {error}");
             return (FirstRun::Unknown, None);
         }
     };
@@ -50,7 +50,7 @@ pub fn state(appliance: &Appliance, config: &Config) -> (FirstRun, Option<Token>
         (None, Some(words)) => {
             let made = make(appliance, words).inspect_err(|error| {
                 log::error!(
-                    "first run: cannot make the passphrase: {error}. Run `jidoteki-admin-api first-run` as root"
+                    "first run: cannot create the passphrase: {error}. Run `jidoteki-admin-api first-run` as root"
                 );
             });
             (FirstRun::Pending, made.ok().flatten())

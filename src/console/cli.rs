@@ -159,7 +159,7 @@ const ENTRIES: &[Entry] = &[
             ),
             entry(
                 "rotate",
-                "Replaces the first token, and prints the new one once",
+                "Sets or replaces the API token, and prints the new one once",
                 &[parameter(
                     "overlap",
                     Kind::RequiredOption("HOURS"),
@@ -245,7 +245,7 @@ fn number(matches: &ArgMatches, name: &str, allowed: RangeInclusive<u64>) -> Res
     let Some(text) = matches.get_one::<String>(name) else { return Ok(None) };
     match text.parse() {
         Ok(number) if allowed.contains(&number) => Ok(Some(number)),
-        _ => Err(format!("--{name} {text}: a number from {} to {}", allowed.start(), allowed.end())),
+        _ => Err(format!("--{name} {text}: must be a number from {} to {}", allowed.start(), allowed.end())),
     }
 }
 
@@ -304,9 +304,7 @@ fn hash(matches: &ArgMatches, out: &mut dyn Write) -> Result<(), String> {
         .ok_or("the token is empty: give it on standard input or with --token-file")?;
     let path = argument("PATH");
     if !path.starts_with('/') || path.contains('?') {
-        return Err(format!(
-            "{path}: the path begins with / and has no query; sign /api/v1/admin/version, for instance"
-        ));
+        return Err(format!("{path}: a path must begin with / and have no query, such as /api/v1/admin/version"));
     }
     let tag = Verifier::of(token.reveal()).tag(&argument("METHOD").to_ascii_uppercase(), path);
     writeln!(out, "{tag}").map_err(|error| error.to_string())
@@ -345,9 +343,11 @@ fn first_run(appliance: &Appliance, out: &mut dyn Write) -> Result<(), String> {
         (FirstRun::Done, _) => "first run is over: a token is set".to_owned(),
         (FirstRun::Pending, Some(passphrase)) => format!("setup passphrase: {}", passphrase.reveal()),
         (FirstRun::Unknown, _) => {
-            return Err("cannot tell whether first run is in force: repair the file named above".to_owned());
+            return Err("cannot tell whether first run is pending: repair the file named above".to_owned());
         }
-        (FirstRun::Pending, None) => return Err("the setup passphrase could not be made: run this as root".to_owned()),
+        (FirstRun::Pending, None) => {
+            return Err("the setup passphrase could not be created: run this as root".to_owned());
+        }
     };
     writeln!(out, "{text}").map_err(|error| error.to_string())
 }

@@ -13,7 +13,7 @@ use std::io::{self, Write};
 use std::net::IpAddr;
 use std::path::Path;
 
-/// Maximum number of previous first tokens among these; a new one replaces the oldest.
+/// Maximum number of previous API tokens among the named tokens; a new one replaces the oldest.
 const MAX_PREVIOUS: usize = 3;
 const HOUR: u64 = 3600;
 
@@ -26,7 +26,10 @@ pub fn add_token(
     out: &mut dyn Write,
 ) -> Result<(), String> {
     if first_token(appliance)?.is_none() {
-        return Err("no API token is set yet, and without it nothing authenticates: POST /setup sets it".to_owned());
+        return Err(
+            "no API token is set yet, and without it no token is valid: set it with POST /setup or `token rotate`"
+                .to_owned(),
+        );
     }
     let token = named_token::add(appliance, name, scope, days).map_err(message_of)?;
     record(appliance, Action::TokenAdded, name);
@@ -56,21 +59,23 @@ pub fn list_tokens(appliance: &Appliance, out: &mut dyn Write) -> Result<(), Str
 /// `token remove`
 pub fn remove_token(appliance: &Appliance, name: &str) -> Result<(), String> {
     if name == keys::FIRST {
-        return Err("the first token cannot be removed: `token rotate` replaces it".to_owned());
+        return Err("the API token cannot be removed: `token rotate` replaces it".to_owned());
     }
     named_token::remove(appliance, name).map_err(message_of)?;
     record(appliance, Action::TokenRemoved, name);
     Ok(())
 }
 
-/// `token rotate`: creates and prints a new first token. The old one stays valid for some hours.
+/// `token rotate`: creates and prints a new API token, also if none is set. The old one stays valid for some hours.
 pub fn rotate_token(appliance: &Appliance, overlap: u64, out: &mut dyn Write) -> Result<(), String> {
     let _lock = named_token::lock(appliance).map_err(message_of)?;
-    let old = first_token(appliance)?.ok_or("no API token is set yet: POST /setup sets it")?;
+    let old = first_token(appliance)?;
     let now = clock::now();
     let token = named_token::new_token().map_err(message_of)?;
     let mut all = named_token::load(appliance).map_err(message_of)?;
-    if overlap > 0 {
+    if overlap > 0
+        && let Some(old) = old
+    {
         // Expired tokens make room.
         let (kept, mut ended): (Vec<Key>, Vec<Key>) =
             all.into_iter().partition(|key| key.expires.is_none_or(|expires| expires > now));

@@ -57,7 +57,7 @@ impl fmt::Display for Report {
             }
         }
         match &self.no_anchors {
-            None => write!(f, "; {} anchors agree", self.n_anchors),
+            None => write!(f, "; {} anchors match", self.n_anchors),
             Some(reason) => write!(f, "; not compared with anchors: {reason}"),
         }
     }
@@ -113,7 +113,7 @@ pub fn verify(appliance: &Appliance, given: &[PathBuf]) -> Result<Report, Fault>
             anchors.iter().filter(|anchor| anchor.link.seq > last).max_by_key(|anchor| anchor.link.seq)
     {
         return Err(Fault::Broken(format!(
-            "entries {} to {} are missing at the end: {} says that they were there",
+            "entries {} to {} are missing at the end: {} has a record of them",
             last + 1,
             anchor.link.seq,
             anchor.witness
@@ -174,12 +174,12 @@ impl State<'_> {
                 return Err(format!("entry {} comes after entry {}", link.seq, before.seq));
             }
             if before.next(&content) != link {
-                return Err(format!("entry {} is not the one that was written here", link.seq));
+                return Err(format!("entry {} does not follow from the one before", link.seq));
             }
         }
         for anchor in self.anchors.iter().filter(|anchor| anchor.link.seq == link.seq) {
             if anchor.link != link {
-                return Err(format!("entry {} is not the one that {} knows", link.seq, anchor.witness));
+                return Err(format!("entry {} is not the one in {}", link.seq, anchor.witness));
             }
         }
         self.first.get_or_insert(link.seq);

@@ -174,9 +174,9 @@ fn check_nothing_pending(call: &Call<'_, '_>, file: &str, confirm: &str) -> Resu
     match status::pending(call.appliance, file) {
         Ok(None) => Ok(()),
         Ok(Some(seconds)) => Err(Error::Bad(format!(
-            "A change waits to be confirmed: POST {confirm}, or wait {seconds} seconds until it is undone"
+            "A change is pending: confirm it with POST {confirm}, or wait {seconds} seconds until it is rolled back"
         ))),
-        Err(error) => Err(Error::Disk("Cannot tell whether a change waits to be confirmed", error)),
+        Err(error) => Err(Error::Disk("Cannot tell whether a change is pending", error)),
     }
 }
 
@@ -190,7 +190,7 @@ fn revert(call: &Call<'_, '_>, job: Job, file: &str, nothing_waits: &str) -> Res
             let failure = job.row().order("undo").map_or("", |order| order.failure);
             Err(Error::Job(failure, JobError::Failed(job, Some(nothing_waits.to_owned()))))
         }
-        Err(error) => Err(Error::Disk("Cannot tell whether a change waits to be confirmed", error)),
+        Err(error) => Err(Error::Disk("Cannot tell whether a change is pending", error)),
     }
 }
 

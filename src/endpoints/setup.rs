@@ -30,7 +30,7 @@ pub fn post(call: &mut Call<'_, '_>) -> Result<Response, Error> {
                 return Err(call.refuse(
                     Action::SetupRefused,
                     Error::Foreign(
-                        "The time to claim this appliance is over: restart it, or make a token at its console",
+                        "The time to claim this appliance is over: restart it, or set the token at its console",
                     ),
                 ));
             }

@@ -49,7 +49,7 @@ fn job(purpose: Purpose) -> (Job, &'static str) {
 }
 
 fn disk(error: io::Error) -> Error {
-    Error::Disk("Cannot keep the upload", error)
+    Error::Disk("Cannot store the upload", error)
 }
 
 /// `POST /uploads`
@@ -135,9 +135,7 @@ pub fn patch(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
             upload.count(n).map_err(disk)?;
         }
         if piece.is_last && !upload.complete().map_err(disk)? {
-            return Err(Error::Bad(
-                "The upload does not have the SHA-256 that was announced, and was removed".to_owned(),
-            ));
+            return Err(Error::Bad("The upload does not have the announced SHA-256, and was removed".to_owned()));
         }
     }
     Ok(with_state(Response::no_content(), &upload.record).header("Upload-Limit", limit(&upload.record)))
@@ -152,7 +150,7 @@ pub fn delete(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
 
 /// The upload with this id for the job, if it is complete.
 pub fn complete(call: &Call<'_, '_>, id: &str, purpose: Purpose) -> Result<Upload, Error> {
-    let none = || InvalidOption::worded("upload", "There is no upload of this id for that".to_owned());
+    let none = || InvalidOption::worded("upload", "There is no upload with this id for this request".to_owned());
     let found = find(call, id).map_err(|error| if let Error::NotFound = error { none().into() } else { error });
     let upload = found.and_then(|(folder, record)| lock(folder, id, &record))?;
     if upload.record.purpose != purpose {
@@ -299,7 +297,7 @@ fn receive(call: &mut Call<'_, '_>, upload: &Upload, piece: &Piece) -> Result<u6
     loop {
         while body.is_idle(IDLE).map_err(|error| Error::from_body(&error))? {
             if upload.is_wanted() {
-                return Err(Error::Conflict("Another request continues the upload", piece.offset));
+                return Err(Error::Conflict("Another request is sending this upload", piece.offset));
             }
         }
         match body.read(&mut buffer).map_err(|error| Error::from_body(&error))? {
@@ -316,7 +314,7 @@ fn receive(call: &mut Call<'_, '_>, upload: &Upload, piece: &Piece) -> Result<u6
     {
         return Err(match call.caller.proof() {
             Some(_) => Error::Unauthenticated(Some(upload::CHANGED)),
-            None => Error::Bad("The piece does not have the digest that Content-Digest says".to_owned()),
+            None => Error::Bad("The piece does not match its Content-Digest".to_owned()),
         });
     }
     Ok(n)
@@ -343,7 +341,7 @@ fn lock(folder: Folder, id: &str, record: &Record) -> Result<Upload, Error> {
     match folder.take(id) {
         Ok(upload) => upload.ok_or(Error::NotFound),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            Err(Error::Conflict("Another request sends this upload", record.offset))
+            Err(Error::Conflict("Another request is sending this upload", record.offset))
         }
         Err(error) => Err(disk(error)),
     }

@@ -184,10 +184,10 @@ impl Error {
                 "429 Too Many Requests",
                 Some(format!(
                     "Too many uploads without credentials in the head of the request: try again in {BUSY_SECONDS} \
-                     seconds, or send them there"
+                     seconds, or send credentials there"
                 )),
             ),
-            Error::Slow => ("408 Request Timeout", Some("The body came too slowly".to_owned())),
+            Error::Slow => ("408 Request Timeout", Some("The body arrived too slowly".to_owned())),
             Error::Forbidden => ("403 Forbidden", None),
             Error::Expected(method) => {
                 ("400 Bad Request", Some(format!("Invalid authentication method. Expected {method}")))
@@ -289,9 +289,9 @@ mod tests {
             r#"{"Status":"400 Bad Request","Error-Message":"Update failed: the job could not be started"}"#,
         );
         check(
-            Error::Disk("Cannot keep the upload", io::Error::other("/root/secret")),
+            Error::Disk("Cannot store the upload", io::Error::other("/root/secret")),
             None,
-            r#"{"Status":"400 Bad Request","Error-Message":"Cannot keep the upload"}"#,
+            r#"{"Status":"400 Bad Request","Error-Message":"Cannot store the upload"}"#,
         );
         check(Error::Internal("/root/secret".to_owned()), None, r#"{"Status":"500 Internal Server Error"}"#);
     }

@@ -239,7 +239,7 @@ fn parse_head(head: &[u8]) -> Result<String, &'static str> {
         if key.eq_ignore_ascii_case("content-transfer-encoding")
             && !["7bit", "8bit", "binary"].contains(&value.to_ascii_lowercase().as_str())
         {
-            return Err("A part is encoded: send its bytes as they are");
+            return Err("A part has a transfer encoding: send its bytes unencoded");
         }
         if !key.eq_ignore_ascii_case("content-disposition") {
             continue;
@@ -407,7 +407,7 @@ mod tests {
             (b"--XbX\r\nA: \xff\r\n\r\n\r\n--XbX--", "A part of the form has no Content-Disposition"),
             (
                 b"--XbX\r\nContent-Transfer-Encoding: base64\r\n\r\n\r\n--XbX--",
-                "A part is encoded: send its bytes as they are",
+                "A part has a transfer encoding: send its bytes unencoded",
             ),
         ] {
             check(body, Err(reason));

@@ -206,7 +206,7 @@ pub const JOBS: &[Row] = &[
         lock: ".tokens.lock",
         location: "/api/v1/admin/tokens",
         files: log("update_tokens.log"),
-        orders: &[names("add", "Unable to make the token"), names("remove", "Unable to remove the token")],
+        orders: &[names("add", "Unable to create the token"), names("remove", "Unable to remove the token")],
     },
     Row {
         job: Job::Update,
@@ -249,7 +249,7 @@ pub const JOBS: &[Row] = &[
             leaves("", CERTS, Action::CertsPost, "Unable to change the certificates"),
             free(waits("confirm", &[], Action::CertsPost, "Unable to confirm the certificates")),
             reverts(Action::CertsPost, "Unable to roll back the certificates"),
-            free(waits("csr", &["request.txt"], Action::CertsPost, "Unable to make a certificate request")),
+            free(waits("csr", &["request.txt"], Action::CertsPost, "Unable to create a certificate request")),
             free(waits("forget", &[], Action::CertsPost, "Unable to remove the certificate request")),
         ],
     },
@@ -346,19 +346,19 @@ pub const JOBS: &[Row] = &[
 
 /// Jobs that must not run at the same time, each pair with the reason.
 pub const EXCLUSIONS: &[(Job, Job, &str)] = &[
-    (Job::Update, Job::Reboot, "a restart would cut the update off"),
-    (Job::Update, Job::Backup, "the data changes while it is updated"),
+    (Job::Update, Job::Reboot, "a restart would interrupt the update"),
+    (Job::Update, Job::Backup, "an update can change the data"),
     (Job::Update, Job::Settings, "both change the configuration of the appliance"),
     (Job::Update, Job::Certs, "both change the configuration of the appliance"),
     (Job::Update, Job::Storage, "both change the configuration of the appliance"),
     (Job::Update, Job::License, "both change the configuration of the appliance"),
-    (Job::Backup, Job::Reboot, "a restart would cut it off"),
+    (Job::Backup, Job::Reboot, "a restart would interrupt it"),
     (Job::Backup, Job::Storage, "the data may move to another disk"),
-    (Job::Settings, Job::Reboot, "a restart would cut the change off"),
-    (Job::Settings, Job::Certs, "a certificate is tried at the address that changes"),
-    (Job::Certs, Job::Reboot, "a restart would cut the change off"),
-    (Job::Storage, Job::Reboot, "a restart would cut the change off"),
-    (Job::License, Job::Reboot, "a restart would cut the change off"),
+    (Job::Settings, Job::Reboot, "a restart would interrupt the change"),
+    (Job::Settings, Job::Certs, "the certificate is tested at an address that may change"),
+    (Job::Certs, Job::Reboot, "a restart would interrupt the change"),
+    (Job::Storage, Job::Reboot, "a restart would interrupt the change"),
+    (Job::License, Job::Reboot, "a restart would interrupt the change"),
 ];
 
 impl Job {

@@ -139,7 +139,7 @@ fn seconds_left(text: &str) -> Option<u64> {
 /// when the previous state is restored.
 pub fn unsettled(appliance: &Appliance, file: &str) -> Option<u64> {
     let left = pending(appliance, file).unwrap_or_else(|error| {
-        log::error!("cannot tell whether a change waits to be confirmed: {error}");
+        log::error!("cannot tell whether a change is pending: {error}");
         None
     });
     left.or_else(|| appliance.etc_file(file).exists().then_some(0))

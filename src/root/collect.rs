@@ -148,7 +148,7 @@ impl Collector {
     fn visit_found(&mut self, found: Found<'_>) -> Result<(), Full> {
         let Some((directory, name)) = found.walk.parent() else { return Ok(()) };
         if found.is_link {
-            self.leave_out(found.path, "it is a link; list what it leads to");
+            self.leave_out(found.path, "it is a link; list its target instead");
             return Ok(());
         }
         // A directory inside an excluded one is not in the set itself.
@@ -162,7 +162,7 @@ impl Collector {
     fn visit(&mut self, directory: &OwnedFd, name: &[u8], path: &[u8], depth: usize) -> Result<(), Full> {
         self.n_looks += 1;
         if self.n_looks > MOST_LOOKS || Instant::now() >= self.deadline {
-            return Err(self.full("the time that this may take is over"));
+            return Err(self.full("the time limit was reached"));
         }
         let opened = openat(directory, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty());
         let (file, stat) = match opened.and_then(|file| fstat(&file).map(|stat| (file, stat))) {
@@ -180,7 +180,7 @@ impl Collector {
             FileType::RegularFile => self.take(directory, &file, &stat, path),
             FileType::Directory if depth < DEEPEST => self.descend(&file, path, depth),
             FileType::Directory => {
-                self.leave_out(path, "it is too deep");
+                self.leave_out(path, "it is nested too deep");
                 Ok(())
             }
             FileType::Symlink => {
@@ -188,7 +188,7 @@ impl Collector {
                 Ok(())
             }
             _ => {
-                self.leave_out(path, "it is no regular file");
+                self.leave_out(path, "it is not a regular file");
                 Ok(())
             }
         }
@@ -220,7 +220,7 @@ impl Collector {
         // In its own directory, a user can link to another user's file.
         let owner = fstat(directory).map(|directory| directory.st_uid);
         if stat.st_nlink > 1 && owner != Ok(0) && owner != Ok(stat.st_uid) {
-            self.leave_out(path, "it is a file of somebody else with several names");
+            self.leave_out(path, "it is another user's file with several hard links");
             return Ok(());
         }
         if self.n_files == MOST_FILES || self.n_bytes >= MOST_BYTES {

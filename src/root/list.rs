@@ -146,7 +146,7 @@ impl Paths {
         let mut paths = Paths { lines: Vec::new(), refused: Vec::new() };
         for line in lines(text) {
             if paths.lines.len() == MAX_ENTRIES {
-                paths.refuse(line, "more entries than a list may have");
+                paths.refuse(line, "the list has too many entries");
                 break;
             }
             let mut words = Vec::new();
@@ -271,18 +271,18 @@ impl Entry {
         let base = match (text.starts_with(b"/"), base) {
             (true, _) => b"",
             (false, Some(base)) => base,
-            (false, None) => return Err("a path begins with /"),
+            (false, None) => return Err("a path must begin with /"),
         };
         if text.contains(&0) {
-            return Err("a path has no NUL");
+            return Err("a path must not contain NUL");
         }
         if components(text).any(|component| component == b"..") {
-            return Err("a path of a list has no ..");
+            return Err("a path must not contain ..");
         }
         let names = components(base).chain(components(text));
         let components: Vec<Component> = names.map(Component::parse).collect();
         if components.is_empty() {
-            return Err("the whole machine cannot be an entry");
+            return Err("/ cannot be an entry");
         }
         Ok(Entry { text: text.to_vec(), components })
     }
@@ -465,11 +465,11 @@ mod tests {
             (b"Gr\xf6\xdfe", &[r"/Gr\xf6\xdfe"], &[]),
             (br"back\x2dslash", &[r"/back\\x2dslash"], &[]),
             (b"2024 -> 2025.txt", &["/2024 -> 2025.txt"], &[]),
-            (b"../a b", &["/b"], &["../a: a path of a list has no .."]),
-            (b"/ a", &["/a"], &["/: the whole machine cannot be an entry"]),
+            (b"../a b", &["/b"], &["../a: a path must not contain .."]),
+            (b"/ a", &["/a"], &["/: / cannot be an entry"]),
             (b"nothing*", &[], &["nothing*: there is no such file"]),
             (b"a/x", &[], &["a/x: there is no such file"]),
-            (b"a\0b", &[], &[r"a\x00b: a path has no NUL"]),
+            (b"a\0b", &[], &[r"a\x00b: a path must not contain NUL"]),
             (b"# nothing", &[], &[]),
         ] {
             let (is, said) = folder.expand(list);

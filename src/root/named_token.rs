@@ -78,7 +78,7 @@ fn answer(appliance: &Appliance, wanted: &Wanted) -> Result<(), Fault> {
     let shown = writeln!(out, "{{\"Status\":\"200 OK\",\"token\":\"{}\"}}", token.reveal()).and_then(|()| out.flush());
     if let Err(error) = shown {
         remove(appliance, &wanted.name)?;
-        return Err(Fault::Failed(format!("nobody reads the new token: {error}")));
+        return Err(Fault::Failed(format!("the new token could not be returned: {error}")));
     }
     Ok(())
 }
@@ -86,7 +86,7 @@ fn answer(appliance: &Appliance, wanted: &Wanted) -> Result<(), Fault> {
 /// Adds a named token, and returns it. It is stored nowhere.
 pub fn add(appliance: &Appliance, name: &str, scope: Scope, days: Option<u64>) -> Result<Token, Fault> {
     if !keys::is_name(name) {
-        return Err(Fault::Refused(format!("{name}: a name has {}", keys::NAME)));
+        return Err(Fault::Refused(format!("{name}: a name must have {}", keys::NAME)));
     }
     let _lock = lock(appliance)?;
     let mut all = load(appliance)?;

@@ -210,7 +210,7 @@ fn check_script(directory: &Path, name: &str) -> Result<(), Refusal> {
     let is_first = lines.peek().is_some_and(|line| line.ends_with(b"\r\n"));
     let (with_cr, without): (Vec<_>, Vec<_>) = lines.partition(|line| line.ends_with(b"\r\n"));
     if is_first || with_cr.len() > without.len() {
-        return refuse(format!("{name} has the line ends of Windows (CRLF): save it with LF"));
+        return refuse(format!("{name} has Windows line endings (CRLF): save it with LF"));
     }
     Ok(())
 }
@@ -296,8 +296,8 @@ mod tests {
     #[test]
     fn a_script_that_cannot_start_is_named() {
         for (content, reason) in [
-            ("#!/bin/sh\r\necho\r\n", Some("update.sh has the line ends of Windows (CRLF): save it with LF")),
-            ("#!/bin/sh\necho\r\necho\r\n", Some("update.sh has the line ends of Windows (CRLF): save it with LF")),
+            ("#!/bin/sh\r\necho\r\n", Some("update.sh has Windows line endings (CRLF): save it with LF")),
+            ("#!/bin/sh\necho\r\necho\r\n", Some("update.sh has Windows line endings (CRLF): save it with LF")),
             ("#!/bin/sh\ncat <<end\nx\r\nend\n", None),
             ("\u{feff}#!/bin/sh\n", Some("update.sh begins with a byte order mark: save it without one")),
             ("", Some("update.sh is empty")),
@@ -308,7 +308,7 @@ mod tests {
         }
         check("", &[("version.txt", "1.0")], Err(("E1002", "No update script in the package")));
         let rollback = ("rollback.sh", "#!/bin/sh\r\n");
-        let reason = "rollback.sh has the line ends of Windows (CRLF): save it with LF";
+        let reason = "rollback.sh has Windows line endings (CRLF): save it with LF";
         check("", &[("version.txt", "1.0"), SCRIPT, rollback], Err(("E1002", reason)));
         let folder = Folder::new("link");
         symlink("/bin/true", folder.with(&[("version.txt", "1.0")]).join("update.sh")).unwrap();

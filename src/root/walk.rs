@@ -35,7 +35,7 @@ impl fmt::Display for Lost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Lost::Missing => f.write_str("there is no such file"),
-            Lost::ForeignLink => f.write_str("it leads through a link that somebody other than root can change"),
+            Lost::ForeignLink => f.write_str("it leads through a link that users other than root can change"),
             Lost::TooManyLinks => f.write_str("it leads through too many links"),
             Lost::Refused(error) => write!(f, "{error}"),
         }

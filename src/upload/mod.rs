@@ -343,7 +343,7 @@ impl Receiver<'_> {
     }
 
     fn file<R: Read>(&mut self, form: &mut Multipart<R>, name: &str, expected: Option<u64>) -> Result<Received, Error> {
-        const WHAT: &str = "Cannot keep the upload";
+        const WHAT: &str = "Cannot store the upload";
         let folder = self.appliance.uploads();
         if let (Some(expected), Some(free)) = (expected, resumable::free_bytes(self.appliance))
             && expected > free
@@ -480,14 +480,14 @@ impl Handover {
 
     /// Adds a received file.
     pub fn file(&mut self, name: &'static str, received: Received) -> Result<(), Error> {
-        received.place(name).map_err(|error| Error::Disk("Cannot keep the upload", error))?;
+        received.place(name).map_err(|error| Error::Disk("Cannot store the upload", error))?;
         self.names.push(name);
         Ok(())
     }
 
     /// Puts down an upload that came in pieces. If the job is not started, it is there as before.
     pub fn upload(&mut self, name: &'static str, upload: Upload) -> Result<(), Error> {
-        upload.place(&self.folder.join(name)).map_err(|error| Error::Disk("Cannot keep the upload", error))?;
+        upload.place(&self.folder.join(name)).map_err(|error| Error::Disk("Cannot store the upload", error))?;
         self.uploads.push((name, upload));
         Ok(())
     }
@@ -495,7 +495,7 @@ impl Handover {
     /// Adds a document.
     pub fn document(&mut self, name: &'static str, content: &[u8]) -> Result<(), Error> {
         appliance::replace(&self.folder.join(name), content, 0o600)
-            .map_err(|error| Error::Disk("Cannot keep the upload", error))?;
+            .map_err(|error| Error::Disk("Cannot store the upload", error))?;
         self.names.push(name);
         Ok(())
     }

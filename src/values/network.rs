@@ -277,7 +277,7 @@ impl NetworkSettings {
         let ntpserver = wire.ntpserver.map_or(Ok(String::new()), |text| server("ntpserver", &text))?;
         let six = six(wire.ip6_address, wire.ip6_prefix, wire.ip6_gateway)?;
         if six.is_some() && own.as_ref().is_some_and(|(address, ..)| address.value.is_ipv6()) {
-            return Err(InvalidOption::new("ip6_address", "none beside an ip_address that is IPv6"));
+            return Err(InvalidOption::new("ip6_address", "none if ip_address is IPv6"));
         }
         network.check_numbers()?;
         let interface = wire.interface;
@@ -452,7 +452,7 @@ fn own(
         return fault(&format!("an address of the same family as {address_name}"));
     }
     if gateway.value == address.value {
-        return fault(&format!("another address than {address_name}"));
+        return fault(&format!("an address other than {address_name}"));
     }
     // The network address of an IPv6 network belongs to its routers.
     let is_inside = is_same_network(gateway.value, address.value, prefix);
@@ -494,8 +494,8 @@ fn prefix(name: &str, netmask: &str, address: IpAddr) -> Result<u8, InvalidOptio
         _ => None,
     };
     let allowed = match address {
-        IpAddr::V4(_) => "a mask such as 255.255.255.0, or the length of a prefix such as /24",
-        IpAddr::V6(_) => "the length of a prefix such as /64",
+        IpAddr::V4(_) => "a mask such as 255.255.255.0, or a prefix length such as /24",
+        IpAddr::V6(_) => "a prefix length such as /64",
     };
     ones.and_then(|ones| u8::try_from(ones).ok()).ok_or_else(|| InvalidOption::new(name, allowed))
 }

@@ -93,7 +93,7 @@ impl Signature {
             expires: None,
             nonce: String::new(),
             base,
-            tag: tag(&(message.header)("signature"), label).ok_or("Signature has no value of that label")?,
+            tag: tag(&(message.header)("signature"), label).ok_or("Signature has no value with this label")?,
             proof: proof(message, &covered)?,
             covers_type: covered.contains(&"content-type"),
         };
@@ -227,7 +227,7 @@ mod tests {
                 "A component of Signature-Input is not a quoted name",
             ),
             (&format!(r#"sig=("@method" "@path" "@query"){WELL}, b=()"#), "Signature-Input must have one signature"),
-            (&format!(r#"nosig=("@method" "@path" "@query"){WELL}"#), "Signature has no value of that label"),
+            (&format!(r#"nosig=("@method" "@path" "@query"){WELL}"#), "Signature has no value with this label"),
             (
                 r#"sig=("@method" "@path" "@query");nonce="12345678""#,
                 "Signature-Input needs created, and a nonce of 8 to 128 characters",

@@ -73,7 +73,7 @@ fn a_restore_brings_everything_back_and_can_be_undone() {
         assert_eq!(without_stage(&restored), before, "{}", appliance.describe());
         appliance.succeed("backup UNDO");
         assert_eq!(data(appliance), after);
-        appliance.refuse("backup UNDO", "There is no restore to undo");
+        appliance.refuse("backup UNDO", "There is no restore to roll back");
         assert_eq!(appliance.files("admin/lib"), ["restore.guard", "work.guard", "work/"]);
     });
 }
@@ -267,13 +267,13 @@ fn an_evil_archive_is_refused_and_nothing_is_touched() {
         ),
         (
             "rm $DATA/conf; echo x >$DATA/app/a; ln $DATA/app/a $DATA/app/b; tar -cf $TAR $DATA/app/b $DATA/app/a; tar --delete -f $TAR $DATA/app/b",
-            "The archive was refused: a hard link leads to what is not in the archive",
+            "The archive was refused: a hard link leads to a file that is not in the archive",
         ),
         (
             "mkdir -p etc; echo x >etc/passwd; tar -cf $TAR $DATA etc",
-            "The archive has files that do not belong to the backup list",
+            "The archive has files that are not in the backup list",
         ),
-        ("echo x >${DATA}x; tar -cf $TAR ${DATA}x", "The archive has files that do not belong to the backup list"),
+        ("echo x >${DATA}x; tar -cf $TAR ${DATA}x", "The archive has files that are not in the backup list"),
         ("tar -czf $TAR $DATA", "The archive is not a tar file"),
         ("echo text >$TAR", "The archive is not a tar file"),
         (": >$TAR", "The archive is not a tar file"),
@@ -281,7 +281,7 @@ fn an_evil_archive_is_refused_and_nothing_is_touched() {
         ("tar -cf $TAR --files-from /dev/null", "The archive is not a tar file"),
         (
             "echo 0 >.jidoteki-manifest; tar -cf $TAR $DATA .jidoteki-manifest",
-            "The archive is damaged: its content is not what its manifest says",
+            "The archive is damaged: its content does not match its manifest",
         ),
     ] {
         under_each_shell(|appliance| {
@@ -431,7 +431,7 @@ fn an_archive_of_2_0_0_comes_back_and_its_manifest_counts() {
             assert_eq!(without_stage(&data(&appliance)), before);
             assert!(!appliance.read("admin/log/update_backup.log").contains("no manifest"));
         } else {
-            appliance.refuse("backup RESTORE", "The archive is damaged: its content is not what its manifest says");
+            appliance.refuse("backup RESTORE", "The archive is damaged: its content does not match its manifest");
         }
     }
 }
@@ -461,7 +461,7 @@ fn a_changed_byte_in_our_own_archive_is_found() {
         archive[at] = b'O';
         appliance.upload("backup-archive.tar", archive);
         let before = data(appliance);
-        appliance.refuse("backup RESTORE", "The archive is damaged: its content is not what its manifest says");
+        appliance.refuse("backup RESTORE", "The archive is damaged: its content does not match its manifest");
         assert_eq!(data(appliance), before);
     });
 }
@@ -494,10 +494,10 @@ fn nothing_to_back_up_or_to_restore_is_an_error() {
         appliance.refuse("backup START", "There is no backup list");
         assert_eq!(appliance.read("admin/home/sftp/uploads/backup.json"), "{\"status\":\"failed\"}\n");
         appliance.write("admin/etc/backup.txt", "/nowhere/at/all\nrelative\n/etc/../etc\n");
-        appliance.refuse("backup START", "Nothing to back up: nothing of the list exists");
+        appliance.refuse("backup START", "Nothing to back up: nothing in the backup list exists");
         appliance.refuse("backup RESTORE", "Missing backup archive");
         appliance.chmod("admin/etc/backup.txt", 0o666);
-        appliance.refuse("backup START", "The backup list can be changed by others than root");
+        appliance.refuse("backup START", "Users other than root can change the backup list");
     });
 }
 

@@ -163,7 +163,8 @@ fn every_mistake_has_its_name() {
     const ENCRYPTED: &str =
         "The private key is encrypted. Remove its passphrase first: openssl pkey -in FILE -out NEW.pem";
     const OLD_BUNDLE: &str = "The certificate is a PKCS#12 file with an old cipher. Convert it: openssl pkcs12 -legacy -in FILE -nodes -out NEW.pem, and send that as both";
-    const REQUEST: &str = "The certificate is a certificate request. Send it to your CA, and what that returns here";
+    const REQUEST: &str =
+        "The certificate is a certificate request. Send it to your CA, and send the certificate that it issues";
     const CURVE: &str = "The certificate has a key that is of a curve other than P-256 and P-384, which browsers refuse: use RSA, P-256 or P-384";
     for (public, private, ca, reason) in [
         ("leaf.pem", "encrypted.key", "", ENCRYPTED),
@@ -247,7 +248,7 @@ fn every_mistake_has_its_name() {
             "leaf.pem",
             "leaf.key",
             "again.pem",
-            "CN=appliance.example was not signed by the key of the CA certificate CN=Test Middle: was that renewed?",
+            "CN=appliance.example was not signed by the key of the CA certificate CN=Test Middle: was that CA certificate renewed?",
         ),
         ("nameless.pem", "nameless.key", "root.pem", "The certificate has no name that could match this appliance"),
         (
@@ -518,7 +519,7 @@ fn a_change_is_confirmed_or_rolled_back() {
                 check_old_pair_alone(appliance);
                 assert_eq!(
                     appliance.read("admin/etc/status_error_certs.txt"),
-                    "The change was not confirmed or not finished: the previous certificate is back\n"
+                    "The change was not confirmed or not completed: the previous certificate was restored\n"
                 );
             }
         }

@@ -191,7 +191,7 @@ fn a_change_that_cannot_be_rolled_back_at_once_is_by_the_next_minute() {
         let before = old_settings(appliance);
         change_with_confirmation(appliance, "3600");
         appliance.hook("admin/bin/network.sh", "exit 1");
-        appliance.refuse("settings undo", "The previous settings cannot be put back now");
+        appliance.refuse("settings undo", "The previous settings cannot be restored now");
         assert!(appliance.exists("admin/etc/pending_settings.txt"), "nobody may take the values for those in force");
         appliance.refuse("settings confirm", "No change of settings is waiting for confirmation");
         appliance.hook("admin/bin/network.sh", NETWORK);

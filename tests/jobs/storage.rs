@@ -67,7 +67,7 @@ fn settings_that_the_image_refuses_are_rolled_back() {
 fn missing_storage_settings_and_unknown_types_are_refused() {
     under_each_shell(|appliance| {
         appliance.refuse("storage", "Missing storage settings");
-        appliance.refuse("storage undo", "There is no change of storage to undo");
+        appliance.refuse("storage undo", "There is no storage change to roll back");
         // The file of types is root's, and the web side's word for them is not asked.
         upload(appliance, AOE);
         appliance.refuse("storage", "Invalid option: type. Allowed: local");

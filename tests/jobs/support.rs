@@ -156,7 +156,7 @@ fn without_a_list_there_are_no_services_and_a_list_of_another_owner_is_refused()
         assert_eq!(appliance.succeed("services").stdout, "{\"services\":[]}\n");
         appliance.write("etc/allservices.txt", "openssh\n");
         appliance.chmod("etc/allservices.txt", 0o666);
-        appliance.refuse("services", "The list of services can be changed by others than root");
+        appliance.refuse("services", "Users other than root can change the list of services");
     });
 }
 
@@ -269,7 +269,7 @@ fn every_entry_of_a_list_of_logs_counts_however_an_editor_leaves_it() {
         assert!(names.contains("data/with space.log") && names.contains("data/deep/three.log"), "{names}");
         let log = appliance.read("admin/log/update_logs.log");
         assert!(log.contains(&format!("Left out: {data}/missing: there is no such file\n")), "{log}");
-        assert!(log.contains("Left out: relative: a path begins with /\n"), "{log}");
+        assert!(log.contains("Left out: relative: a path must begin with /\n"), "{log}");
     });
 }
 
@@ -309,7 +309,7 @@ fn a_link_or_pipe_in_the_place_of_a_log_is_neither_followed_nor_waited_for() {
             assert!(!names.contains("pipe") && !names.contains("tty"), "{names}");
         }
         let said = appliance.read("admin/log/update_logs.log");
-        assert!(said.contains("/pipe.log: it is no regular file\n"), "{said}");
+        assert!(said.contains("/pipe.log: it is not a regular file\n"), "{said}");
         assert!(said.contains("/updates.key: it is secret\n"), "{said}");
     });
 }

@@ -44,7 +44,7 @@ fn a_job_request_that_root_rejects_changes_nothing() {
     let full = format!("{{\"tokens\":[{}]}}\n", full.join(","));
     let some =
         format!("{{\"tokens\":[{{\"name\":\"ops\",\"scope\":\"read\",\"verifier\":\"{}\"}}]}}\n", "1".repeat(64));
-    let rule = "a name has 1 to 32 letters, digits, - and _; admin and previous-... belong to the first token";
+    let rule = "a name must have 1 to 32 letters, digits, - and _; admin and previous-... are reserved";
     for (action, before, request, reason) in [
         (
             "add",

@@ -216,8 +216,7 @@ fn a_package_encrypted_with_another_key_is_e1005() {
 
 #[test]
 fn a_package_whose_key_was_derived_weakly_is_e1005() {
-    let reason =
-        "Error decrypting software update package: it is encrypted in a way that this appliance no longer reads";
+    let reason = "Error decrypting software update package: its encryption is no longer supported";
     refused(&Package::new("1.0.1").encrypted_weakly(), "E1005", reason, 10);
 }
 
@@ -637,7 +636,7 @@ fn the_vendors_script_refuses_exactly_the_packages_that_an_appliance_refuses() {
         ("echo 1 0 >version.txt", Some(("E1001", "Software update package has no version"))),
         (
             "echo 1.0.1 >version.txt; printf '#!/bin/sh\\r\\necho hello\\r\\n' >update.sh",
-            Some(("E1002", "update.sh has the line ends of Windows (CRLF): save it with LF")),
+            Some(("E1002", "update.sh has Windows line endings (CRLF): save it with LF")),
         ),
         ("echo 1.0.1 >version.txt; rm update.sh", Some(("E1002", "No update script in the package"))),
         (
@@ -724,7 +723,7 @@ fn packages_of_the_old_format_are_read_only_where_root_allows_them() {
         for shell in super::appliance::SHELLS {
             let appliance = appliance_at_1_0_0(shell);
             let package = encrypted_the_old_way(&appliance, options);
-            let reason = "Error decrypting software update package: it is encrypted in a way that this appliance no longer reads";
+            let reason = "Error decrypting software update package: its encryption is no longer supported";
             for (config, mode) in [(None, 0), (Some("{}"), 0o644), (Some("{\"update-ciphers\":\"legacy\"}"), 0o666)] {
                 if let Some(config) = config {
                     appliance.write("etc/jidoteki-admin-api.json", config);
@@ -791,7 +790,7 @@ fn a_script_that_was_saved_on_windows_is_named() {
     refused(
         &Package::new("1.0.1").with("update.sh", "#!/bin/sh\r\necho hello\r\n"),
         "E1002",
-        "update.sh has the line ends of Windows (CRLF): save it with LF",
+        "update.sh has Windows line endings (CRLF): save it with LF",
         60,
     );
 }

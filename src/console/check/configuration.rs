@@ -58,7 +58,7 @@ impl Findings {
                 self.add(
                     Severity::Error,
                     format_args!(
-                        "{} {} is enabled, but its field {} is not, so it answers 400",
+                        "{} {} is enabled, but its field {} is not, so it returns 400",
                         route.method.as_str(),
                         route.path,
                         field.name

@@ -50,7 +50,7 @@ impl Findings {
                 let shown = path.display();
                 self.add(
                     Severity::Warning,
-                    format_args!("{shown} was in place of a file of this program, and was set aside"),
+                    format_args!("{shown} was in the place of one of our files, and was set aside"),
                     format_args!("ls -ld {shown} shows its owner; then rm -r {shown}"),
                 );
             }
@@ -192,7 +192,7 @@ impl Findings {
         let (token, passphrase) = (appliance.token(), appliance.passphrase());
         let is_pending = config.first_run_words.is_some() && matches!(passphrase, Ok(Some(_)));
         for (unreadable, so) in [
-            (token.as_ref().err(), "nothing authenticates, and nobody can claim this appliance"),
+            (token.as_ref().err(), "no credential is valid, and nobody can claim this appliance"),
             (passphrase.as_ref().err(), "it is unknown whether first run is over"),
         ] {
             if let Some(error) = unreadable {

@@ -43,8 +43,8 @@ impl Findings {
                 Ok(None) => {}
                 Ok(Some(seconds)) => self.add(
                     Severity::Warning,
-                    format_args!("a change of {name} waits for confirmation, and is rolled back in {seconds} seconds"),
-                    format_args!("POST /{name}/confirm keeps it"),
+                    format_args!("a change of {name} is pending, and will be rolled back in {seconds} seconds"),
+                    format_args!("to keep it, send POST /{name}/confirm"),
                 ),
                 Err(error) => self.add(
                     Severity::Error,

@@ -248,7 +248,7 @@ fn each_thing_that_is_wrong_is_named() {
         (
             "token",
             |i| fs::write(i.root.join("admin/etc/api.token"), b"\xff\n").unwrap(),
-            "cannot read /admin/etc/api.token: its first line is not UTF-8: nothing authenticates, and nobody can claim this appliance",
+            "cannot read /admin/etc/api.token: its first line is not UTF-8: no credential is valid, and nobody can claim this appliance",
         ),
         (
             "passphrase",
@@ -303,7 +303,7 @@ fn each_thing_that_is_wrong_is_named() {
         (
             "aside",
             |i| i.write("admin/home/sftp/uploads/.aside-update.lock-01234567", "", 0o600),
-            "/admin/home/sftp/uploads/.aside-update.lock-01234567 was in place of a file of this program, and was set aside",
+            "/admin/home/sftp/uploads/.aside-update.lock-01234567 was in the place of one of our files, and was set aside",
         ),
         (
             "noconfig",
@@ -313,7 +313,7 @@ fn each_thing_that_is_wrong_is_named() {
         (
             "field",
             |i| i.write("usr/jidoteki-admin-api.json", r#"{"endpoints":["license"]}"#, 0o644),
-            "POST /api/v1/admin/license is enabled, but its field license is not, so it answers 400",
+            "POST /api/v1/admin/license is enabled, but its field license is not, so it returns 400",
         ),
         (
             "unknown",
@@ -638,13 +638,7 @@ fn a_clock_that_was_never_set_and_a_pending_change_are_named() {
     installation.write("admin/etc/pending_certs.txt", &pending, 0o640);
     let problems = installation.problems();
     assert_eq!(problems[0], "the clock says 1970-01-02: certificates are not valid yet, and the logs have wrong times");
-    assert!(
-        problems[1].starts_with("a change of settings waits for confirmation, and is rolled back in "),
-        "{problems:?}"
-    );
-    assert!(
-        problems[2].starts_with("a change of certs waits for confirmation, and is rolled back in "),
-        "{problems:?}"
-    );
+    assert!(problems[1].starts_with("a change of settings is pending, and will be rolled back in "), "{problems:?}");
+    assert!(problems[2].starts_with("a change of certs is pending, and will be rolled back in "), "{problems:?}");
     assert_eq!(problems.len(), 4, "{problems:?}");
 }

@@ -31,7 +31,7 @@ pub struct Judge<'a> {
 }
 
 /// The message for a client whose archive contains something that is not on the list.
-pub const FOREIGN: &str = "does not belong to the backup list";
+pub const FOREIGN: &str = "is not in the backup list";
 
 impl<'a> Judge<'a> {
     /// For backups: every member must be on the list.
@@ -73,16 +73,16 @@ impl<'a> Judge<'a> {
             Kind::Directory | Kind::Symlink | Kind::HardLink => {}
         }
         let target = match member.kind {
-            Kind::Symlink if member.target.is_empty() => return no("a link leads nowhere"),
+            Kind::Symlink if member.target.is_empty() => return no("a link has no target"),
             Kind::Symlink if member.target.contains(&0) || member.target.len() > 4095 => {
-                return no("a member has an impossible name");
+                return no("a member has an invalid name");
             }
             Kind::Symlink => member.target.clone(),
             Kind::HardLink => {
                 let target = clean(&member.target).ok().filter(|target| !target.is_empty());
                 match target.and_then(|target| self.place(&target, is_ours)) {
                     Some((target, Some(_))) if target != path => target,
-                    Some(_) | None => return no("a hard link leads to what is not in the archive"),
+                    Some(_) | None => return no("a hard link leads to a file that is not in the archive"),
                 }
             }
             Kind::File | Kind::Directory | Kind::Pipe | Kind::Other => Vec::new(),
@@ -124,7 +124,7 @@ pub fn clean(name: &[u8]) -> Result<Vec<u8>, &'static str> {
         return Err("a member has no name");
     }
     if name.contains(&0) || components(name).any(|component| component.len() > 255) {
-        return Err("a member has an impossible name");
+        return Err("a member has an invalid name");
     }
     if name[0] == b'/' || components(name).any(|component| component == b"..") {
         return Err("a member has an absolute path or one with ..");

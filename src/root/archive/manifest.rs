@@ -7,7 +7,7 @@ use super::sum::Sha256;
 use super::write::{MANIFEST, manifest};
 use super::{Failure, say};
 
-const DAMAGED: &str = "The archive is damaged: its content is not what its manifest says";
+const DAMAGED: &str = "The archive is damaged: its content does not match its manifest";
 
 /// Bytes per read.
 const BUFFER: usize = 1 << 17;

@@ -92,7 +92,7 @@ impl From<Fault> for Failure {
             Fault::NotTar => Failure::new("E1005", "The archive is not a tar file"),
             Fault::Damaged(_) => Failure::log("E1005", "The archive is damaged", &detail),
             Fault::Refused(FOREIGN, _) => {
-                Failure::log("E1005", "The archive has files that do not belong to the backup list", &detail)
+                Failure::log("E1005", "The archive has files that are not in the backup list", &detail)
             }
             Fault::Refused(why, _) => Failure::log("E1005", &format!("The archive was refused: {why}"), &detail),
             Fault::File(_, error) | Fault::Io(error) => {
@@ -152,7 +152,7 @@ pub fn run(arguments: Arguments<'_>, appliance: &Appliance) -> Result<ExitCode, 
 fn list(appliance: &Appliance) -> Result<Paths, Failure> {
     let text = appliance::read_trusted(&appliance.etc_file("backup.txt")).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Failure::new("E1003", "There is no backup list"),
-        io::ErrorKind::PermissionDenied => Failure::new("E1000", "The backup list can be changed by others than root"),
+        io::ErrorKind::PermissionDenied => Failure::new("E1000", "Users other than root can change the backup list"),
         _ => Failure::log("E1000", "The backup list cannot be read", &error.to_string()),
     })?;
     Ok(Paths::parse(&text, Some(DATA)))
@@ -163,7 +163,7 @@ fn pack(file: &Path, appliance: &Appliance) -> Result<String, Failure> {
     let folder = file.parent().unwrap_or(Path::new("."));
     let roots = pack::roots(&list)?;
     if roots.is_empty() {
-        return Err(Failure::new("E1003", "Nothing to back up: nothing of the list exists"));
+        return Err(Failure::new("E1003", "Nothing to back up: nothing in the backup list exists"));
     }
     let stages = restore::stage_inodes(appliance);
     let (_, needed) = Packer::<Metered<'_>>::new(&list, &stages, folder, None).walk(&roots)?;
@@ -188,7 +188,7 @@ fn pack(file: &Path, appliance: &Appliance) -> Result<String, Failure> {
 fn restore(file: &Path, appliance: &Appliance) -> Result<String, Failure> {
     let list = list(appliance)?;
     if list.is_empty() {
-        return Err(Failure::new("E1003", "Nothing may be restored: the backup list is empty"));
+        return Err(Failure::new("E1003", "Nothing can be restored: the backup list is empty"));
     }
     let judge = Judge::of_backups(&list);
     let mut room = Room::new()?;

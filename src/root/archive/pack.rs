@@ -93,7 +93,7 @@ impl<'a, W: Write> Packer<'a, W> {
             let walk = match Walk::new().and_then(|walk| walk.go(root)).and_then(Walk::arrive) {
                 Ok(walk) => walk,
                 Err(Lost::Missing) => {
-                    self.leave_out(root, "it has gone");
+                    self.leave_out(root, "it no longer exists");
                     continue;
                 }
                 Err(lost) => return Err(Failure::log("E1002", UNABLE, &format!("{}: {lost}", shown(root)))),
@@ -161,7 +161,7 @@ impl<'a, W: Write> Packer<'a, W> {
             // The file was removed or replaced meanwhile.
             Err(Fault::Io(error)) if is_gone(&error) => {
                 if self.out.is_some() {
-                    self.leave_out(path, "it has gone meanwhile");
+                    self.leave_out(path, "it no longer exists");
                 }
                 Ok(())
             }
@@ -180,7 +180,7 @@ impl<'a, W: Write> Packer<'a, W> {
         member.name = [&path[..], b"/"].concat();
         self.put(&member)?;
         if seen.mount != mount && !self.list.has(&[b"/", &path[..]].concat()) {
-            self.leave_out(path, "what is mounted there");
+            self.leave_out(path, "something is mounted there");
             return Ok(());
         }
         let mut last: Option<Vec<u8>> = None;
@@ -216,7 +216,7 @@ impl<'a, W: Write> Packer<'a, W> {
         let file = tree::file(parent, name)?;
         let seen = tree::look(&file, b"")?;
         if seen.kind != Kind::File || seen.mount != mount {
-            self.leave_out(path, "it is another file meanwhile");
+            self.leave_out(path, "another file replaced it");
             return Ok(());
         }
         if let Some(why) = gains_rights(seen.mode) {
@@ -265,7 +265,7 @@ impl<'a, W: Write> Packer<'a, W> {
         out.end()?;
         let after = tree::look(&file, b"")?;
         if is_short || after.size != seen.size || after.modified != seen.modified {
-            say(&format!("It changed while it was read: /{}", shown(path)));
+            say(&format!("Changed while it was read: /{}", shown(path)));
         }
         Ok(())
     }

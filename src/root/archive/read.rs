@@ -87,7 +87,7 @@ impl Reader<'_> {
                 }
                 return Ok(None);
             };
-            let size = header.entry_size().map_err(|_| Fault::Damaged("a number is none"))?;
+            let size = header.entry_size().map_err(|_| Fault::Damaged("a number is invalid"))?;
             match header.entry_type() {
                 EntryType::GNULongName => extension.long_name = Some(self.text(size)?),
                 EntryType::GNULongLink => extension.long_target = Some(self.text(size)?),
@@ -101,7 +101,7 @@ impl Reader<'_> {
                         self.is_marked |= is_first && key == b"comment" && value == MARK;
                         // Programs disagree about its meaning.
                         if matches!(&*key, b"path" | b"linkpath" | b"size") || key.starts_with(b"GNU.sparse.") {
-                            return Err(Fault::Damaged("a global header speaks of one member"));
+                            return Err(Fault::Damaged("a global header has fields of one member"));
                         }
                     }
                     self.before = (self.sum.value(), self.position);
@@ -173,7 +173,7 @@ impl Reader<'_> {
     /// A header with the right checksum; `None` at the end. A truncated archive has no end.
     fn header(&mut self, is_first: bool) -> Result<Option<Header>, Fault> {
         let mut header = Header::new_old();
-        let wrong = if is_first { Fault::NotTar } else { Fault::Damaged("a header has a wrong sum") };
+        let wrong = if is_first { Fault::NotTar } else { Fault::Damaged("a header has a wrong checksum") };
         if is_first && self.input.fill_buf()?.is_empty() {
             return Err(wrong);
         }
@@ -213,7 +213,7 @@ impl Reader<'_> {
     }
 
     fn member(&mut self, header: &Header, extension: Extension) -> Result<Member, Fault> {
-        let number = |number: std::io::Result<u64>| number.map_err(|_| Fault::Damaged("a number is none"));
+        let number = |number: std::io::Result<u64>| number.map_err(|_| Fault::Damaged("a number is invalid"));
         let records = &extension.records;
         let stored = match value(records, b"size") {
             Some(size) => parse(size)?,
@@ -247,7 +247,7 @@ impl Reader<'_> {
             pieces = match value(records, b"GNU.sparse.major") {
                 Some(b"1") => self.pax_pieces()?,
                 Some(b"0") | None => old_pax_pieces(records)?,
-                Some(_) => return Err(Fault::Damaged("a sparse file is of an unknown version")),
+                Some(_) => return Err(Fault::Damaged("a sparse file has an unknown version")),
             };
         }
         pieces.retain(|(_, length)| *length > 0);
@@ -265,7 +265,7 @@ impl Reader<'_> {
                 Some(id) => parse(id)?,
                 None => number(own)?,
             };
-            u32::try_from(id).map_err(|_| Fault::Damaged("a number is none"))
+            u32::try_from(id).map_err(|_| Fault::Damaged("a number is invalid"))
         };
         let member = Member {
             kind,
@@ -273,7 +273,7 @@ impl Reader<'_> {
                 .or(extension.long_target)
                 .or_else(|| header.link_name_bytes().map(std::borrow::Cow::into_owned))
                 .unwrap_or_default(),
-            mode: header.mode().map_err(|_| Fault::Damaged("a number is none"))? & 0o7777,
+            mode: header.mode().map_err(|_| Fault::Damaged("a number is invalid"))? & 0o7777,
             uid: id(b"uid", header.uid())?,
             gid: id(b"gid", header.gid())?,
             seconds,
@@ -322,7 +322,7 @@ impl Reader<'_> {
             match self.byte()? {
                 b'\n' => return Ok(line),
                 byte if line.len() < 20 => line.push(byte),
-                _ => return Err(Fault::Damaged("a number is none")),
+                _ => return Err(Fault::Damaged("a number is invalid")),
             }
         }
     }
@@ -338,7 +338,7 @@ impl Reader<'_> {
 fn add_gnu(pieces: &mut Vec<(u64, u64)>, table: &[GnuSparseHeader]) -> Result<(), Fault> {
     for piece in table.iter().filter(|piece| !piece.is_empty()) {
         let (Ok(offset), Ok(length)) = (piece.offset(), piece.length()) else {
-            return Err(Fault::Damaged("a number is none"));
+            return Err(Fault::Damaged("a number is invalid"));
         };
         push(pieces, (offset, length))?;
     }
@@ -369,7 +369,7 @@ fn old_pax_pieces(records: &[(Vec<u8>, Vec<u8>)]) -> Result<Vec<(u64, u64)>, Fau
     }
     let (pairs, rest) = numbers.as_chunks::<2>();
     if !rest.is_empty() || pairs.len() > MAX_PIECES {
-        return Err(Fault::Damaged("the table of a sparse file is not whole"));
+        return Err(Fault::Damaged("the table of a sparse file is incomplete"));
     }
     Ok(pairs.iter().map(|[offset, length]| (*offset, *length)).collect())
 }
@@ -385,14 +385,14 @@ fn check_pieces(pieces: &[(u64, u64)], size: u64, stored: u64) -> Result<(), Fau
     }
     // Larger values cannot be written.
     if i64::try_from(size).is_err() || sum != stored {
-        return Err(Fault::Damaged("a file has not the size that its header says"));
+        return Err(Fault::Damaged("a file does not have the size in its header"));
     }
     Ok(())
 }
 
 /// Parses PAX records: `LENGTH KEY=VALUE\n`. The length counts all of it, and the value can be any bytes.
 fn records(mut text: &[u8]) -> Result<Pairs, Fault> {
-    const WRONG: Fault = Fault::Damaged("an extended header is none");
+    const WRONG: Fault = Fault::Damaged("an extended header is invalid");
     let mut records = Vec::new();
     while !text.is_empty() && text[0] != 0 {
         let space = text.iter().take(8).position(|byte| *byte == b' ').ok_or(WRONG)?;
@@ -429,7 +429,7 @@ fn value<'a>(records: &'a [(Vec<u8>, Vec<u8>)], key: &[u8]) -> Option<&'a [u8]> 
 
 fn parse<N: FromStr>(text: &[u8]) -> Result<N, Fault> {
     let digits = str::from_utf8(text).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-    digits.and_then(|text| text.parse().ok()).ok_or(Fault::Damaged("a number is none"))
+    digits.and_then(|text| text.parse().ok()).ok_or(Fault::Damaged("a number is invalid"))
 }
 
 /// Seconds since 1970 with a fraction; can be negative.
@@ -442,7 +442,7 @@ fn parse_time(text: &[u8]) -> Result<(i64, u32), Fault> {
     for at in 0..9 {
         let digit = fraction.get(at).copied().unwrap_or(b'0');
         if !digit.is_ascii_digit() {
-            return Err(Fault::Damaged("a number is none"));
+            return Err(Fault::Damaged("a number is invalid"));
         }
         nanoseconds = nanoseconds * 10 + u32::from(digit - b'0');
     }

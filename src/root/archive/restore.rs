@@ -153,7 +153,7 @@ impl<'a> Restore<'a> {
     pub fn swap(mut self) -> Result<(), Failure> {
         self.unpacker.finish()?;
         if self.holders.is_empty() {
-            return Err(Failure::new("E1005", "The archive has nothing of the backup list"));
+            return Err(Failure::new("E1005", "The archive contains nothing from the backup list"));
         }
         for holder in &mut self.holders {
             if let Some(mut list) = holder.list.take() {
@@ -166,7 +166,7 @@ impl<'a> Restore<'a> {
         let known: Vec<_> = self.mounts.iter().filter(|mount| self.concerns(mount)).collect();
         let now = tree::mount_points()?;
         if !now.iter().filter(|mount| self.concerns(mount)).eq(known) {
-            return Err(Failure::new("E1002", "Something was mounted or unmounted meanwhile"));
+            return Err(Failure::new("E1002", "Something was mounted or unmounted during the restore"));
         }
         let rows: Vec<Row> = self.holders.iter().map(|holder| holder.row.clone()).collect();
         let journal = self.state.join("restore.journal");
@@ -203,7 +203,7 @@ impl<'a> Restore<'a> {
             }
         };
         if is_link && real != entry {
-            say(&format!("Left as it is: {} is a link already", shown(entry)));
+            say(&format!("Left as it is: {} is already a link", shown(entry)));
             return Ok(Spot::Kept);
         }
         let goal = [&real, rest].concat();
@@ -279,7 +279,7 @@ impl<'a> Restore<'a> {
         let walk = walk.arrive().map_err(|error| lost(error, entry))?;
         let real = walk.path();
         if real != entry && (real == b"/" || self.list.place(&real) != crate::root::list::Place::Outside) {
-            return Err(Failure::log("E1002", "Two paths of the backup list are one", &shown(entry)));
+            return Err(Failure::log("E1002", "Two paths of the backup list lead to the same place", &shown(entry)));
         }
         Ok(real)
     }
@@ -358,7 +358,7 @@ impl<'a> Restore<'a> {
     }
 }
 
-const MISSING: &str = "a hard link leads to what is not in the archive";
+const MISSING: &str = "a hard link leads to a file that is not in the archive";
 
 impl Holder {
     /// Records a new name.
@@ -479,9 +479,10 @@ pub fn recover(appliance: &Appliance) -> Result<(), Failure> {
     let state = state(appliance);
     let journal = state.join("restore.journal");
     if journal.exists() {
-        say("The last restore was interrupted: the data of before returns");
+        say("The last restore was interrupted: restoring the previous data");
         // While the journal exists, the stages contain the previous data and must not be removed.
-        unswap(&appliance::read(&journal)?).map_err(|failure| failure.with("The data of before cannot return now"))?;
+        unswap(&appliance::read(&journal)?)
+            .map_err(|failure| failure.with("The previous data cannot be restored now"))?;
         remove(&journal)?;
         flush(&state)?;
     }
@@ -493,13 +494,13 @@ pub fn undo(appliance: &Appliance) -> Result<(), Failure> {
     let state = state(appliance);
     let (journal, undo) = (state.join("restore.journal"), state.join("restore.undo"));
     if !undo.exists() {
-        return Err(Failure::new("E1003", "There is no restore to undo"));
+        return Err(Failure::new("E1003", "There is no restore to roll back"));
     }
     rows(&appliance::read(&undo)?)?;
     // From here on, it is an interrupted restore and ends like one.
     std::fs::rename(&undo, &journal)?;
     flush(&state)?;
-    unswap(&appliance::read(&journal)?).map_err(|failure| failure.with("The data of before cannot be put back now"))?;
+    unswap(&appliance::read(&journal)?).map_err(|failure| failure.with("The previous data cannot be restored now"))?;
     remove(&journal)?;
     flush(&state)?;
     drop_stages(appliance)
@@ -518,7 +519,7 @@ fn unswap(table: &[u8]) -> Result<(), Failure> {
         let stage = open(&row.stage)?;
         // Others may own the directories above, and replace them.
         if tree::look(&directory, b"")?.inode != row.inode || !is_ours(&stage, Some(row.stage_inode))? {
-            return Err(gone("it is not the directory that it was"));
+            return Err(gone("it was replaced by another directory"));
         }
         let name = row.number.to_string();
         let new = tree::directory(&tree::directory(&stage, b"new")?, name.as_bytes())?;
@@ -536,7 +537,7 @@ fn unswap_of_2_0_0(row: &Row, name: &[u8]) -> Result<(), Failure> {
         return Err(Failure::log(
             "E1002",
             UNABLE,
-            &format!("{}: it is not the directory that it was", shown(&row.stage)),
+            &format!("{}: it was replaced by another directory", shown(&row.stage)),
         ));
     }
     let (new, old) = (tree::directory(&stage, b"new")?, tree::directory(&stage, b"old")?);
@@ -604,7 +605,7 @@ fn table(rows: &[Row]) -> Vec<u8> {
 }
 
 fn rows(text: &[u8]) -> Result<Vec<Row>, Failure> {
-    let wrong = || Failure::new("E1000", "The table of the restore cannot be read");
+    let wrong = || Failure::new("E1000", "The journal of the restore cannot be read");
     let number = |field: &[u8]| str::from_utf8(field).ok().and_then(|field| field.parse().ok());
     if !text.contains(&0) {
         let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(|line| {

@@ -87,7 +87,7 @@ impl Unpacker {
         (base, number): (BorrowedFd<'_>, usize),
         path: &[Vec<u8>],
     ) -> Result<bool, Fault> {
-        const MISSING: &str = "a hard link leads to what is not in the archive";
+        const MISSING: &str = "a hard link leads to a file that is not in the archive";
         let missing = || Fault::Refused(MISSING, path.join(&b'/'));
         let Some(((name, above), (from_name, from_above))) = path.split_last().zip(from.1.split_last()) else {
             return Err(missing());

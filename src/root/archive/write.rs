@@ -45,7 +45,9 @@ impl<W: Write> Writer<W> {
             Kind::Directory => (EntryType::Directory, 0),
             Kind::Symlink => (EntryType::Symlink, 0),
             Kind::HardLink => (EntryType::Link, 0),
-            Kind::Pipe | Kind::Other => return Err(Fault::Refused("not what a backup has", member.name.clone())),
+            Kind::Pipe | Kind::Other => {
+                return Err(Fault::Refused("not a kind of file that backups contain", member.name.clone()));
+            }
         };
         let mut map = Vec::new();
         if stored != member.size {

@@ -385,7 +385,7 @@ fn chain<'a>(
     }
     if all.iter().any(|other| !is_used(other) && last.issuer == other.subject) {
         return Err(format!(
-            "{} was not signed by the key of the CA certificate {}: was that renewed?",
+            "{} was not signed by the key of the CA certificate {}: was that CA certificate renewed?",
             last.title(),
             last.issuer
         ));

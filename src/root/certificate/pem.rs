@@ -84,7 +84,7 @@ pub fn kind(bytes: &[u8]) -> Option<&'static str> {
             "OPENSSH PRIVATE KEY" => Some("a key of OpenSSH. Convert it: ssh-keygen -p -m PEM -f FILE"),
             "PUBLIC KEY" | "RSA PUBLIC KEY" | "SSH2 PUBLIC KEY" => Some("a public key"),
             label if label.ends_with("CRL") => Some("a revocation list"),
-            label if label.ends_with("PARAMETERS") => Some("a file of parameters, without what they are for"),
+            label if label.ends_with("PARAMETERS") => Some("a file of parameters without a key"),
             _ => None,
         };
     }
@@ -127,7 +127,7 @@ pub fn kind(bytes: &[u8]) -> Option<&'static str> {
     }
 }
 
-const REQUEST: &str = "a certificate request. Send it to your CA, and what that returns here";
+const REQUEST: &str = "a certificate request. Send it to your CA, and send the certificate that it issues";
 
 /// Whether a PKCS#12 file uses RC2 or RC4, which OpenSSL 3 reads only with `-legacy`: 1.2.840.113549.1.12.1.1, 2, 5 or 6.
 fn has_old_cipher(bytes: &[u8]) -> bool {
