@@ -18,7 +18,7 @@ pub fn respond(request: &mut Request<'_>, appliance: &Appliance) -> Response {
     let config = appliance.config();
     let response = match request.path.clone().and_then(|path| Some((routes::find(&path, &config)?, path))) {
         Some((resource, path)) => answer(request, appliance, &config, &resource, &path),
-        None if request.is_question => Response::let_come(false),
+        None if request.is_question => Response::accept_body(false),
         None => Error::NotFound.into_response(None),
     };
     if request.is_question {
@@ -55,7 +55,7 @@ fn answer(
 /// Responds to requests for which no credential is checked.
 fn public(call: &mut Call<'_, '_>, route: Result<&Route, Error>) -> Response {
     if call.request.is_question {
-        return Response::let_come(false);
+        return Response::accept_body(false);
     }
     match route.map(|route| route.handler) {
         Ok(Handler::Public(handler) | Handler::Open(handler)) => handler(call),
@@ -71,7 +71,7 @@ fn identify(call: &mut Call<'_, '_>, path: &Path) -> Result<(), Response> {
     (call.first_run, call.token) = first_run::state(appliance, config);
     let mut credential = Credential::from_head(call.request, path);
     if credential.is_none() && call.request.is_question {
-        return Err(Response::let_come(false));
+        return Err(Response::accept_body(false));
     }
     if credential.is_none() && call.request.method == Method::Post && call.route.is_some() {
         // The credential can be among the fields, in any order, so the whole form must be read first.
@@ -95,7 +95,7 @@ fn handle(call: &mut Call<'_, '_>, route: Result<&Route, Error>) -> Result<Respo
     }
     if let Ok(Route { handler: Handler::Public(handler) | Handler::Open(handler), .. }) = route {
         if call.request.is_question {
-            return Ok(Response::let_come(call.caller.is_known()));
+            return Ok(Response::accept_body(call.caller.is_known()));
         }
         return handler(call);
     }
@@ -107,11 +107,11 @@ fn handle(call: &mut Call<'_, '_>, route: Result<&Route, Error>) -> Result<Respo
         return Err(call.refuse(Action::ScopeRefused, Error::NotAllowed(scope)));
     };
     if call.request.is_question {
-        return Ok(match endpoints::uploads::may_come(call, route) {
-            Ok(()) => Response::let_come(true),
+        return Ok(match endpoints::uploads::may_send_body(call, route) {
+            Ok(()) => Response::accept_body(true),
             Err(error) => {
                 call.audit(Action::RequestFailed, &call.target);
-                error.into_response(call.first_run.is_pending()).instead_of_body(error::TO_THE_QUESTION)
+                error.into_response(call.first_run.is_pending()).instead_of_body(error::BODY_REFUSED)
             }
         });
     }
@@ -147,8 +147,8 @@ fn failed(call: &Call<'_, '_>, error: Error) -> Response {
     }
     let is_question = call.request.is_question;
     if is_question && !error.is_refusal() {
-        return Response::let_come(true);
+        return Response::accept_body(true);
     }
     let response = error.into_response(call.first_run.is_pending()).waiting(call.wait);
-    if is_question { response.instead_of_body(error::TO_THE_QUESTION) } else { response }
+    if is_question { response.instead_of_body(error::BODY_REFUSED) } else { response }
 }

@@ -62,7 +62,7 @@ fn a_job_is_refused_beside_exactly_the_jobs_in_the_table() {
                 let is_refused = answer.status == 400;
                 assert_eq!(is_refused, are_excluded(first, second), "{path}, then {other_path}: {}", answer.text());
                 if is_refused {
-                    let named = format!(": {} is running since 20", first.word());
+                    let named = format!(": {} is running since 20", first.name());
                     let text = answer.text();
                     assert!(answer.status == 400 && text.contains(&named), "{path}, then {other_path}: {text}");
                     assert!(text.ends_with(r#""Error-Code":"E1004"}"#), "{path}, then {other_path}: {text}");
@@ -151,9 +151,10 @@ fn a_restart_can_be_forced_and_only_by_yes() {
 
 #[test]
 fn the_shell_side_knows_exactly_the_jobs_of_the_table() {
-    let orders = || JOBS.iter().flat_map(|row| row.orders.iter().map(move |order| (row.word, order.argument)));
+    let operations =
+        || JOBS.iter().flat_map(|row| row.operations.iter().map(move |operation| (row.name, operation.argument)));
     let mut wanted: Vec<String> =
-        orders().map(|(word, argument)| format!("{word} {argument}").trim().to_owned()).collect();
+        operations().map(|(name, argument)| format!("{name} {argument}").trim().to_owned()).collect();
     wanted.sort();
     wanted.dedup();
 
@@ -178,21 +179,21 @@ fn the_shell_side_knows_exactly_the_jobs_of_the_table() {
     allowed.sort();
     assert_eq!(allowed, wanted, "sudoers");
 
-    for (word, _) in orders() {
-        assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join("cgi-bin/jobs").join(word).exists(), "jobs/{word}");
+    for (name, _) in operations() {
+        assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join("cgi-bin/jobs").join(name).exists(), "jobs/{name}");
     }
 }
 
 #[test]
 fn files_that_a_request_leaves_for_a_job_are_swept() {
     let fixture = Fixture::new();
-    let orders = || JOBS.iter().flat_map(|row| row.orders.iter().map(move |order| (row, order)));
+    let operations = || JOBS.iter().flat_map(|row| row.operations.iter().map(move |operation| (row, operation)));
     let sweep = || {
         let mut command = Command::new(env!("CARGO_BIN_EXE_jidoteki-admin-jobs"));
         assert!(command.arg("sweep").env("JIDO_ADMIN_PATH", fixture.admin()).status().unwrap().success());
     };
-    for (row, order) in orders() {
-        for name in order.inputs {
+    for (row, operation) in operations() {
+        for name in operation.inputs {
             fixture.write(&format!("home/sftp/uploads/{}", row.lock), "");
             fixture.write(&format!("home/sftp/uploads/{name}"), "");
             fixture.write(&format!("home/sftp/uploads/.{name}.new"), "");
@@ -210,8 +211,8 @@ fn files_that_a_request_leaves_for_a_job_are_swept() {
         fs::write(&path, format!("{} {mark}", since.parse::<u64>().unwrap() - 60)).unwrap();
     }
     sweep();
-    for (_, order) in orders() {
-        for name in order.inputs {
+    for (_, operation) in operations() {
+        for name in operation.inputs {
             assert!(!fixture.path(&format!("home/sftp/uploads/{name}")).exists(), "{name}");
             assert!(!fixture.path(&format!("home/sftp/uploads/.{name}.new")).exists(), ".{name}.new");
         }

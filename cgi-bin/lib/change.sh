@@ -52,10 +52,10 @@ return_files() {
 
 # should_retry NAME: whether the next minute should repeat a failed rollback, up to a few times: the problem, such as
 # a full disk, may be solved meanwhile. If the count cannot be written, the disk is full.
-MOST_TRIES=5
+MAX_TRIES=5
 should_retry() {
 	(printf '.' >>"$STATE/$1.undo/tries") 2>/dev/null || return 0
-	[ "$(stat -c %s "$STATE/$1.undo/tries")" -lt "$MOST_TRIES" ]
+	[ "$(stat -c %s "$STATE/$1.undo/tries")" -lt "$MAX_TRIES" ]
 }
 
 # --- confirmation ---------------------------------------------------------------------------------

@@ -3,14 +3,14 @@
 # Collects logs for support through the program: with limits, without secrets, and without following planted links. Used
 # by the jobs logs and debug.
 
-MOST_KIB=65536
+MAX_KIB=65536
 
 # collect_logs audit|no-audit: packs our logs and those in etc/logs.txt into $WORK/logs.tar.gz, if there are any. The
 # audit log is included only in the encrypted bundle; GET /audit shows it to callers with access.
 collect_logs() {
 	local audit="$1" status=0 line
 
-	need_room "$WORK" "$MOST_KIB"
+	need_room "$WORK" "$MAX_KIB"
 	mkdir -m 0700 "$WORK/logs"
 	# The program stops after a minute, but can hang in a filesystem whose server is gone.
 	bounded 90 env JIDO_ADMIN_PATH="$ADMIN" JIDO_ETC_PATH="$ETC" \

@@ -122,8 +122,8 @@ impl Appliance {
     }
 
     /// The progress of a job, in a directory that only root can write to.
-    pub fn progress_file(&self, word: &str) -> PathBuf {
-        self.admin.join("progress").join(word)
+    pub fn progress_file(&self, job: &str) -> PathBuf {
+        self.admin.join("progress").join(job)
     }
 
     /// A file of the chained audit log, in `audit` below the admin path. It is not in `log`, which a refused request

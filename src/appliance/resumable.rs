@@ -26,9 +26,9 @@ pub const PIECE: u64 = 32 << 20;
 /// Seconds for which an upload is kept after its last piece.
 pub const LIFETIME: u64 = 24 * 60 * 60;
 /// Maximum open uploads per key.
-pub const MOST_OF_A_KEY: usize = 2;
+pub const MAX_OPEN_PER_KEY: usize = 2;
 /// Maximum open uploads in total.
-pub const MOST: usize = 8;
+pub const MAX_OPEN: usize = 8;
 
 const FOLDER: &str = ".resumable";
 /// Bytes of an id, which must be impossible to guess.
@@ -52,13 +52,13 @@ pub enum Purpose {
 }
 
 impl Purpose {
-    /// Parses the word in requests and records.
-    pub fn parse(word: &str) -> Option<Purpose> {
-        [Purpose::Update, Purpose::Restore].into_iter().find(|purpose| purpose.word() == word)
+    /// Parses the name in requests and records.
+    pub fn parse(name: &str) -> Option<Purpose> {
+        [Purpose::Update, Purpose::Restore].into_iter().find(|purpose| purpose.name() == name)
     }
 
-    /// The word in requests and records.
-    pub fn word(self) -> &'static str {
+    /// The name in requests and records.
+    pub fn name(self) -> &'static str {
         match self {
             Purpose::Update => "update",
             Purpose::Restore => "restore",
@@ -115,7 +115,7 @@ impl Record {
             self.offset,
             u8::from(self.is_complete),
             self.started,
-            self.purpose.word(),
+            self.purpose.name(),
             self.sha256,
             self.key
         )
@@ -166,9 +166,9 @@ impl Folder {
         Folder::open(appliance)?.ok_or_else(|| io::Error::other("the directory for uploads cannot be created"))
     }
 
-    /// Waits until no other request opens an upload, so that the second of two simultaneous requests sees the space
+    /// Waits until no other request is opening an upload, so that the second of two simultaneous requests sees the space
     /// reserved for the first.
-    pub fn wait_for_turn(&self) -> io::Result<()> {
+    pub fn lock_folder(&self) -> io::Result<()> {
         self.0.lock()
     }
 

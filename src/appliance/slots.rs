@@ -92,7 +92,7 @@ pub fn update<R>(
 
 /// Why a fact is not stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NotRemembered {
+pub enum NotStored {
     /// It is already stored.
     Known,
     /// Its bucket is full of facts that must stay.
@@ -102,16 +102,16 @@ pub enum NotRemembered {
 /// Stores a key with its time, once. Facts within `span` seconds of now stay. Others are replaced only if there is no
 /// room: oldest first, those in the future last. A clock that restarts in 1970 comes back to a time in its past or
 /// future, and must still find those facts.
-pub fn remember_once(slots: &mut [Slot], key: u64, time: u32, span: u64, now: u64) -> Result<(), NotRemembered> {
+pub fn store_once(slots: &mut [Slot], key: u64, time: u32, span: u64, now: u64) -> Result<(), NotStored> {
     if slots.iter().any(|slot| slot.key == key && slot.time == time) {
-        return Err(NotRemembered::Known);
+        return Err(NotStored::Known);
     }
     let count = slots.iter().map(|slot| slot.count).max().unwrap_or(0).saturating_add(1);
     let slot = slots
         .iter_mut()
         .filter(|slot| slot.key == 0 || u64::from(slot.time).abs_diff(now) > span)
         .min_by_key(|slot| (u64::from(slot.time) > now, slot.count))
-        .ok_or(NotRemembered::NoRoom)?;
+        .ok_or(NotStored::NoRoom)?;
     *slot = Slot { key, time, count };
     Ok(())
 }
@@ -137,7 +137,7 @@ pub fn remove(appliance: &Appliance, table: Table) -> io::Result<()> {
 }
 
 /// Whether a table exists.
-pub fn is_there(appliance: &Appliance, table: Table) -> bool {
+pub fn exists(appliance: &Appliance, table: Table) -> bool {
     table.path(appliance).exists()
 }
 
@@ -182,18 +182,18 @@ mod tests {
                 update(&appliance, table, slot.key, |slots| slots.to_vec()).unwrap(),
                 vec![Slot::default(); n_slots]
             );
-            assert!(is_there(&appliance, table));
+            assert!(exists(&appliance, table));
             remove(&appliance, table).unwrap();
             remove(&appliance, table).unwrap();
-            assert!(!is_there(&appliance, table));
+            assert!(!exists(&appliance, table));
         }
         fs::remove_dir_all(root).unwrap();
     }
 
     const NOW: u32 = 1_800_000_000;
 
-    fn remember(slots: &mut [Slot], key: u64, time: u32, now: u32) -> Result<(), NotRemembered> {
-        remember_once(slots, key, time, 600, now.into())
+    fn remember(slots: &mut [Slot], key: u64, time: u32, now: u32) -> Result<(), NotStored> {
+        store_once(slots, key, time, 600, now.into())
     }
 
     #[test]
@@ -221,7 +221,7 @@ mod tests {
         for key in 2..20_u32 {
             remember(&mut slots, key.into(), key * 1000, key * 1000).unwrap();
         }
-        assert_eq!(remember(&mut slots, 1, NOW, NOW + 100), Err(NotRemembered::Known), "the time is known again");
+        assert_eq!(remember(&mut slots, 1, NOW, NOW + 100), Err(NotStored::Known), "the time is known again");
     }
 
     #[test]
@@ -231,7 +231,7 @@ mod tests {
         for key in 2..=8_u32 {
             remember(&mut slots, key.into(), NOW + key * 1000, NOW + key * 1000).unwrap();
         }
-        assert_eq!(remember(&mut slots, 1, 100, 120), Err(NotRemembered::Known), "the next start in 1970");
+        assert_eq!(remember(&mut slots, 1, 100, 120), Err(NotStored::Known), "the next start in 1970");
     }
 
     #[test]
@@ -240,7 +240,7 @@ mod tests {
         for key in 1..=8_u32 {
             remember(&mut slots, key.into(), u32::MAX - key, u32::MAX).unwrap();
         }
-        assert_eq!(remember(&mut slots, 9, u32::MAX, u32::MAX), Err(NotRemembered::NoRoom));
+        assert_eq!(remember(&mut slots, 9, u32::MAX, u32::MAX), Err(NotStored::NoRoom));
         remember(&mut slots, 9, NOW, NOW).unwrap();
     }
 
@@ -250,12 +250,12 @@ mod tests {
         for (key, time, now, stored) in [
             (1, NOW, NOW, Ok(())),
             (2, NOW, NOW, Ok(())),
-            (1, NOW, NOW, Err(NotRemembered::Known)),
+            (1, NOW, NOW, Err(NotStored::Known)),
             // The same key with another time is another fact.
-            (1, NOW + 1, NOW, Err(NotRemembered::NoRoom)),
-            (3, NOW, NOW + 600, Err(NotRemembered::NoRoom)),
+            (1, NOW + 1, NOW, Err(NotStored::NoRoom)),
+            (3, NOW, NOW + 600, Err(NotStored::NoRoom)),
             (3, NOW + 601, NOW + 601, Ok(())),
-            (2, NOW, NOW + 601, Err(NotRemembered::Known)),
+            (2, NOW, NOW + 601, Err(NotStored::Known)),
         ] {
             assert_eq!(remember(&mut slots, key, time, now), stored, "{key} {time} {now}");
         }

@@ -23,7 +23,7 @@ pub fn record(appliance: &Appliance, action: Action, target: &str, client: &str,
     let left_out = if action.outcome() == Outcome::Done {
         // An action also writes the count of unauthenticated callers, which would otherwise wait for the next of their
         // lines.
-        slots::is_there(appliance, Table::Lines).then(|| count_left_out(appliance, "")).transpose().map(Option::flatten)
+        slots::exists(appliance, Table::Lines).then(|| count_left_out(appliance, "")).transpose().map(Option::flatten)
     } else {
         match spend(appliance, key) {
             Ok(Spent::Nothing) => return,

@@ -2,7 +2,7 @@
 
 use crate::appliance::Appliance;
 use crate::appliance::keys::{self, Key};
-use crate::appliance::slots::{self, NotRemembered, Slot, Table};
+use crate::appliance::slots::{self, NotStored, Slot, Table};
 use crate::http::request::{Method, Path, Request, last_value};
 use crate::values::clock::now;
 use crate::values::config::{Config, Legacy};
@@ -206,11 +206,9 @@ impl Guard<'_> {
         let nonce = slots::key_of(signature.nonce.as_bytes());
         let created = u32::try_from(signature.created).unwrap_or(u32::MAX);
         let remembered = slots::update(self.appliance, keys::nonces(key), nonce, |slots| {
-            slots::remember_once(slots, nonce, created, 2 * MAX_SKEW, now).map_err(|reason| match reason {
-                NotRemembered::Known => Fault("The nonce was used before"),
-                NotRemembered::NoRoom => {
-                    Fault("Too many requests were signed with this token: try again in ten minutes")
-                }
+            slots::store_once(slots, nonce, created, 2 * MAX_SKEW, now).map_err(|reason| match reason {
+                NotStored::Known => Fault("The nonce was used before"),
+                NotStored::NoRoom => Fault("Too many requests were signed with this token: try again in ten minutes"),
             })
         });
         remembered.unwrap_or_else(|error| {

@@ -115,7 +115,7 @@ pub fn unlock(appliance: &Appliance, address: Option<&str>, out: &mut dyn Write)
     {
         return Err(format!("{address}: not an IP address"));
     }
-    if !slots::is_there(appliance, Table::Refusals) {
+    if !slots::exists(appliance, Table::Refusals) {
         return print_line("no refused requests are recorded", out);
     }
     let path = appliance.state_file("refusals");

@@ -67,7 +67,7 @@ pub fn get(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
         }
     };
     let mut body =
-        format!("{{\"status\":{},\"log\":{}", status::or_null(job.word.as_deref()), status::or_null(log.as_deref()));
+        format!("{{\"status\":{},\"log\":{}", status::or_null(job.text.as_deref()), status::or_null(log.as_deref()));
     if let Some(message) = message {
         body.extend([",\"error-message\":", &quote(&message)]);
     }

@@ -97,6 +97,6 @@ pub fn repeated(call: &mut Call<'_, '_>) -> Result<Option<Response>, Error> {
 }
 
 fn accepted(entry: &Entry) -> Response {
-    let location = JOBS.iter().find(|row| row.word == entry.job).map_or("/api/v1/admin/jobs", |row| row.location);
+    let location = JOBS.iter().find(|row| row.name == entry.job).map_or("/api/v1/admin/jobs", |row| row.location);
     Response::accepted(location, &entry.record.id)
 }

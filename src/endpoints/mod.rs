@@ -169,7 +169,7 @@ fn hand_over_confirm(turn: &mut Turn, name: &'static str, seconds: Option<u64>) 
     seconds.map_or(Ok(()), |seconds| turn.document(name, format!("{seconds}\n").as_bytes()))
 }
 
-/// Refuses a change while another one waits for confirmation.
+/// Refuses a change while another one is pending.
 fn check_nothing_pending(call: &Call<'_, '_>, file: &str, confirm: &str) -> Result<(), Error> {
     match status::pending(call.appliance, file) {
         Ok(None) => Ok(()),
@@ -180,15 +180,15 @@ fn check_nothing_pending(call: &Call<'_, '_>, file: &str, confirm: &str) -> Resu
     }
 }
 
-/// Takes an unconfirmed change back. If none is pending, the request is refused with this message, as a confirmation
-/// would be. The change stays pending until the previous state is restored.
-fn revert(call: &Call<'_, '_>, job: Job, file: &str, nothing_waits: &str) -> Result<Response, Error> {
+/// Rolls back a pending change. If none is pending, the request is refused with this message, as a confirmation would
+/// be. The change stays pending until the previous state is restored.
+fn revert(call: &Call<'_, '_>, job: Job, file: &str, none_pending: &str) -> Result<Response, Error> {
     let turn = Turn::take(call, job, "undo")?;
     match status::pending(call.appliance, file) {
         Ok(Some(_)) => turn.start(call, "undo"),
         Ok(None) => {
-            let failure = job.row().order("undo").map_or("", |order| order.failure);
-            Err(Error::Job(failure, JobError::Failed(job, Some(nothing_waits.to_owned()))))
+            let failure = job.row().operation("undo").map_or("", |operation| operation.failure);
+            Err(Error::Job(failure, JobError::Failed(job, Some(none_pending.to_owned()))))
         }
         Err(error) => Err(Error::Disk("Cannot tell whether a change is pending", error)),
     }
@@ -201,15 +201,15 @@ fn pending_member(call: &Call<'_, '_>, file: &str) -> String {
         .map_or_else(String::new, |seconds| format!(",\"pending\":{{\"seconds-left\":{seconds}}}"))
 }
 
-/// The names of a job's status files, if its response is something else.
-struct Told {
+/// The names of a job's status files, for endpoints whose response has more than the status.
+struct StatusFiles {
     job: Job,
     status: &'static str,
     message: &'static str,
     log: &'static str,
 }
 
-impl Told {
+impl StatusFiles {
     /// The result of the last change, as members with JSON values; none if the job never reported one, as with the
     /// ancestor's.
     fn members(&self, call: &Call<'_, '_>) -> Vec<(&'static str, String)> {
@@ -219,7 +219,7 @@ impl Told {
         let status = self.status(call);
         let log = call.log_tail(self.log);
         let mut members =
-            vec![("status", status::or_null(status.word.as_deref())), ("log", status::or_null(log.as_deref()))];
+            vec![("status", status::or_null(status.text.as_deref())), ("log", status::or_null(log.as_deref()))];
         let message = match status.phase {
             Phase::Consistent => call.appliance.trimmed_text(&call.appliance.etc_file(self.message)),
             Phase::Starting => None,
@@ -235,7 +235,7 @@ impl Told {
     }
 
     /// The 404 without settings, with the result of the first change.
-    fn nothing_yet(&self, call: &Call<'_, '_>) -> Error {
+    fn not_yet(&self, call: &Call<'_, '_>) -> Error {
         Error::NotYet(self.members(call))
     }
 }
@@ -250,7 +250,7 @@ fn life(call: &Call<'_, '_>, job: Job) -> (Option<u8>, Vec<(&'static str, String
 /// The same if the status file says `running`; empty for a job that just started and has not written its status.
 fn life_by_status(call: &Call<'_, '_>, job: Job, status: &JobStatus) -> (Option<u8>, Vec<(&'static str, String)>) {
     match status {
-        JobStatus { phase: Phase::Consistent, word: Some(word), .. } if word == "running" => life(call, job),
+        JobStatus { phase: Phase::Consistent, text: Some(text), .. } if text == "running" => life(call, job),
         _ => (None, Vec::new()),
     }
 }

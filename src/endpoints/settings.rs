@@ -1,7 +1,9 @@
 //! `/settings`: network settings and the application's own.
 
 use super::turn::Turn;
-use super::{Call, Told, check_nothing_pending, confirm_seconds, hand_over_confirm, joined, missing, pending_member};
+use super::{
+    Call, StatusFiles, check_nothing_pending, confirm_seconds, hand_over_confirm, joined, missing, pending_member,
+};
 use crate::caller::auth::Admin;
 use crate::http::error::Error;
 use crate::http::response::Response;
@@ -18,7 +20,7 @@ const PENDING: &str = "pending_settings.txt";
 /// The member `pending` during a rollback.
 const NO_TIME_LEFT: &str = ",\"pending\":{\"seconds-left\":0}";
 
-const TOLD: Told = Told {
+const FILES: StatusFiles = StatusFiles {
     job: Job::Settings,
     status: "status_settings.txt",
     message: "status_error_settings.txt",
@@ -46,24 +48,24 @@ pub fn post(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     turn.start(call, mode)
 }
 
-/// `POST /settings/confirm`: keeps the new settings.
+/// `POST /settings/confirm`
 pub fn confirm(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     Turn::take(call, Job::Settings, "confirm")?.wait(call, "confirm")?;
     Ok(Response::done())
 }
 
-/// `POST /settings/revert`: restores the previous settings now.
+/// `POST /settings/revert`
 pub fn revert(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     super::revert(call, Job::Settings, PENDING, "No change of settings is waiting for confirmation")
 }
 
 /// `GET /settings`
 pub fn get(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
-    let read = |name| status::read_json(&call.appliance.etc_file(name)).ok_or_else(|| TOLD.nothing_yet(call));
+    let read = |name| status::read_json(&call.appliance.etc_file(name)).ok_or_else(|| FILES.not_yet(call));
     let (network, mut app) = (read("network.json")?, read("app.json")?);
     // An interrupted change is rolled back within a minute; until then it is not final.
     let pending = match pending_member(call, PENDING) {
-        none if none.is_empty() && TOLD.status(call).phase == Phase::Interrupted => NO_TIME_LEFT.to_owned(),
+        none if none.is_empty() && FILES.status(call).phase == Phase::Interrupted => NO_TIME_LEFT.to_owned(),
         pending => pending,
     };
     if call.caller.scope() != Scope::Admin {
@@ -75,7 +77,7 @@ pub fn get(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
         json::compact(&network),
         json::compact(&app),
         pending,
-        joined(TOLD.members(call))
+        joined(FILES.members(call))
     )))
 }
 

@@ -2,7 +2,7 @@
 
 use super::settings::parse_document;
 use super::turn::Turn;
-use super::{Call, Told, joined, missing};
+use super::{Call, StatusFiles, joined, missing};
 use crate::caller::auth::Admin;
 use crate::http::error::Error;
 use crate::http::response::Response;
@@ -12,7 +12,7 @@ use crate::values::json::{self, quote};
 use crate::values::storage::StorageSettings;
 use serde_json::value::RawValue;
 
-const TOLD: Told = Told {
+const FILES: StatusFiles = StatusFiles {
     job: Job::Storage,
     status: "status_storage.txt",
     message: "status_error_storage.txt",
@@ -40,7 +40,7 @@ pub fn undo(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
 
 /// `GET /storage`: the current settings, and the available types.
 pub fn get(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
-    let stored = status::read_object(&call.appliance.etc_file("storage.json")).ok_or_else(|| TOLD.nothing_yet(call))?;
+    let stored = status::read_object(&call.appliance.etc_file("storage.json")).ok_or_else(|| FILES.not_yet(call))?;
     // An image without the file has no storage settings; an empty file offers the default.
     if !call.appliance.storage_options_file().exists() {
         return Err(Error::NotFound);
@@ -52,5 +52,5 @@ pub fn get(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
         .collect();
     let options: Vec<String> = status::storage_options(call.appliance).iter().map(|option| quote(option)).collect();
     members.push(format!("\"options\":[{}]", options.join(",")));
-    Ok(Response::json(format!("{{{}{}}}", members.join(","), joined(TOLD.members(call)))))
+    Ok(Response::json(format!("{{{}{}}}", members.join(","), joined(FILES.members(call)))))
 }

@@ -9,7 +9,7 @@ use crate::http::response::Response;
 use crate::jobs::history;
 use crate::jobs::job::{JobError, Lock};
 use crate::jobs::record::{Ending, Record};
-use crate::jobs::{Job, Order, Row, Trace};
+use crate::jobs::{Job, Operation, Row, Trace};
 use crate::upload::{Handover, Received};
 use crate::values::clock;
 
@@ -22,28 +22,29 @@ pub struct Turn {
 }
 
 impl Turn {
-    /// Takes the right to run an order of a job. Every handler does this before it reads its form, so that a refusal
+    /// Takes the right to run an operation of a job. Every handler does this before it reads its form, so that a refusal
     /// comes before the upload.
     pub fn take(call: &Call<'_, '_>, job: Job, argument: &str) -> Result<Turn, Error> {
         let row = job.row();
-        let order = order(row, argument)?;
-        let lock = Lock::take_for(call.appliance, job, order).map_err(|error| Error::Job(order.failure, error))?;
-        Ok(Turn::new(call, row, order, lock))
+        let operation = operation(row, argument)?;
+        let lock =
+            Lock::take_for(call.appliance, job, operation).map_err(|error| Error::Job(operation.failure, error))?;
+        Ok(Turn::new(call, row, operation, lock))
     }
 
     /// The same without exclusions: the caller used force.
     pub fn force(call: &Call<'_, '_>, job: Job, argument: &str) -> Result<Turn, Error> {
         let row = job.row();
-        let order = order(row, argument)?;
-        let lock = Lock::take(call.appliance, job).map_err(|error| Error::Job(order.failure, error))?;
-        Ok(Turn::new(call, row, order, lock))
+        let operation = operation(row, argument)?;
+        let lock = Lock::take(call.appliance, job).map_err(|error| Error::Job(operation.failure, error))?;
+        Ok(Turn::new(call, row, operation, lock))
     }
 
-    fn new(call: &Call<'_, '_>, row: &'static Row, order: &'static Order, lock: Lock) -> Turn {
-        if order.trace != Trace::None {
+    fn new(call: &Call<'_, '_>, row: &'static Row, operation: &'static Operation, lock: Lock) -> Turn {
+        if operation.trace != Trace::None {
             // Continue even if the history cannot be written.
-            if let Err(error) = history::turn_page(call.appliance, row) {
-                log::error!("job {}: the previous one cannot be added to the history: {error}", row.word);
+            if let Err(error) = history::archive_previous(call.appliance, row) {
+                log::error!("job {}: the previous one cannot be added to the history: {error}", row.name);
             }
         }
         Turn { lock, row, handover: Handover::new(call.appliance), handed: Vec::new() }
@@ -74,59 +75,59 @@ impl Turn {
 
     /// Starts the job in the background and returns 202.
     pub fn start(mut self, call: &Call<'_, '_>, argument: &'static str) -> Result<Response, Error> {
-        let (order, id) = self.prepare(call, argument)?;
-        self.lock.start(call.appliance, order.argument()).map_err(|error| self.failed(call, order, error))?;
-        self.done(call, order);
+        let (operation, id) = self.prepare(call, argument)?;
+        self.lock.start(call.appliance, operation.argument()).map_err(|error| self.failed(call, operation, error))?;
+        self.done(call, operation);
         Ok(Response::accepted(self.row.location, &id))
     }
 
     /// Runs the job to its end. Returns its output.
     pub fn wait(self, call: &Call<'_, '_>, argument: &'static str) -> Result<Vec<u8>, Error> {
-        let failure = order(self.row, argument)?.failure;
+        let failure = operation(self.row, argument)?.failure;
         self.try_wait(call, argument)?.map_err(|error| Error::Job(failure, error))
     }
 
     /// The same, if a failure can be a normal response.
     pub fn try_wait(mut self, call: &Call<'_, '_>, argument: &'static str) -> Result<Result<Vec<u8>, JobError>, Error> {
-        let (order, _) = self.prepare(call, argument)?;
-        let result = self.lock.wait(call.appliance, order.argument());
+        let (operation, _) = self.prepare(call, argument)?;
+        let result = self.lock.wait(call.appliance, operation.argument());
         match &result {
             Ok(_) => {
-                self.end(call, order, Ending::default());
-                self.done(call, order);
+                self.end(call, operation, Ending::default());
+                self.done(call, operation);
             }
-            Err(error) => self.end_badly(call, order, error),
+            Err(error) => self.end_badly(call, operation, error),
         }
         Ok(result)
     }
 
     /// Hands over the inputs and writes the record: from here on, status requests get this job.
-    fn prepare(&mut self, call: &Call<'_, '_>, argument: &str) -> Result<(&'static Order, String), Error> {
-        let order = order(self.row, argument)?;
+    fn prepare(&mut self, call: &Call<'_, '_>, argument: &str) -> Result<(&'static Operation, String), Error> {
+        let operation = operation(self.row, argument)?;
         // Remove inputs of an earlier request that this client did not send.
-        for name in order.inputs.iter().filter(|name| !self.handed.contains(name)) {
+        for name in operation.inputs.iter().filter(|name| !self.handed.contains(name)) {
             self.handover.absent(name)?;
         }
-        if order.trace == Trace::None {
-            return Ok((order, String::new()));
+        if operation.trace == Trace::None {
+            return Ok((operation, String::new()));
         }
         self.lock.begin();
         let record = Record::new(argument, call.caller.key(), call.idempotency.clone());
         let written = record.and_then(|record| record.write(call.appliance, self.row).map(|()| record.id));
         // Without a record the job still runs, but has no id.
         let id = written.unwrap_or_else(|error| {
-            log::error!("job {}: its record cannot be written: {error}", self.row.word);
+            log::error!("job {}: its record cannot be written: {error}", self.row.name);
             String::new()
         });
-        Ok((order, id))
+        Ok((operation, id))
     }
 
-    fn failed(&self, call: &Call<'_, '_>, order: &'static Order, error: JobError) -> Error {
-        self.end_badly(call, order, &error);
-        Error::Job(order.failure, error)
+    fn failed(&self, call: &Call<'_, '_>, operation: &'static Operation, error: JobError) -> Error {
+        self.end_badly(call, operation, &error);
+        Error::Job(operation.failure, error)
     }
 
-    fn end_badly(&self, call: &Call<'_, '_>, order: &Order, error: &JobError) {
+    fn end_badly(&self, call: &Call<'_, '_>, operation: &Operation, error: &JobError) {
         let reason = match error {
             JobError::Failed(_, Some(reason)) => reason.clone(),
             JobError::Failed(_, None) => "The job failed".to_owned(),
@@ -136,32 +137,32 @@ impl Turn {
                 "The job could not be started".to_owned()
             }
         };
-        self.end(call, order, Ending { reason: Some(reason), ..Ending::default() });
+        self.end(call, operation, Ending { reason: Some(reason), ..Ending::default() });
     }
 
     /// Records the end of a job that the client waited for, because an ancestor's job does not.
-    fn end(&self, call: &Call<'_, '_>, order: &Order, ending: Ending) {
-        if order.trace != Trace::None
+    fn end(&self, call: &Call<'_, '_>, operation: &Operation, ending: Ending) {
+        if operation.trace != Trace::None
             && let Err(error) = (Ending { ended: clock::now(), ..ending }).write(call.appliance, self.row)
         {
-            log::error!("job {}: its end cannot be recorded: {error}", self.row.word);
+            log::error!("job {}: its end cannot be recorded: {error}", self.row.name);
         }
     }
 
-    fn done(&mut self, call: &Call<'_, '_>, order: &Order) {
+    fn done(&mut self, call: &Call<'_, '_>, operation: &Operation) {
         self.handover.complete();
-        if let Some(action) = order.action {
-            call.audit(action, order.target);
+        if let Some(action) = operation.action {
+            call.audit(action, operation.target);
         }
     }
 }
 
-/// Checks whether an order of a job could be started now.
+/// Checks whether an operation of a job could be started now.
 pub fn may_start(appliance: &Appliance, job: Job, argument: &str) -> Result<(), Error> {
-    let order = order(job.row(), argument)?;
-    Lock::take_for(appliance, job, order).map(drop).map_err(|error| Error::Job(order.failure, error))
+    let operation = operation(job.row(), argument)?;
+    Lock::take_for(appliance, job, operation).map(drop).map_err(|error| Error::Job(operation.failure, error))
 }
 
-fn order(row: &'static Row, argument: &str) -> Result<&'static Order, Error> {
-    row.order(argument).ok_or_else(|| Error::Internal(format!("job {}: no such order: {argument}", row.word)))
+fn operation(row: &'static Row, argument: &str) -> Result<&'static Operation, Error> {
+    row.operation(argument).ok_or_else(|| Error::Internal(format!("job {}: no such operation: {argument}", row.name)))
 }

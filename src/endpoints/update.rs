@@ -43,7 +43,7 @@ pub fn get(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
         }
     };
 
-    let mut body = format!("{{\"status\":{}", status::or_null(job.word.as_deref()));
+    let mut body = format!("{{\"status\":{}", status::or_null(job.text.as_deref()));
     let mut member = |name: &str, value: &str| body.extend([",", &quote(name), ":", value]);
     let (percentage, others): (Vec<_>, Vec<_>) = job.members.iter().partition(|(name, _)| name == "percentage");
     let (share, signs) = super::life_by_status(call, Job::Update, &job);

@@ -3,7 +3,7 @@
 
 use super::turn::may_start;
 use super::{Call, missing};
-use crate::appliance::resumable::{self, Folder, LIFETIME, MOST, MOST_OF_A_KEY, PIECE, Purpose, Record, Upload};
+use crate::appliance::resumable::{self, Folder, LIFETIME, MAX_OPEN, MAX_OPEN_PER_KEY, PIECE, Purpose, Record, Upload};
 use crate::appliance::{self, Appliance};
 use crate::audit::Action;
 use crate::caller::auth::Admin;
@@ -72,10 +72,11 @@ pub fn post(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
 
     resumable::sweep(call.appliance).map_err(disk)?;
     let folder = Folder::make(call.appliance).map_err(disk)?;
-    folder.wait_for_turn().map_err(disk)?;
+    folder.lock_folder().map_err(disk)?;
     check(call, purpose, Some(length))?;
     let open = folder.list().map_err(disk)?;
-    if open.len() >= MOST || open.iter().filter(|(_, record)| record.key == call.caller.key()).count() >= MOST_OF_A_KEY
+    if open.len() >= MAX_OPEN
+        || open.iter().filter(|(_, record)| record.key == call.caller.key()).count() >= MAX_OPEN_PER_KEY
     {
         return Err(Error::TooManyOpen);
     }
@@ -83,7 +84,7 @@ pub fn post(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     let sha256 = sha256.to_ascii_lowercase();
     let record = Record { purpose, length, offset: 0, is_complete: false, started, sha256, key, left: LIFETIME };
     let id = folder.add(&record).map_err(disk)?;
-    call.audit(Action::UploadOpened, purpose.word());
+    call.audit(Action::UploadOpened, purpose.name());
     let location = format!("{}/{id}", call.request.path.as_ref().map_or("", |path| path.canonical()));
     let body = format!(
         "{{\"Status\":\"201 Created\",\"Location\":{},\"Upload\":{},\"Length\":{length},\"Offset\":0,\"Piece\":{PIECE}}}",
@@ -163,7 +164,7 @@ pub fn complete(call: &Call<'_, '_>, id: &str, purpose: Purpose) -> Result<Uploa
 }
 
 /// Refuses a request by its head, if it would be refused after its body arrived.
-pub fn may_come(call: &Call<'_, '_>, route: &Route) -> Result<(), Error> {
+pub fn may_send_body(call: &Call<'_, '_>, route: &Route) -> Result<(), Error> {
     // A repeated request gets its first response, even if another job is running now.
     if !call.request.headers.get("idempotency-key").is_empty() {
         return Ok(());
@@ -352,7 +353,7 @@ fn to_json(id: &str, record: &Record) -> String {
     format!(
         "{{\"id\":{},\"for\":{},\"length\":{},\"offset\":{},\"complete\":{},\"started\":\"{}Z\"}}",
         quote(id),
-        quote(record.purpose.word()),
+        quote(record.purpose.name()),
         record.length,
         record.offset,
         record.is_complete,

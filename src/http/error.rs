@@ -1,7 +1,7 @@
 //! Every error, its status, and the text that a client gets. The only file that chooses a 4xx or 5xx. The log gets
 //! another text (behaviour, section 5).
 
-use crate::appliance::resumable::{MOST, MOST_OF_A_KEY};
+use crate::appliance::resumable::{MAX_OPEN, MAX_OPEN_PER_KEY};
 use crate::http::multipart::MultipartError;
 use crate::http::response::{Response, Wait};
 use crate::jobs::job::JobError;
@@ -18,7 +18,7 @@ use std::time::UNIX_EPOCH;
 const ALREADY_RUNNING: &str = "E1004";
 
 /// The status of a refusal before the body: the web server's `auth_request` looks for it.
-pub const TO_THE_QUESTION: &str = "401 Unauthorized";
+pub const BODY_REFUSED: &str = "401 Unauthorized";
 /// Seconds after which a client should try again if no place is free.
 const BUSY_SECONDS: u64 = 10;
 /// The same if all uploads are in use.
@@ -204,7 +204,9 @@ impl Error {
             ),
             Error::TooManyOpen => (
                 "429 Too Many Requests",
-                Some(format!("Too many open uploads: at most {MOST_OF_A_KEY} for each token, and {MOST} in all")),
+                Some(format!(
+                    "Too many open uploads: at most {MAX_OPEN_PER_KEY} for each token, and {MAX_OPEN} in all"
+                )),
             ),
             Error::Conflict(reason, _) => ("409 Conflict", Some((*reason).to_owned())),
             Error::KeyReused => {
@@ -245,11 +247,11 @@ impl Error {
 
 fn job_message(what: &str, error: &JobError) -> String {
     match error {
-        JobError::Running(job) => format!("{what}: a job of this kind ({}) is already running", job.word()),
+        JobError::Running(job) => format!("{what}: a job of this kind ({}) is already running", job.name()),
         JobError::Excluded { by, since, reason, .. } => {
             let since = since.duration_since(UNIX_EPOCH).unwrap_or_default();
             let since = clock::utc(since.as_secs());
-            format!("{what}: {} is running since {since}, and {reason}", by.word())
+            format!("{what}: {} is running since {since}, and {reason}", by.name())
         }
         JobError::Unfinished(..) => format!("{what}: the job did not end in time, and may still be running"),
         JobError::NoLock(..) | JobError::NotStarted(..) => format!("{what}: the job could not be started"),

@@ -68,7 +68,7 @@ impl Response {
 
     /// 202: a job runs in the background; follow it at `location`.
     pub fn accepted(location: &str, job: &str) -> Response {
-        // An order without a record, such as STOP, has no id.
+        // An operation without a record, such as STOP, has no id.
         let job = if job.is_empty() { String::new() } else { format!(",\"Job\":{}", quote(job)) };
         let body = format!("{{\"Status\":\"202 Accepted\",\"Location\":{}{job}}}", quote(location));
         Response::new("202 Accepted", "application/json", Body::Bytes(body.into_bytes()))
@@ -178,7 +178,7 @@ impl Response {
 
     /// For a web server that has only the head: accept the body. The number and size of bodies depend on whether the
     /// caller is known.
-    pub fn let_come(is_known: bool) -> Response {
+    pub fn accept_body(is_known: bool) -> Response {
         let response = Response::new("204 No Content", "application/json", Body::Redirected);
         if is_known { response.header("Jidoteki-Known", "yes".to_owned()) } else { response }
     }

@@ -50,7 +50,7 @@ impl Stage {
 /// A running or ended job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// The word of the job.
+    /// The name of the job.
     pub job: String,
     /// Who started it, and when.
     pub record: Record,
@@ -62,7 +62,8 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// The entry as JSON; of a job that runs, with its signs of life, texts of scripts as this caller may see them.
+    /// The entry as JSON. A running job also has its signs of life. `redact` removes what the caller must not see from
+    /// the texts of scripts.
     pub fn to_json(&self, appliance: &Appliance, redact: impl Fn(String) -> String) -> String {
         let mut text = format!("{{\"id\":{},\"job\":{}", quote(&self.record.id), quote(&self.job));
         let mut member = |name: &str, value: Option<&str>| {
@@ -96,7 +97,7 @@ impl Entry {
     }
 
     fn life(&self, appliance: &Appliance) -> Option<Life> {
-        let row = JOBS.iter().find(|row| row.word == self.job).filter(|_| self.stage == Stage::Running)?;
+        let row = JOBS.iter().find(|row| row.name == self.job).filter(|_| self.stage == Stage::Running)?;
         Some(Life::of(appliance, row, self.record.started_at()))
     }
 }
@@ -116,25 +117,25 @@ impl Life {
     /// The signs of life of a job that began at this time.
     pub fn of(appliance: &Appliance, row: &Row, began: SystemTime) -> Life {
         let progress = Progress::read(appliance, row, began);
-        let is_of_it = |path: &Path| modified(path).is_some_and(|at| at + Duration::from_millis(10) >= began);
-        let said = row.json_file(appliance).filter(|path| is_of_it(path)).and_then(|path| percentage(&path));
+        let is_current = |path: &Path| modified(path).is_some_and(|at| at + Duration::from_millis(10) >= began);
+        let said = row.json_file(appliance).filter(|path| is_current(path)).and_then(|path| percentage(&path));
         let percentage = progress.as_ref().map_or(said, |progress| progress.of_job(row.job, said));
         let reports = progress.is_some();
         let words = progress.map(|progress| progress.words).filter(|words| !words.is_empty());
         let signs = [
             Some(appliance.log_file(row.files.log)),
             row.json_file(appliance),
-            row.word_file(appliance),
-            Some(appliance.progress_file(row.word)),
+            row.status_file(appliance),
+            Some(appliance.progress_file(row.name)),
         ];
         let heartbeat = signs.into_iter().flatten().filter_map(|path| modified(&path)).max();
         let heartbeat = heartbeat.filter(|time| *time >= began).unwrap_or(began);
         let log = appliance.log_file(row.files.log);
-        let step = words.or_else(|| is_of_it(&log).then(|| step(&log)).flatten());
+        let step = words.or_else(|| is_current(&log).then(|| step(&log)).flatten());
         Life { percentage, step, heartbeat, reports }
     }
 
-    /// The members of an answer that tell of it, each with its value as JSON; the step as this caller may see it.
+    /// The members of a response, each with its value as JSON. `redact` removes what the caller must not see.
     pub fn members(&self, redact: &dyn Fn(String) -> String) -> Vec<(&'static str, String)> {
         let heartbeat = quote(&time(self.heartbeat.duration_since(UNIX_EPOCH).unwrap_or_default()));
         let mut members: Vec<_> = self.step.iter().map(|step| ("step", quote(&redact(step.clone())))).collect();
@@ -157,7 +158,7 @@ impl Life {
     }
 }
 
-/// The job's progress, 0 to 100, if it reports it.
+/// The percentage in a status file, if it has one.
 fn percentage(path: &Path) -> Option<u8> {
     let object = status::read_object(path)?;
     object.get("percentage")?.get().parse().ok().filter(|share| *share <= 100)
@@ -211,7 +212,7 @@ pub fn started_by(appliance: &Appliance, key: &str) -> Option<Entry> {
 }
 
 /// Stores the previous job with this lock, and removes its record for the next one. The caller has the lock.
-pub fn turn_page(appliance: &Appliance, row: &'static Row) -> io::Result<()> {
+pub fn archive_previous(appliance: &Appliance, row: &'static Row) -> io::Result<()> {
     if let Some((record, ending)) = record::read(appliance, row) {
         remember(appliance, conclude(appliance, row, record, ending))?;
         record::clear(appliance, row)?;
@@ -223,7 +224,7 @@ pub fn turn_page(appliance: &Appliance, row: &'static Row) -> io::Result<()> {
 fn latest(appliance: &Appliance, row: &'static Row) -> Option<Entry> {
     let (record, ending) = record::read(appliance, row)?;
     if ending.is_none() && job::is_running(appliance, row.job) {
-        return Some(Entry { job: row.word.to_owned(), record, stage: Stage::Running, ending: None });
+        return Some(Entry { job: row.name.to_owned(), record, stage: Stage::Running, ending: None });
     }
     Some(conclude(appliance, row, record, ending))
 }
@@ -236,7 +237,7 @@ fn conclude(appliance: &Appliance, row: &'static Row, record: Record, ending: Op
         Some(Ending { code: None, reason: None, .. }) => Stage::Success,
         Some(_) => Stage::Failed,
     };
-    Entry { job: row.word.to_owned(), record, stage, ending }
+    Entry { job: row.name.to_owned(), record, stage, ending }
 }
 
 /// The status files of a job that did not record its end.
@@ -247,20 +248,20 @@ fn ending_by_files(appliance: &Appliance, row: &'static Row, record: &Record) ->
         let booted = clock::now().checked_sub(uptime)?;
         return (booted >= record.started / 1_000_000_000).then(|| Ending { ended: booted, ..Ending::default() });
     }
-    if row.order(&record.argument)?.trace != Trace::Status {
+    if row.operation(&record.argument)?.trace != Trace::Status {
         return None;
     }
-    let path = row.json_file(appliance).filter(|path| path.exists()).or_else(|| row.word_file(appliance))?;
+    let path = row.json_file(appliance).filter(|path| path.exists()).or_else(|| row.status_file(appliance))?;
     let at = modified(&path).filter(|at| *at + Duration::from_millis(10) >= record.started_at())?;
     let ended = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let word = if Some(&path) == row.json_file(appliance).as_ref() {
+    let status = if Some(&path) == row.json_file(appliance).as_ref() {
         let object = status::read_object(&path)?;
         serde_json::from_slice::<String>(object.get("status")?.get().as_bytes()).ok()?
     } else {
         appliance.trimmed_text(&path)?
     };
     let text = |name: Option<&str>| appliance.trimmed_text(&appliance.etc_file(name?));
-    match word.as_str() {
+    match status.as_str() {
         "success" => Some(Ending { ended, ..Ending::default() }),
         "failed" => {
             let reason = text(row.files.message).unwrap_or_else(|| "The job failed".to_owned());

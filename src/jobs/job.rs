@@ -6,7 +6,7 @@
 
 use crate::appliance::{self, Appliance};
 use crate::jobs::record;
-use crate::jobs::{Beside, Job, Order, Trace};
+use crate::jobs::{Exclusion, Job, Operation, Trace};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -71,15 +71,15 @@ pub enum JobError {
 impl fmt::Display for JobError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            JobError::Running(job) => write!(f, "job {}: already running", job.word()),
-            JobError::Excluded { job, by, .. } => write!(f, "job {}: {} is running", job.word(), by.word()),
+            JobError::Running(job) => write!(f, "job {}: already running", job.name()),
+            JobError::Excluded { job, by, .. } => write!(f, "job {}: {} is running", job.name(), by.name()),
             JobError::NoLock(job, error) => {
-                write!(f, "job {}: cannot open its lock {}: {error}", job.word(), job.row().lock)
+                write!(f, "job {}: cannot open its lock {}: {error}", job.name(), job.row().lock)
             }
-            JobError::NotStarted(job, error) => write!(f, "job {}: cannot start bin/wrapper.sh: {error}", job.word()),
-            JobError::Unfinished(job, error) => write!(f, "job {}: {error}", job.word()),
-            JobError::Failed(job, None) => write!(f, "job {}: failed", job.word()),
-            JobError::Failed(job, Some(reason)) => write!(f, "job {}: failed: {reason}", job.word()),
+            JobError::NotStarted(job, error) => write!(f, "job {}: cannot start bin/wrapper.sh: {error}", job.name()),
+            JobError::Unfinished(job, error) => write!(f, "job {}: {error}", job.name()),
+            JobError::Failed(job, None) => write!(f, "job {}: failed", job.name()),
+            JobError::Failed(job, Some(reason)) => write!(f, "job {}: failed: {reason}", job.name()),
         }
     }
 }
@@ -99,9 +99,9 @@ impl Lock {
         Ok(Lock { job, file })
     }
 
-    /// Takes the lock for an order, or returns the job that must end first.
-    pub fn take_for(appliance: &Appliance, job: Job, order: &Order) -> Result<Lock, JobError> {
-        if order.beside == Beside::Free {
+    /// Takes the lock for an operation, or returns the job that must end first.
+    pub fn take_for(appliance: &Appliance, job: Job, operation: &Operation) -> Result<Lock, JobError> {
+        if operation.exclusion == Exclusion::Exempt {
             return Lock::take(appliance, job);
         }
         let file = open(appliance, job)?;
@@ -148,11 +148,11 @@ impl Lock {
             Err(RunError::NotStarted(error)) => return Err(JobError::NotStarted(job, error)),
             Err(RunError::Unfinished(_, error)) => return Err(JobError::Unfinished(job, error)),
         };
-        log_lines(job.word(), &output.stderr);
+        log_lines(job.name(), &output.stderr);
         if output.status.success() {
             return Ok(output.stdout);
         }
-        log::error!("job {}: {}", job.word(), output.status);
+        log::error!("job {}: {}", job.name(), output.status);
         Err(JobError::Failed(job, reason(&output.stdout)))
     }
 
@@ -162,7 +162,7 @@ impl Lock {
         // This works because the CGI program leads no process group. From a shell it fails, and the job harmlessly
         // shares the session.
         let _ = nix::unistd::setsid();
-        let name = self.job.word();
+        let name = self.job.name();
         let mut command = if let Some(gate) = appliance.gate() {
             // If we are confined, root accepts the words for `wrapper.sh` at a socket.
             let words = argument.map_or_else(|| name.to_owned(), |argument| format!("{name} {argument}"));
@@ -223,7 +223,7 @@ fn excluded(appliance: &Appliance, job: Job) -> Result<(), JobError> {
 }
 
 fn deadline(job: Job) -> Instant {
-    let only_reads = job.row().orders.iter().all(|order| order.trace == Trace::None);
+    let only_reads = job.row().operations.iter().all(|operation| operation.trace == Trace::None);
     Instant::now() + if only_reads { READING_PATIENCE } else { PATIENCE }
 }
 
@@ -254,8 +254,8 @@ pub fn running_since(appliance: &Appliance, job: Job) -> Option<SystemTime> {
 /// client would take the old result for the new one.
 pub fn status_since(appliance: &Appliance, job: Job) -> Option<SystemTime> {
     let since = running_since(appliance, job)?;
-    let order = record::read(appliance, job.row()).and_then(|(record, _)| job.row().order(&record.argument));
-    order.is_none_or(|order| order.trace == Trace::Status).then_some(since)
+    let operation = record::read(appliance, job.row()).and_then(|(record, _)| job.row().operation(&record.argument));
+    operation.is_none_or(|operation| operation.trace == Trace::Status).then_some(since)
 }
 
 /// A lock file, and whether a job has it.

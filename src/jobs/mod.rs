@@ -1,4 +1,4 @@
-//! `JOBS`, the one table of root's work for the API: every job with its orders, its files, and the jobs that it
+//! `JOBS`, the one table of root's work for the API: every job with its operations, its files, and the jobs that it
 //! excludes. Tests compare it with `wrapper.sh`, `sudoers`, `sweep` and docs/JOBS.md.
 
 pub mod record;
@@ -45,46 +45,46 @@ pub enum Job {
     Monitor,
 }
 
-/// Whether the client waits for the end of a job.
+/// Whether the client waits for the end of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Client {
-    /// The client gets 202 and polls the status.
-    Leaves,
-    /// The response is the result.
-    Waits,
+pub enum Mode {
+    /// No: the response is 202, and the client polls the status.
+    Background,
+    /// Yes: the response is the result.
+    Foreground,
 }
 
-/// How the outcome of an order can be read later.
+/// How the outcome of an operation can be read later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trace {
     /// A status in its job's files, and a record for `GET /jobs`.
     Status,
-    /// Only a record: the status files describe another order of this job.
+    /// Only a record: the status files describe another operation of this job.
     Record,
     /// Not at all: it only reads, and pages request it all the time.
     None,
 }
 
-/// Whether an order obeys [`EXCLUSIONS`].
+/// Whether an operation obeys [`EXCLUSIONS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Beside {
-    /// Yes.
-    Excluded,
-    /// No: it confirms or stops a change, so it must always be accepted.
-    Free,
+pub enum Exclusion {
+    /// It is refused while an excluded job runs.
+    Obeyed,
+    /// It confirms, stops or rolls back a change, or only reads, so it is always accepted.
+    Exempt,
 }
 
-/// One task of a job.
+/// One operation of a job, chosen by the argument of its script.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Order {
+pub struct Operation {
     /// The argument of the script; empty for none.
     pub argument: &'static str,
     /// Whether the client waits.
-    pub client: Client,
+    pub mode: Mode,
     /// How its outcome can be read later.
     pub trace: Trace,
     /// Whether it obeys [`EXCLUSIONS`].
-    pub beside: Beside,
+    pub exclusion: Exclusion,
     /// The files that it takes from the exchange directory. Before it starts, files that the client did not send are
     /// removed.
     pub inputs: &'static [&'static str],
@@ -101,8 +101,8 @@ pub struct Order {
 pub struct Files {
     /// A JSON object with `status` and other members.
     pub json: Option<&'static str>,
-    /// One word.
-    pub word: Option<&'static str>,
+    /// Plain text: the status.
+    pub status: Option<&'static str>,
     /// One line: why the job failed.
     pub message: Option<&'static str>,
     /// The error code, `E1000` to `E1005`.
@@ -116,225 +116,252 @@ pub struct Files {
 pub struct Row {
     /// The job.
     pub job: Job,
-    /// Its word for `wrapper.sh`, and the name of its script.
-    pub word: &'static str,
+    /// The name of its script, for `wrapper.sh` too.
+    pub name: &'static str,
     /// Its lock file in the exchange directory.
     pub lock: &'static str,
     /// The path at which a client polls the status.
     pub location: &'static str,
     /// The files in which it reports its status.
     pub files: Files,
-    /// Its tasks.
-    pub orders: &'static [Order],
+    /// What it can do.
+    pub operations: &'static [Operation],
 }
 
 const fn log(log: &'static str) -> Files {
-    Files { json: None, word: None, message: None, code: None, log }
+    Files { json: None, status: None, message: None, code: None, log }
 }
 
-const fn leaves(
+const fn background(
     argument: &'static str,
     inputs: &'static [&'static str],
     action: Action,
     failure: &'static str,
-) -> Order {
-    let (trace, beside) = (Trace::Status, Beside::Excluded);
-    Order { argument, client: Client::Leaves, trace, beside, inputs, action: Some(action), target: argument, failure }
+) -> Operation {
+    let (trace, exclusion) = (Trace::Status, Exclusion::Obeyed);
+    Operation {
+        argument,
+        mode: Mode::Background,
+        trace,
+        exclusion,
+        inputs,
+        action: Some(action),
+        target: argument,
+        failure,
+    }
 }
 
-const fn waits(
+const fn foreground(
     argument: &'static str,
     inputs: &'static [&'static str],
     action: Action,
     failure: &'static str,
-) -> Order {
-    let (trace, beside) = (Trace::Record, Beside::Excluded);
-    Order { argument, client: Client::Waits, trace, beside, inputs, action: Some(action), target: argument, failure }
+) -> Operation {
+    let (trace, exclusion) = (Trace::Record, Exclusion::Obeyed);
+    Operation {
+        argument,
+        mode: Mode::Foreground,
+        trace,
+        exclusion,
+        inputs,
+        action: Some(action),
+        target: argument,
+        failure,
+    }
 }
 
 /// Confirms or stops a change.
-const fn free(order: Order) -> Order {
-    Order { beside: Beside::Free, trace: Trace::Record, ..order }
+const fn exempt(operation: Operation) -> Operation {
+    Operation { exclusion: Exclusion::Exempt, trace: Trace::Record, ..operation }
 }
 
 /// Rolls back a pending change. The client does not wait: rolling back can cut its connection.
-const fn reverts(action: Action, failure: &'static str) -> Order {
-    Order { beside: Beside::Free, ..leaves("undo", &[], action, failure) }
+const fn rolls_back(action: Action, failure: &'static str) -> Operation {
+    Operation { exclusion: Exclusion::Exempt, ..background("undo", &[], action, failure) }
 }
 
-const fn reads(argument: &'static str, failure: &'static str) -> Order {
-    let (client, trace, beside) = (Client::Waits, Trace::None, Beside::Free);
-    Order { argument, client, trace, beside, inputs: &[], action: None, target: "", failure }
+const fn reads(argument: &'static str, failure: &'static str) -> Operation {
+    let (mode, trace, exclusion) = (Mode::Foreground, Trace::None, Exclusion::Exempt);
+    Operation { argument, mode, trace, exclusion, inputs: &[], action: None, target: "", failure }
 }
 
 /// The endpoint writes the audit entry, once there is a file to send.
-const fn collects(failure: &'static str) -> Order {
-    Order { trace: Trace::Record, ..reads("", failure) }
+const fn collects(failure: &'static str) -> Operation {
+    Operation { trace: Trace::Record, ..reads("", failure) }
 }
 
 /// The endpoint writes the audit entry, with the name from the request.
-const fn names(argument: &'static str, failure: &'static str) -> Order {
-    Order { trace: Trace::Record, inputs: &["tokens.json"], ..reads(argument, failure) }
+const fn changes_tokens(argument: &'static str, failure: &'static str) -> Operation {
+    Operation { trace: Trace::Record, inputs: &["tokens.json"], ..reads(argument, failure) }
 }
 
-const fn targets(target: &'static str, order: Order) -> Order {
-    Order { target, ..order }
+const fn targets(target: &'static str, operation: Operation) -> Operation {
+    Operation { target, ..operation }
 }
 
 const SETTINGS: &[&str] = &["app.json", "network.json", "network.conf", "settings.confirm"];
 const CERTS: &[&str] = &["appliance.pem", "appliance.key", "ca.pem", "certs.confirm"];
 /// It leaves no result, so it has no record.
-const STOP: Order = Order { trace: Trace::None, ..free(leaves("STOP", &[], Action::BackupPost, "Backup failed")) };
+const STOP: Operation =
+    Operation { trace: Trace::None, ..exempt(background("STOP", &[], Action::BackupPost, "Backup failed")) };
 const HISTORY: &str = "Cannot show the history";
 
 /// Every job, in the order of the API document.
 pub const JOBS: &[Row] = &[
     Row {
         job: Job::Token,
-        word: "token",
+        name: "token",
         lock: ".token.lock",
         location: "/api/v1/admin/setup",
         files: log("update_token.log"),
-        orders: &[targets(
+        operations: &[targets(
             "api/v1/admin/setup",
-            free(waits("", &["api.token"], Action::TokenUpdated, "Unable to set the token")),
+            exempt(foreground("", &["api.token"], Action::TokenUpdated, "Unable to set the token")),
         )],
     },
     Row {
         job: Job::Tokens,
-        word: "tokens",
+        name: "tokens",
         lock: ".tokens.lock",
         location: "/api/v1/admin/tokens",
         files: log("update_tokens.log"),
-        orders: &[names("add", "Unable to create the token"), names("remove", "Unable to remove the token")],
+        operations: &[
+            changes_tokens("add", "Unable to create the token"),
+            changes_tokens("remove", "Unable to remove the token"),
+        ],
     },
     Row {
         job: Job::Update,
-        word: "update",
+        name: "update",
         lock: ".update.lock",
         location: "/api/v1/admin/update",
         files: Files {
             json: Some("status_update.json"),
-            word: Some("status_update.txt"),
+            status: Some("status_update.txt"),
             message: Some("status_error_message.txt"),
             code: Some("status_error_code.txt"),
             log: "update.log",
         },
-        orders: &[leaves("", &["software_package-zzz.enc"], Action::UpdatePost, "Update failed")],
+        operations: &[background("", &["software_package-zzz.enc"], Action::UpdatePost, "Update failed")],
     },
     Row {
         job: Job::Settings,
-        word: "settings",
+        name: "settings",
         lock: ".settings.lock",
         location: "/api/v1/admin/settings",
-        files: Files { word: Some("status_settings.txt"), ..log("update_settings.log") },
-        orders: &[
-            leaves("static", SETTINGS, Action::SettingsPost, "Unable to change the settings"),
-            leaves("dhcp", SETTINGS, Action::SettingsPost, "Unable to change the settings"),
-            free(waits("confirm", &[], Action::SettingsPost, "Unable to confirm the settings")),
-            reverts(Action::SettingsPost, "Unable to roll back the settings"),
+        files: Files { status: Some("status_settings.txt"), ..log("update_settings.log") },
+        operations: &[
+            background("static", SETTINGS, Action::SettingsPost, "Unable to change the settings"),
+            background("dhcp", SETTINGS, Action::SettingsPost, "Unable to change the settings"),
+            exempt(foreground("confirm", &[], Action::SettingsPost, "Unable to confirm the settings")),
+            rolls_back(Action::SettingsPost, "Unable to roll back the settings"),
         ],
     },
     Row {
         job: Job::Certs,
-        word: "certs",
+        name: "certs",
         lock: ".certs.lock",
         location: "/api/v1/admin/certs",
         files: Files {
-            word: Some("status_certs.txt"),
+            status: Some("status_certs.txt"),
             message: Some("status_error_certs.txt"),
             ..log("update_certs.log")
         },
-        orders: &[
-            leaves("", CERTS, Action::CertsPost, "Unable to change the certificates"),
-            free(waits("confirm", &[], Action::CertsPost, "Unable to confirm the certificates")),
-            reverts(Action::CertsPost, "Unable to roll back the certificates"),
-            free(waits("csr", &["request.txt"], Action::CertsPost, "Unable to create a certificate request")),
-            free(waits("forget", &[], Action::CertsPost, "Unable to remove the certificate request")),
+        operations: &[
+            background("", CERTS, Action::CertsPost, "Unable to change the certificates"),
+            exempt(foreground("confirm", &[], Action::CertsPost, "Unable to confirm the certificates")),
+            rolls_back(Action::CertsPost, "Unable to roll back the certificates"),
+            exempt(foreground("csr", &["request.txt"], Action::CertsPost, "Unable to create a certificate request")),
+            exempt(foreground("forget", &[], Action::CertsPost, "Unable to remove the certificate request")),
         ],
     },
     Row {
         job: Job::License,
-        word: "license",
+        name: "license",
         lock: ".license.lock",
         location: "/api/v1/admin/license",
         files: log("update_license.log"),
-        orders: &[waits("", &["license.asc"], Action::LicensePost, "Unable to change the license")],
+        operations: &[foreground("", &["license.asc"], Action::LicensePost, "Unable to change the license")],
     },
     Row {
         job: Job::Storage,
-        word: "storage",
+        name: "storage",
         lock: ".storage.lock",
         location: "/api/v1/admin/storage",
-        files: Files { word: Some("status_storage.txt"), ..log("update_storage.log") },
-        orders: &[
-            leaves("", &["storage.json", "storage.conf"], Action::StoragePost, "Unable to change the storage"),
-            leaves("undo", &[], Action::StoragePost, "Unable to roll back the storage settings"),
+        files: Files { status: Some("status_storage.txt"), ..log("update_storage.log") },
+        operations: &[
+            background("", &["storage.json", "storage.conf"], Action::StoragePost, "Unable to change the storage"),
+            background("undo", &[], Action::StoragePost, "Unable to roll back the storage settings"),
         ],
     },
     Row {
         job: Job::Backup,
-        word: "backup",
+        name: "backup",
         lock: ".backup.lock",
         location: "/api/v1/admin/backup",
         files: Files { json: Some("backup.json"), ..log("update_backup.log") },
-        orders: &[
-            leaves("START", &[], Action::BackupPost, "Backup failed"),
+        operations: &[
+            background("START", &[], Action::BackupPost, "Backup failed"),
             STOP,
             targets(
                 "backup-archive.tar",
-                waits("RESTORE", &["backup-archive.tar"], Action::BackupRestored, "Unable to extract backup archive"),
+                foreground(
+                    "RESTORE",
+                    &["backup-archive.tar"],
+                    Action::BackupRestored,
+                    "Unable to extract backup archive",
+                ),
             ),
-            waits("UNDO", &[], Action::BackupRestored, "Unable to roll back the restore"),
+            foreground("UNDO", &[], Action::BackupRestored, "Unable to roll back the restore"),
         ],
     },
     Row {
         job: Job::BackupStop,
-        word: "backup",
+        name: "backup",
         lock: ".backup-stop.lock",
         location: "/api/v1/admin/backup",
         files: log("update_backup.log"),
-        orders: &[STOP],
+        operations: &[STOP],
     },
     Row {
         job: Job::Logs,
-        word: "logs",
+        name: "logs",
         lock: ".logs.lock",
         location: "/api/v1/admin/logs",
         files: log("update_logs.log"),
-        orders: &[collects("Unable to collect the logs")],
+        operations: &[collects("Unable to collect the logs")],
     },
     Row {
         job: Job::Debug,
-        word: "debug",
+        name: "debug",
         lock: ".debug.lock",
         location: "/api/v1/admin/debug",
         files: log("update_debug.log"),
-        orders: &[collects("Unable to create the debug bundle")],
+        operations: &[collects("Unable to create the debug bundle")],
     },
     Row {
         job: Job::Services,
-        word: "services",
+        name: "services",
         lock: ".services.lock",
         location: "/api/v1/admin/services",
         files: log("update_services.log"),
-        orders: &[reads("", "Unable to read the status of the services")],
+        operations: &[reads("", "Unable to read the status of the services")],
     },
     Row {
         job: Job::Reboot,
-        word: "reboot",
+        name: "reboot",
         lock: ".reboot.lock",
         location: "/api/v1/admin/reboot",
         files: log("update_reboot.log"),
-        orders: &[Order { trace: Trace::Record, ..leaves("", &[], Action::Reboot, "Unable to reboot") }],
+        operations: &[Operation { trace: Trace::Record, ..background("", &[], Action::Reboot, "Unable to reboot") }],
     },
     Row {
         job: Job::Monitor,
-        word: "monitor",
+        name: "monitor",
         lock: ".monitor.lock",
         location: "/api/v1/admin/health/history",
         files: log("update_monitor.log"),
-        orders: &[
+        operations: &[
             reads("1h", HISTORY),
             reads("1d", HISTORY),
             reads("1w", HISTORY),
@@ -367,9 +394,9 @@ impl Job {
         JOBS.iter().find(|row| row.job == self).expect("a test finds the row of every job")
     }
 
-    /// Its word for `wrapper.sh`.
-    pub fn word(self) -> &'static str {
-        self.row().word
+    /// The name of its script.
+    pub fn name(self) -> &'static str {
+        self.row().name
     }
 
     /// The jobs that must not run at the same time, each with the reason.
@@ -382,7 +409,7 @@ impl Job {
     }
 }
 
-impl Order {
+impl Operation {
     /// The argument of the script, if it has one.
     pub fn argument(&self) -> Option<&'static str> {
         (!self.argument.is_empty()).then_some(self.argument)
@@ -396,14 +423,14 @@ impl Row {
         Some(if self.job == Job::Backup { appliance.uploads().join(name) } else { appliance.etc_file(name) })
     }
 
-    /// The status file with one word, if the job has one.
-    pub fn word_file(&self, appliance: &Appliance) -> Option<PathBuf> {
-        Some(appliance.etc_file(self.files.word?))
+    /// The status file with plain text, if the job has one.
+    pub fn status_file(&self, appliance: &Appliance) -> Option<PathBuf> {
+        Some(appliance.etc_file(self.files.status?))
     }
 
-    /// The order with this argument; empty for none.
-    pub fn order(&self, argument: &str) -> Option<&'static Order> {
-        self.orders.iter().find(|order| order.argument == argument)
+    /// The operation with this argument; empty for none.
+    pub fn operation(&self, argument: &str) -> Option<&'static Operation> {
+        self.operations.iter().find(|operation| operation.argument == argument)
     }
 }
 
@@ -416,8 +443,8 @@ mod tests {
         for row in JOBS {
             assert_eq!(row.job.row(), row);
             assert_eq!(JOBS.iter().filter(|other| other.lock == row.lock).count(), 1, "{}", row.lock);
-            for order in row.orders {
-                assert_eq!(row.order(order.argument), Some(order));
+            for operation in row.operations {
+                assert_eq!(row.operation(operation.argument), Some(operation));
             }
         }
     }

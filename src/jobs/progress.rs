@@ -40,7 +40,7 @@ impl Progress {
 
     /// The progress of the job that started at this time; `None` if it has reported none.
     pub fn read(appliance: &Appliance, row: &Row, began: SystemTime) -> Option<Progress> {
-        let mut file = appliance::open_unlinked(&appliance.progress_file(row.word)).ok()?;
+        let mut file = appliance::open_unlinked(&appliance.progress_file(row.name)).ok()?;
         // An interrupted job leaves its file behind.
         let at = file.metadata().and_then(|metadata| metadata.modified()).ok()?;
         (at + Duration::from_millis(10) >= began).then(|| Progress::parse(&end(&mut file).ok()?)).flatten()

@@ -24,8 +24,8 @@ const MAX_TAIL_BYTES: u64 = 1 << 20;
 /// The status of a job, from its files and its lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobStatus {
-    /// `running`, `success`, `failed`, a word of another job script, or nothing if none ran.
-    pub word: Option<String>,
+    /// `running`, `success`, `failed`, the text of another job script, or nothing if none ran.
+    pub text: Option<String>,
     /// Other members of its status file, as JSON: `percentage`, and any that a job adds.
     pub members: Vec<(String, String)>,
     /// Whether the two agree.
@@ -44,25 +44,25 @@ pub enum Phase {
 }
 
 impl JobStatus {
-    /// Reads the status of a job from the first of two files: one with JSON, one with a word.
+    /// Reads the status of a job from the first of two files: one with JSON, one with plain text.
     pub fn read(appliance: &Appliance, job: Job, json_file: Option<&str>, text_file: &str) -> JobStatus {
         let read = || StatusFile::read(appliance, json_file, text_file);
         let said = read();
         let phase = phase(appliance, job, said.at, said.is_running(), || read().is_running());
-        let (word, members) = match phase {
+        let (text, members) = match phase {
             // It ended between the two checks: use its last status.
             Phase::Consistent if said.is_running() => {
                 let said = read();
-                (said.word, said.members)
+                (said.text, said.members)
             }
-            Phase::Consistent => (said.word, said.members),
+            Phase::Consistent => (said.text, said.members),
             Phase::Interrupted => (Some("failed".to_owned()), said.members),
             Phase::Starting => {
                 let percentage = json_file.map(|_| ("percentage".to_owned(), "0".to_owned()));
                 (Some("running".to_owned()), percentage.into_iter().collect())
             }
         };
-        JobStatus { word, members, phase }
+        JobStatus { text, members, phase }
     }
 }
 
@@ -83,9 +83,9 @@ fn phase(appliance: &Appliance, job: Job, at: Option<SystemTime>, is_running: bo
     if is_running && !job::is_running(appliance, job) && again() { Phase::Interrupted } else { Phase::Consistent }
 }
 
-/// The content of a job's status file: the one with JSON if there is one, otherwise the one with a word.
+/// The content of a job's status file: the one with JSON if there is one, otherwise the one with plain text.
 struct StatusFile {
-    word: Option<String>,
+    text: Option<String>,
     members: Vec<(String, String)>,
     /// When they were written; `None` if they are empty.
     at: Option<SystemTime>,
@@ -98,17 +98,17 @@ impl StatusFile {
         if let Some(path) = json_file
             && let Some(object) = read_object(&path)
         {
-            let word = object.get("status").and_then(|raw| serde_json::from_slice(raw.get().as_bytes()).ok());
+            let text = object.get("status").and_then(|raw| serde_json::from_slice(raw.get().as_bytes()).ok());
             let others = object.members().filter(|(name, _)| *name != "status");
             let members = others.map(|(name, value)| (name.to_owned(), json::compact(value.get()))).collect();
-            return StatusFile { word, members, at: modified(&path) };
+            return StatusFile { text, members, at: modified(&path) };
         }
         let path = appliance.etc_file(text_file);
-        StatusFile { word: appliance.trimmed_text(&path), members: Vec::new(), at: modified(&path) }
+        StatusFile { text: appliance.trimmed_text(&path), members: Vec::new(), at: modified(&path) }
     }
 
     fn is_running(&self) -> bool {
-        self.word.as_deref() == Some("running")
+        self.text.as_deref() == Some("running")
     }
 }
 

@@ -23,20 +23,20 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-const MOST_FILES: usize = 500;
-const MOST_BYTES: usize = 64 << 20;
-const MOST_BYTES_A_FILE: u64 = 2 << 20;
+const MAX_FILES: usize = 500;
+const MAX_BYTES: usize = 64 << 20;
+const MAX_BYTES_PER_FILE: u64 = 2 << 20;
 /// Maximum files and directories to visit.
-const MOST_LOOKS: usize = 100_000;
-const DEEPEST: usize = 32;
+const MAX_LOOKS: usize = 100_000;
+const MAX_DEPTH: usize = 32;
 /// Time limit: the client waits, and the job ends this program later than this.
 const TIME: Duration = Duration::from_secs(60);
 /// Bytes at a cut of a file in which a newline is searched. Longer than any secret.
 const LONGEST_BROKEN_LINE: usize = 4 << 10;
 /// Maximum lines in the log of the job.
-const MOST_NOTES: usize = 50;
+const MAX_NOTES: usize = 50;
 /// Maximum bytes to redact at once for another program.
-const MOST_BYTES_OF_INPUT: u64 = 8 << 20;
+const MAX_INPUT_BYTES: u64 = 8 << 20;
 
 /// Files that cannot be searched for secrets, or are secrets.
 const UNREADABLE: [&[u8]; 7] = [b".xz", b".bz2", b".zst", b".lz4", b".key", b".pem", b".journal"];
@@ -63,7 +63,7 @@ pub fn command(arguments: Arguments<'_>, appliance: &Appliance) -> Result<ExitCo
 /// `redact`: copies standard input without secrets. Bytes beyond 8 MiB are dropped.
 pub fn redact(_: Arguments<'_>, appliance: &Appliance) -> Result<ExitCode, String> {
     let mut input = Vec::new();
-    io::stdin().take(MOST_BYTES_OF_INPUT).read_to_end(&mut input).map_err(|error| error.to_string())?;
+    io::stdin().take(MAX_INPUT_BYTES).read_to_end(&mut input).map_err(|error| error.to_string())?;
     io::stdout().write_all(&redact::text(&input, &Secrets::of(appliance))).map_err(|error| error.to_string())?;
     Ok(ExitCode::SUCCESS)
 }
@@ -161,7 +161,7 @@ impl Collector {
 
     fn visit(&mut self, directory: &OwnedFd, name: &[u8], path: &[u8], depth: usize) -> Result<(), Full> {
         self.n_looks += 1;
-        if self.n_looks > MOST_LOOKS || Instant::now() >= self.deadline {
+        if self.n_looks > MAX_LOOKS || Instant::now() >= self.deadline {
             return Err(self.full("the time limit was reached"));
         }
         let opened = openat(directory, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty());
@@ -178,7 +178,7 @@ impl Collector {
         }
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => self.take(directory, &file, &stat, path),
-            FileType::Directory if depth < DEEPEST => self.descend(&file, path, depth),
+            FileType::Directory if depth < MAX_DEPTH => self.descend(&file, path, depth),
             FileType::Directory => {
                 self.leave_out(path, "it is nested too deep");
                 Ok(())
@@ -223,12 +223,12 @@ impl Collector {
             self.leave_out(path, "it is another user's file with several hard links");
             return Ok(());
         }
-        if self.n_files == MOST_FILES || self.n_bytes >= MOST_BYTES {
-            return Err(self.full(&format!("more than {MOST_FILES} files or {} MiB", MOST_BYTES >> 20)));
+        if self.n_files == MAX_FILES || self.n_bytes >= MAX_BYTES {
+            return Err(self.full(&format!("more than {MAX_FILES} files or {} MiB", MAX_BYTES >> 20)));
         }
         let is_packed = name.ends_with(b".gz");
         let content =
-            reopen(file).and_then(|file| if is_packed { unpacked(file) } else { end(file, MOST_BYTES_A_FILE) });
+            reopen(file).and_then(|file| if is_packed { unpacked(file) } else { end(file, MAX_BYTES_PER_FILE) });
         let clean = match content {
             Ok(content) => redact::text(&content, &self.secrets),
             Err(error) => {
@@ -279,7 +279,7 @@ impl Collector {
     }
 
     fn note(&mut self, note: &str) {
-        if self.notes.len() < MOST_NOTES {
+        if self.notes.len() < MAX_NOTES {
             self.notes.push(note.to_owned());
         } else {
             self.n_more_notes += 1;
@@ -317,8 +317,8 @@ fn end(mut file: File, n_bytes: u64) -> io::Result<Vec<u8>> {
 
 /// The beginning of a compressed file's contents, up to the end of a line.
 fn unpacked(file: File) -> io::Result<Vec<u8>> {
-    let mut content = job::filter("gzip", &["-dc"], file, MOST_BYTES_A_FILE + 1)?;
-    if content.len() as u64 > MOST_BYTES_A_FILE {
+    let mut content = job::filter("gzip", &["-dc"], file, MAX_BYTES_PER_FILE + 1)?;
+    if content.len() as u64 > MAX_BYTES_PER_FILE {
         let end = content.iter().rev().take(LONGEST_BROKEN_LINE).position(|byte| *byte == b'\n');
         content.truncate(content.len() - end.unwrap_or(LONGEST_BROKEN_LINE));
     }

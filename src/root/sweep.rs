@@ -23,7 +23,7 @@ pub fn command(_: Arguments<'_>, appliance: &Appliance) -> Result<ExitCode, Stri
     }
     let swept = work(&private).and_then(|()| {
         for row in JOBS {
-            for name in row.orders.iter().flat_map(|order| order.inputs) {
+            for name in row.operations.iter().flat_map(|operation| operation.inputs) {
                 upload(appliance, &private, row, name)?;
                 upload(appliance, &private, row, &format!(".{name}.new"))?;
             }
@@ -92,7 +92,7 @@ fn upload(appliance: &Appliance, private: &Path, row: &Row, name: &str) -> io::R
 
 /// A job that waits for its guard during a rollback has not taken its input yet.
 fn is_free(private: &Path, row: &Row) -> io::Result<bool> {
-    let name = if row.job == Job::Backup { "restore" } else { row.word };
+    let name = if row.job == Job::Backup { "restore" } else { row.name };
     match File::open(private.join(format!("{name}.guard"))) {
         Ok(guard) => Ok(guard.try_lock().is_ok()),
         Err(error) => ignore_missing(Err(error)).map(|()| true),

@@ -22,7 +22,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 /// Maximum log lines of one kind, because a tree can have a million.
-const MOST_LINES: usize = 50;
+const MAX_LINES: usize = 50;
 
 /// Bytes per read of a file.
 const BUFFER: usize = 1 << 17;
@@ -104,8 +104,8 @@ impl<'a, W: Write> Packer<'a, W> {
             let parent = tree::reopen(parent)?;
             self.entry(parent.as_fd(), name, &mut path, seen, seen.mount)?;
         }
-        if self.n_left_out > MOST_LINES {
-            say(&format!("{} more are left out", self.n_left_out - MOST_LINES));
+        if self.n_left_out > MAX_LINES {
+            say(&format!("{} more are left out", self.n_left_out - MAX_LINES));
         }
         if self.n_faults > 0 {
             return Err(Failure::new("E1000", "The data has devices or setuid files, which are not backed up"));
@@ -115,14 +115,14 @@ impl<'a, W: Write> Packer<'a, W> {
 
     fn leave_out(&mut self, path: &[u8], why: &str) {
         self.n_left_out += 1;
-        if self.n_left_out <= MOST_LINES {
+        if self.n_left_out <= MAX_LINES {
             say(&format!("Left out: /{}: {why}", shown(path).trim_start_matches('/')));
         }
     }
 
     fn fault(&mut self, path: &[u8], why: &str) {
         self.n_faults += 1;
-        if self.n_faults <= MOST_LINES {
+        if self.n_faults <= MAX_LINES {
             say(&format!("Not a file that can be restored: /{}: {why}", shown(path)));
         }
     }

@@ -29,7 +29,7 @@ const MAX_CERTIFICATES: usize = 64;
 /// Minimum bits of an RSA key.
 const MIN_RSA: usize = 2048;
 /// Days of validity that Apple's clients accept, from private CAs too.
-const MOST_DAYS: i64 = 825;
+const MAX_DAYS: i64 = 825;
 /// Days before expiration from which a warning is given.
 pub const SOON: i64 = 30;
 
@@ -473,9 +473,9 @@ fn warnings(
         warnings.push("Warning: the certificate demands OCSP stapling (must-staple), so Firefox refuses it".to_owned());
     }
     let days = (leaf.validity.1 - leaf.validity.0) / 86400;
-    if days > MOST_DAYS {
+    if days > MAX_DAYS {
         warnings.push(format!(
-            "Warning: the certificate is valid for {days} days, and Safari refuses more than {MOST_DAYS}"
+            "Warning: the certificate is valid for {days} days, and Safari refuses more than {MAX_DAYS}"
         ));
     }
     if leaf.authority.is_some_and(|authority| authority.is_authority) && chain.len() > 1 {
