@@ -1,4 +1,4 @@
-//! CGI or command line? The environment decides, before the arguments are read: some web servers turn a query into
+//! CGI or command line: the environment decides, before the arguments are read: some web servers turn a query into
 //! arguments, and a query must never become a command line.
 
 use jidoteki_admin_api::http::request::{self, Request};

@@ -128,7 +128,7 @@ fn handle(call: &mut Call<'_, '_>, route: Result<&Route, Error>) -> Result<Respo
     handler(call, admin)
 }
 
-/// Refuses a caller without a valid credential, and every caller while the first token is not yet set.
+/// Refuses a caller without a valid credential, and every caller while first run is pending.
 fn authenticate(call: &mut Call<'_, '_>) -> Result<(), Error> {
     let is_pending = call.first_run == FirstRun::Pending;
     let (action, fault) = match call.caller {

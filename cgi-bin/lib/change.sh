@@ -1,7 +1,7 @@
 # shellcheck shell=dash
 #
 # A change that can be rolled back: the previous files are saved on disk until the change has succeeded, or was
-# confirmed by somebody who can still reach the appliance.
+# confirmed by a client that can still reach the appliance.
 #
 #   $STATE/NAME.undo          the previous files; exists from before the first change until after the last
 #   etc/pending_NAME.txt      exists while the change waits for confirmation: boot id and deadline
@@ -112,7 +112,7 @@ is_open() {
 	[ -d "$STATE/$1.undo" ] || [ -f "$ADMIN/etc/pending_$1.txt" ]
 }
 
-# settle NAME: makes the change final, by one rename that is flushed before anybody is told. Otherwise a power cut could
+# settle NAME: makes the change final, by one rename that is flushed before it is reported. Otherwise a power cut could
 # bring back the saved files, and they would be restored.
 settle() {
 	rm -rf "$STATE/$1.settled"

@@ -1,4 +1,4 @@
-//! The keys of the API: the first token, and named tokens with a scope and an expiration time.
+//! The keys of the API: the API token, and named tokens with a scope and an expiration time.
 //!
 //! A named token is stored as a verifier, the SHA-256 of its text, in `etc/api.tokens.json`. The first one is stored in
 //! clear, in `etc/api.token`, as the API document requires.
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use std::io;
 use std::ops::RangeInclusive;
 
-/// The name of the first token.
+/// The name of the API token.
 pub const FIRST: &str = "admin";
 /// The prefix of names of previous first tokens.
 const PREVIOUS: &str = "previous-";
@@ -38,7 +38,6 @@ struct KeyFile {
     tokens: Vec<Key>,
 }
 
-/// The key of the first token.
 pub fn first(token: &Token) -> Key {
     Key { name: FIRST.to_owned(), scope: Scope::Admin, expires: None, verifier: Verifier::of(token.reveal()) }
 }
@@ -76,12 +75,12 @@ pub fn nonces(key: &Key) -> Table {
     Table::Nonces(slots::key_of(key.verifier.tag("nonces of", "").as_bytes()))
 }
 
-/// Whether a key is a previous first token.
+/// Whether a key is a previous API token.
 pub fn is_previous(key: &Key) -> bool {
     key.name.starts_with(PREVIOUS)
 }
 
-/// The name of a previous first token while it stays valid.
+/// The name of a previous API token while it stays valid.
 pub fn previous(now: u64) -> String {
     format!("{PREVIOUS}{now}")
 }

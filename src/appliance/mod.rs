@@ -65,12 +65,10 @@ impl Appliance {
         &self.variables
     }
 
-    /// The admin path.
     pub fn admin(&self) -> &Path {
         &self.admin
     }
 
-    /// The etc path.
     pub fn etc(&self) -> &Path {
         &self.etc
     }

@@ -42,12 +42,9 @@ const STRETCH: u64 = 1 << 20;
 /// Bytes to read at a time for the SHA-256 of an upload.
 const BUFFER: usize = 64 << 10;
 
-/// The purpose of an upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// A software update.
     Update,
-    /// A backup to restore.
     Restore,
 }
 
@@ -69,7 +66,6 @@ impl Purpose {
 /// The record of an upload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// Its purpose.
     pub purpose: Purpose,
     /// Bytes of the complete upload.
     pub length: u64,
@@ -188,7 +184,6 @@ impl Folder {
         let _ = rustix::fs::unlinkat(&self.0, name, AtFlags::empty());
     }
 
-    /// Removes an upload.
     fn forget(&self, id: &str) {
         self.remove(&record_name(id));
         self.remove(id);
@@ -332,7 +327,6 @@ impl Folder {
 pub struct Upload {
     folder: Folder,
     id: String,
-    /// Its record.
     pub record: Record,
     data: File,
 }
@@ -392,7 +386,6 @@ impl Upload {
         rustix::fs::statat(&self.folder.0, wanted_name(&self.id), AtFlags::SYMLINK_NOFOLLOW).is_ok()
     }
 
-    /// Removes the upload.
     pub fn forget(self) {
         self.folder.forget(&self.id);
     }

@@ -24,7 +24,6 @@ pub struct Slot {
     pub count: u32,
 }
 
-/// The tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Table {
     /// Nonces of signed requests, per key, so that one key cannot fill another's table.
@@ -116,7 +115,6 @@ pub fn store_once(slots: &mut [Slot], key: u64, time: u32, span: u64, now: u64) 
     Ok(())
 }
 
-/// Clears a table.
 pub fn clear(appliance: &Appliance, table: Table) -> io::Result<()> {
     match appliance::open_own(&table.path(appliance), None) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

@@ -23,11 +23,9 @@ pub enum Action {
     StoragePost,
     /// A backup was started or deleted.
     BackupPost,
-    /// A backup was restored.
     BackupRestored,
     /// An upload that comes in pieces was opened.
     UploadOpened,
-    /// A backup was downloaded.
     BackupDownloaded,
     /// A restart was requested.
     Reboot,
@@ -47,7 +45,7 @@ pub enum Action {
     TokenAdded,
     /// A named token was removed at the console.
     TokenRemoved,
-    /// The first token was changed at the console.
+    /// The API token was set or replaced at the console.
     TokenRotated,
     /// Rate limits were cleared at the console.
     Unlocked,

@@ -232,7 +232,6 @@ fn last_line(bytes: &[u8]) -> Option<Link> {
 /// A page of lines, newest first.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Page {
-    /// The lines.
     pub lines: Vec<String>,
     /// The `before` of the next page, if there is one.
     pub next: Option<u64>,

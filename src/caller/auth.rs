@@ -23,7 +23,6 @@ const PARTS: u32 = 60;
 /// Seconds that a source must be quiet before an overfull bucket drains.
 const QUIET: u32 = 5;
 
-/// The caller of a request.
 #[derive(Debug)]
 pub enum Caller {
     /// No valid credential. `Some` explains a failed signature.
@@ -82,7 +81,6 @@ impl Caller {
     }
 }
 
-/// A credential in a request.
 pub enum Credential {
     /// `?hash=`, the tag over method and path. It takes precedence over a token.
     Hash(String),
@@ -132,18 +130,15 @@ impl Credential {
 
 /// What is needed to identify a caller.
 pub struct Guard<'a> {
-    /// The machine.
     pub appliance: &'a Appliance,
-    /// What is configured.
     pub config: &'a Config,
-    /// The first token, if it is set. Without it, nothing authenticates.
+    /// The API token, if it is set. Without it, no credential is valid.
     pub token: Option<&'a Token>,
     /// Whether this is a question about a request whose body is still to come. A question does not use up the nonce.
     pub is_question: bool,
 }
 
 impl Guard<'_> {
-    /// Identifies the caller.
     pub fn identify(&self, credential: Option<&Credential>, request: &Request<'_>, path: &Path) -> Caller {
         let (Some(token), Some(credential)) = (self.token, credential) else { return Caller::Anonymous(None) };
         let is_legacy = matches!(credential, Credential::Hash(_) | Credential::Token(_));
@@ -156,7 +151,7 @@ impl Guard<'_> {
         let is_good = |key: &Key| {
             key.expires.is_none_or(|expires| now() < expires) && opens(key, credential, &request.method, path)
         };
-        // Try the first token first, so that its holder does not pay for the others.
+        // Try the API token first, so that its holder does not wait for the others.
         let key = if is_good(&first) { Some(first) } else { keys::named(self.appliance).into_iter().find(is_good) };
         let proof = match credential {
             Credential::Signed(Err(fault)) => return Caller::Anonymous(Some(Fault(fault))),

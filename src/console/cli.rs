@@ -102,7 +102,6 @@ struct Parameter {
 enum Kind {
     /// An option whose value has this name.
     Option(&'static str),
-    /// A required option.
     RequiredOption(&'static str),
     /// A required argument.
     Required,

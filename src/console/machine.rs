@@ -47,7 +47,6 @@ pub struct ProgramOutput {
 }
 
 impl Machine {
-    /// The current machine.
     pub fn this() -> Machine {
         Machine {
             root: PathBuf::from("/"),

@@ -25,7 +25,7 @@ pub fn add_token(
     days: Option<u64>,
     out: &mut dyn Write,
 ) -> Result<(), String> {
-    if first_token(appliance)?.is_none() {
+    if api_token(appliance)?.is_none() {
         return Err(
             "no API token is set yet, and without it no token is valid: set it with POST /setup or `token rotate`"
                 .to_owned(),
@@ -39,7 +39,7 @@ pub fn add_token(
 /// `token list`
 pub fn list_tokens(appliance: &Appliance, out: &mut dyn Write) -> Result<(), String> {
     let mut lines = Vec::new();
-    if first_token(appliance)?.is_some() {
+    if api_token(appliance)?.is_some() {
         lines.push(format!("{:32} {:7} never expires", keys::FIRST, Scope::Admin.name()));
     }
     for key in named_token::load(appliance).map_err(message_of)? {
@@ -69,7 +69,7 @@ pub fn remove_token(appliance: &Appliance, name: &str) -> Result<(), String> {
 /// `token rotate`: creates and prints a new API token, also if none is set. The old one stays valid for some hours.
 pub fn rotate_token(appliance: &Appliance, overlap: u64, out: &mut dyn Write) -> Result<(), String> {
     let _lock = named_token::lock(appliance).map_err(message_of)?;
-    let old = first_token(appliance)?;
+    let old = api_token(appliance)?;
     let now = clock::now();
     let token = named_token::new_token().map_err(message_of)?;
     let mut all = named_token::load(appliance).map_err(message_of)?;
@@ -128,7 +128,7 @@ fn record(appliance: &Appliance, action: Action, target: &str) {
     audit::record(appliance, action, target, "console", "");
 }
 
-fn first_token(appliance: &Appliance) -> Result<Option<Token>, String> {
+fn api_token(appliance: &Appliance) -> Result<Option<Token>, String> {
     appliance.token().map_err(|error| format!("cannot read {error}{}", named_token::hint(&error)))
 }
 

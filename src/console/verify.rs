@@ -28,7 +28,6 @@ pub struct Report {
     pub no_anchors: Option<String>,
 }
 
-/// Why verification fails.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Fault {
     /// The log was altered: where, and how.

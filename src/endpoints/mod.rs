@@ -51,15 +51,12 @@ const BYTES_OF_A_LOG: u64 = 2 << 20;
 
 /// A request and what its handler needs.
 pub struct Call<'a, 'b> {
-    /// The machine.
     pub appliance: &'a Appliance,
-    /// The configuration.
     pub config: &'a Config,
     /// The request. Its body may already be read.
     pub request: &'a mut Request<'b>,
     /// The row of the request; `None` if the resource does not support the method.
     pub route: Option<&'static Route>,
-    /// Who is calling.
     pub caller: Caller,
     /// The form, if it had to be read to identify the caller.
     pub reading: Option<Reading>,

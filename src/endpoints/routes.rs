@@ -81,7 +81,6 @@ pub struct Parameter {
 
 /// One row: a method of a path.
 pub struct Route {
-    /// The HTTP method.
     pub method: Verb,
     /// Its path, for routing and signing.
     pub path: &'static str,
@@ -89,7 +88,6 @@ pub struct Route {
     pub feature: Option<Feature>,
     /// The function that handles it, and who may call it.
     pub handler: Handler,
-    /// The fields of its form.
     pub fields: &'static [Field],
     /// The parameters of the query, besides credentials.
     pub parameters: &'static [Parameter],
@@ -267,13 +265,10 @@ pub const ROUTES: &[Route] = &[
 /// The part of a route that `check` needs.
 #[derive(Clone, Copy)]
 pub struct Facts {
-    /// The method.
     pub method: Verb,
-    /// The path.
     pub path: &'static str,
     /// As in [`Route`].
     pub feature: Option<Feature>,
-    /// The fields of the form.
     pub fields: &'static [Field],
 }
 

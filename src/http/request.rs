@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 /// jobs, separated by colons.
 const UNIT_PATHS: &str = "/run/jidoteki-admin-api/unit/paths";
 
-/// The method of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Method {
     /// Read.
@@ -59,7 +58,6 @@ impl Path {
         (is_plain && is_straight).then(|| Path { sent: sent.to_owned() })
     }
 
-    /// As sent.
     pub fn sent(&self) -> &str {
         &self.sent
     }
@@ -83,16 +81,13 @@ pub enum ContentType {
     Other,
 }
 
-/// A request.
 pub struct Request<'a> {
-    /// The HTTP method.
     pub method: Method,
     /// `None` for a path with several spellings, which no route has.
     pub path: Option<Path>,
     query: Vec<(String, String)>,
     /// The type of the body.
     pub content_type: ContentType,
-    /// The body.
     pub body: Body<'a>,
     /// The client's address, as the web server saw it.
     pub client: String,

@@ -35,7 +35,6 @@ enum Body {
 /// Whether a response is delayed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Wait {
-    /// No.
     No,
     /// Yes, if that blocks nobody.
     IfFree,
@@ -43,7 +42,6 @@ pub enum Wait {
     Always,
 }
 
-/// A response.
 pub struct Response {
     status: &'static str,
     headers: Vec<(&'static str, String)>,

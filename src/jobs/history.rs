@@ -26,11 +26,8 @@ const SILENCE: Duration = Duration::from_secs(600);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stage {
-    /// The job is running.
     Running,
-    /// The job succeeded.
     Success,
-    /// The job failed.
     Failed,
     /// The job was interrupted: it ended without a result.
     Interrupted,
@@ -50,7 +47,6 @@ impl Stage {
 /// A running or ended job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// The name of the job.
     pub job: String,
     /// Who started it, and when.
     pub record: Record,

@@ -22,7 +22,6 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// The job's PATH.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The command of our executable that connects to the gate.
@@ -42,14 +41,12 @@ const LICENSE_PATIENCE: Duration = Duration::from_secs(20);
 /// Maximum output of a program that becomes a response.
 const MAX_OUTPUT: usize = 8 << 20;
 
-/// Why a job failed.
 #[derive(Debug)]
 pub enum JobError {
     /// A job of this kind is running.
     Running(Job),
     /// A job that excludes it is running.
     Excluded {
-        /// The requested job.
         job: Job,
         /// The running job.
         by: Job,

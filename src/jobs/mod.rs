@@ -12,7 +12,6 @@ use crate::appliance::Appliance;
 use crate::audit::Action;
 use std::path::PathBuf;
 
-/// The kinds of jobs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Job {
     /// Sets a new API token.
@@ -25,7 +24,6 @@ pub enum Job {
     Settings,
     /// Installs TLS certificates.
     Certs,
-    /// Installs a license.
     License,
     /// Applies storage settings.
     Storage,
@@ -33,13 +31,11 @@ pub enum Job {
     Backup,
     /// Stops a running backup, so it must be able to run beside `Backup`.
     BackupStop,
-    /// Collects logs.
     Logs,
     /// Collects an encrypted debug bundle.
     Debug,
     /// Prints the status of services.
     Services,
-    /// Restarts the appliance.
     Reboot,
     /// Prints the history of processor, memory, disk and network.
     Monitor,
@@ -114,7 +110,6 @@ pub struct Files {
 /// Everything about one job.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Row {
-    /// The job.
     pub job: Job,
     /// The name of its script, for `wrapper.sh` too.
     pub name: &'static str,

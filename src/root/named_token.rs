@@ -138,7 +138,6 @@ pub fn lock(appliance: &Appliance) -> Result<File, Fault> {
     Ok(folder)
 }
 
-/// The named tokens.
 pub fn load(appliance: &Appliance) -> Result<Vec<Key>, Fault> {
     keys::load(appliance).map_err(|error| Fault::Failed(format!("cannot read {error}{}", hint(&error))))
 }

@@ -25,7 +25,6 @@ pub enum Lost {
     Missing,
     /// It leads through a link that root did not make.
     ForeignLink,
-    /// It has too many links.
     TooManyLinks,
     /// The kernel refused it.
     Refused(Errno),

@@ -144,7 +144,6 @@ pub fn unreadable_number(name: &str) -> InvalidOption {
     InvalidOption::new(name, "numbers that fit into double precision")
 }
 
-/// A string as JSON.
 pub fn quote(text: &str) -> String {
     serde_json::to_string(text).expect("a string is always JSON")
 }

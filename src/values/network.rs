@@ -63,7 +63,6 @@ pub enum NetworkSettings {
 /// An IPv6 address in addition to IPv4.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Six {
-    /// The address.
     pub address: Address,
     /// Its prefix length.
     pub prefix: u8,
@@ -88,7 +87,6 @@ fn is_of_the_link(address: IpAddr) -> bool {
 /// An address with the client's spelling: `network.conf` contains the spelling, comparisons use the value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
-    /// The address.
     pub value: IpAddr,
     /// The client's spelling.
     pub text: String,
@@ -119,9 +117,7 @@ impl Address {
 /// Whether loopback addresses are accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Loopback {
-    /// Yes.
     Allowed,
-    /// No.
     Refused,
 }
 

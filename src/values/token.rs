@@ -58,7 +58,6 @@ impl TryFrom<String> for Verifier {
 }
 
 impl Verifier {
-    /// The verifier of a token.
     pub fn of(token: &str) -> Verifier {
         Verifier(hex::encode(Sha256::digest(token.as_bytes())))
     }

@@ -18,7 +18,6 @@ use std::fmt::Arguments;
 use std::io::Write;
 use std::process::ExitCode;
 
-/// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
     /// It will cause a problem one day, or may be intended.
@@ -27,12 +26,9 @@ pub enum Severity {
     Error,
 }
 
-/// A problem.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// How bad it is.
     pub severity: Severity,
-    /// The problem.
     pub problem: String,
     /// The fix; a command if possible.
     pub remedy: String,

@@ -8,7 +8,7 @@
 //! | `pack FILE` | packs the entries of `etc/backup.txt` into a new file, and checks it; prints its size and SHA-256 |
 //! | `restore FILE` | checks an archive, unpacks it next to the data, and swaps it in |
 //! | `recover` | after an interrupted restore: restores the previous data |
-//! | `undo` | undoes the last restore |
+//! | `undo` | rolls back the last restore |
 //! | `judge` | reads the tar of a package from standard input, and prints the KiB that it needs |
 //! | `unpack DIRECTORY` | the same, and unpacks it into an empty directory: `gzip -dc FILE \| jidoteki-admin-jobs archive unpack DIRECTORY`. Files belong to the current user, with umask 027. |
 //!

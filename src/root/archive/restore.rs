@@ -1,5 +1,5 @@
 //! Restores a backup: checks it, unpacks it next to the data, and swaps it in by renames with a journal. Also rolls
-//! back an interrupted restore, and undoes the last one.
+//! back an interrupted restore, or the last one.
 //!
 //! A **stage** is a directory `.jidoteki-restore` next to the data, in the same mount, that only root can enter. A
 //! **holder** is a directory in which names are swapped. `new/N` of its stage contains the new files, `old/N` the
@@ -390,7 +390,7 @@ impl Holder {
         self.look_like(self.dress.clone())
     }
 
-    /// Undoes `swap`, however far it got.
+    /// Reverses `swap`, however far it got.
     fn unswap(&self) -> Result<(), Failure> {
         self.each_listed(&mut |name| {
             if !tree::exists(&self.new, name)? {
@@ -489,7 +489,7 @@ pub fn recover(appliance: &Appliance) -> Result<(), Failure> {
     if state.join("restore.undo").exists() { Ok(()) } else { drop_stages(appliance) }
 }
 
-/// Undoes the last restore.
+/// Rolls back the last restore.
 pub fn undo(appliance: &Appliance) -> Result<(), Failure> {
     let state = state(appliance);
     let (journal, undo) = (state.join("restore.journal"), state.join("restore.undo"));
@@ -685,7 +685,6 @@ impl Room {
         Ok(Room { mounts, last: None })
     }
 
-    /// Counts a member.
     pub fn count(&mut self, member: &Member, path: &[u8], entry: usize) {
         let (entry, rest) = path.split_at(entry);
         if self.last.as_ref().is_none_or(|(known, _)| known != entry) {

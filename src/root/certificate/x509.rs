@@ -25,9 +25,7 @@ pub struct Certificate {
     pub algorithm: Algorithm,
     /// 1 or 3.
     pub version: u8,
-    /// The subject.
     pub subject: Name,
-    /// The issuer.
     pub issuer: Name,
     /// The first and the last second of its validity, since 1970.
     pub validity: (i64, i64),
@@ -82,7 +80,6 @@ impl Name {
         self.attributes.is_empty()
     }
 
-    /// The common name.
     pub fn common_name(&self) -> Option<&str> {
         self.attributes.iter().find(|(kind, _)| *kind == COMMON_NAME).map(|(_, text)| text.as_str())
     }
@@ -351,7 +348,6 @@ impl Certificate {
         }
     }
 
-    /// As PEM.
     pub fn pem(&self) -> String {
         pem("CERTIFICATE", &self.der)
     }
@@ -362,7 +358,6 @@ impl Certificate {
     }
 }
 
-/// Bytes as PEM.
 pub fn pem(label: &str, bytes: &[u8]) -> String {
     let text = Base64::encode_string(bytes);
     let mut out = format!("-----BEGIN {label}-----\n");
