@@ -145,6 +145,7 @@ fn a_pair_is_accepted_in_every_arrangement() {
         ("any.pem", "any.key", "root.pem", &["any.pem", "root.pem"]),
         ("pss.pem", "pss.key", "rsaroot.pem", &["pss.pem", "rsaroot.pem"]),
         ("large.pem", "large.key", "root.pem", &["large.pem", "root.pem"]),
+        ("converted.pem", "leaf.key", "", &["leaf.pem", "middle.pem"]),
     ] {
         check_good(public, private, ca, expected);
     }
@@ -163,6 +164,8 @@ fn every_mistake_has_its_name() {
     const ENCRYPTED: &str =
         "The private key is encrypted. Remove its passphrase first: openssl pkey -in FILE -out NEW.pem";
     const OLD_BUNDLE: &str = "The certificate is a PKCS#12 file with an old cipher. Convert it: openssl pkcs12 -legacy -in FILE -nodes -out NEW.pem, and send that as both";
+    const BUNDLE: &str =
+        "The certificate is a PKCS#7 bundle. Convert it: openssl pkcs7 -print_certs -in FILE -out NEW.pem";
     const REQUEST: &str =
         "The certificate is a certificate request. Send it to your CA, and send the certificate that it issues";
     const CURVE: &str = "The certificate has a key that is of a curve other than P-256 and P-384, which browsers refuse: use RSA, P-256 or P-384";
@@ -205,11 +208,19 @@ fn every_mistake_has_its_name() {
         ("request.pem", "leaf.key", "", REQUEST),
         ("iis.pem", "leaf.key", "", REQUEST),
         ("request.der", "leaf.key", "", REQUEST),
+        ("bundle.p7b", "leaf.key", "", BUNDLE),
+        ("certnew.p7b", "leaf.key", "", BUNDLE),
         (
-            "bundle.p7b",
+            "leaf.pem",
             "leaf.key",
+            "certnew.p7b",
+            "The CA certificate is a PKCS#7 bundle. Convert it: openssl pkcs7 -print_certs -in FILE -out NEW.pem",
+        ),
+        (
+            "leaf.pem",
+            "keystore.jks",
             "",
-            "The certificate is a PKCS#7 bundle. Convert it: openssl pkcs7 -print_certs -in FILE -out NEW.pem",
+            "The private key is a key store of Java. Convert it: keytool -importkeystore -srckeystore FILE -destkeystore NEW.p12 -deststoretype PKCS12; openssl pkcs12 -in NEW.p12 -nodes -out NEW.pem, and send that as both",
         ),
         (
             "bundle.der",

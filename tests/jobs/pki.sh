@@ -76,10 +76,14 @@ openssl req -in request.pem -outform DER -out request.der
 sed 's/CERTIFICATE REQUEST/NEW CERTIFICATE REQUEST/' request.pem >iis.pem
 openssl crl2pkcs7 -nocrl -certfile full.pem -out bundle.p7b
 openssl crl2pkcs7 -nocrl -certfile full.pem -outform DER -out bundle.der
+# As the web pages of Windows' CA give it out.
+sed 's/PKCS7/CERTIFICATE/' bundle.p7b >certnew.p7b
+openssl pkcs7 -print_certs -in certnew.p7b -out converted.pem
 openssl pkcs12 -export -inkey leaf.key -in full.pem -passout pass:x -out bundle.p12
 openssl pkey -in leaf.key -outform DER -out key.der
 openssl pkey -in leaf.key -pubout -out public.pem
 { echo '-----BEGIN OPENSSH PRIVATE KEY-----'; printf 'openssh-key-v1' | base64; echo '-----END OPENSSH PRIVATE KEY-----'; } >ssh.key
+printf '\376\355\376\355\000\000\000\002' >keystore.jks
 cat leaf.key other.key >two.key
 
 # leaf NAME ISSUER EXTENSION: one that is good but for that.

@@ -214,7 +214,10 @@ fn private_key(bench: &Bench<'_>, bytes: &[u8]) -> Result<(String, Vec<u8>), Ref
 fn certificates(what: &str, bytes: &[u8]) -> Result<Vec<Certificate>, Refusal> {
     let damaged = || format!("{what} is damaged");
     let blocks = pem::blocks(bytes).ok_or_else(damaged)?;
-    let found = all(bytes).ok_or_else(damaged)?;
+    let Some(found) = all(bytes) else {
+        let is_bundle = blocks.iter().any(Block::is_bundle);
+        return Err(if is_bundle { format!("{what} is {}", pem::BUNDLE) } else { damaged() });
+    };
     if !found.is_empty() {
         return Ok(found);
     }

@@ -22,6 +22,11 @@ impl Block {
         matches!(self.label.as_str(), "CERTIFICATE" | "X509 CERTIFICATE" | "TRUSTED CERTIFICATE")
     }
 
+    /// Whether it is a PKCS#7 bundle, which the CA of Windows labels as a certificate.
+    pub fn is_bundle(&self) -> bool {
+        matches!(self.label.as_str(), "PKCS7" | "CMS" | "PKCS #7 SIGNED DATA") || is_bundle(&self.der)
+    }
+
     /// Whether it is a private key that openssl can read.
     pub fn is_key(&self) -> bool {
         self.label.ends_with("PRIVATE KEY") && self.label != "OPENSSH PRIVATE KEY"
@@ -78,13 +83,11 @@ pub fn kind(bytes: &[u8]) -> Option<&'static str> {
     if let Some(Some(block)) = blocks(bytes).map(|blocks| blocks.into_iter().next()) {
         return match block.label.as_str() {
             "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST" => Some(REQUEST),
-            "PKCS7" | "CMS" | "PKCS #7 SIGNED DATA" => {
-                Some("a PKCS#7 bundle. Convert it: openssl pkcs7 -print_certs -in FILE -out NEW.pem")
-            }
             "OPENSSH PRIVATE KEY" => Some("a key of OpenSSH. Convert it: ssh-keygen -p -m PEM -f FILE"),
             "PUBLIC KEY" | "RSA PUBLIC KEY" | "SSH2 PUBLIC KEY" => Some("a public key"),
             label if label.ends_with("CRL") => Some("a revocation list"),
             label if label.ends_with("PARAMETERS") => Some("a file of parameters without a key"),
+            _ if block.is_bundle() => Some(BUNDLE),
             _ => None,
         };
     }
@@ -93,18 +96,23 @@ pub fn kind(bytes: &[u8]) -> Option<&'static str> {
             "a key of PuTTY. Convert it: puttygen FILE -O private-openssh -o NEW; ssh-keygen -p -m PEM -f NEW",
         );
     }
+    if bytes.starts_with(&[0xfe, 0xed, 0xfe, 0xed]) {
+        return Some(
+            "a key store of Java. Convert it: keytool -importkeystore -srckeystore FILE -destkeystore NEW.p12 -deststoretype PKCS12; \
+             openssl pkcs12 -in NEW.p12 -nodes -out NEW.pem, and send that as both",
+        );
+    }
     if bytes.starts_with(b"ssh-") || bytes.starts_with(b"ecdsa-") {
         return Some("a public key of OpenSSH");
     }
     if Certificate::parse(bytes).is_some() {
         return Some("DER and not PEM. Convert it: openssl x509 -inform DER -in FILE -out NEW.pem");
     }
+    if is_bundle(bytes) {
+        return Some("a PKCS#7 bundle. Convert it: openssl pkcs7 -inform DER -print_certs -in FILE -out NEW.pem");
+    }
     let mut values = Values::of(bytes)?.enter(Tag::Sequence)?;
     match values.any()? {
-        // 1.2.840.113549.1.7.2
-        (Tag::ObjectIdentifier, [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 7, 2]) => {
-            Some("a PKCS#7 bundle. Convert it: openssl pkcs7 -inform DER -print_certs -in FILE -out NEW.pem")
-        }
         (Tag::Integer, [3]) if has_old_cipher(bytes) => Some(
             "a PKCS#12 file with an old cipher. Convert it: openssl pkcs12 -legacy -in FILE -nodes -out NEW.pem, and send that \
              as both",
@@ -126,6 +134,16 @@ pub fn kind(bytes: &[u8]) -> Option<&'static str> {
         _ => None,
     }
 }
+
+/// Whether it is PKCS#7 with certificates: 1.2.840.113549.1.7.2.
+fn is_bundle(der: &[u8]) -> bool {
+    const SIGNED: [u8; 9] = [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 7, 2];
+    let first = Values::of(der).and_then(|mut values| values.enter(Tag::Sequence)?.any());
+    first.is_some_and(|first| first == (Tag::ObjectIdentifier, &SIGNED[..]))
+}
+
+/// How a block that is a PKCS#7 bundle is converted; openssl ignores its label.
+pub const BUNDLE: &str = "a PKCS#7 bundle. Convert it: openssl pkcs7 -print_certs -in FILE -out NEW.pem";
 
 const REQUEST: &str = "a certificate request. Send it to your CA, and send the certificate that it issues";
 
