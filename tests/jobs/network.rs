@@ -250,6 +250,22 @@ fn a_time_server_that_is_not_used_fails_the_change_and_an_unverified_one_is_repo
 }
 
 #[test]
+fn a_time_server_in_another_spelling_is_the_same() {
+    under_each_shell(|appliance| {
+        prepare(appliance, "ifupdown");
+        fs::create_dir_all(appliance.path("machine/etc/chrony/sources.d")).unwrap();
+        appliance.answer("systemctl", "case \"$*\" in *chrony*) ;; *) exit 1 ;; esac");
+        let [long, short] = ["2001:0DB8:0000::0005", "2001:db8::5"].map(|server| STATIC.replace("ntp.example", server));
+        let text = machine(appliance, &format!("change static '{long}'; change static '{short}'; addresses"));
+        assert_eq!(text, "eth0 192.0.2.7/20;by 192.0.2.1 eth0\n");
+        let sources = appliance.read("machine/etc/chrony/sources.d/jidoteki.sources");
+        assert!(sources.ends_with("\nserver 2001:db8::5 iburst prefer\n"), "{sources}");
+        // chrony adds the new ones before it removes the old ones, and refuses an address that it has.
+        assert_eq!(appliance.record().matches("chronyc reload sources").count(), 1, "{}", appliance.record());
+    });
+}
+
+#[test]
 fn omitted_settings_are_as_before_the_first_change() {
     for manager in ["networkd", "ifupdown"] {
         under_each_shell(|appliance| {

@@ -92,6 +92,9 @@ pub fn servers(root: &Root) -> BTreeSet<IpAddr> {
 }
 
 fn apply_ntp(root: &Root, server: &str) -> Result<(), String> {
+    // One spelling for an address: if only that changes, chrony loses the server at a reload.
+    let address = server.parse::<IpAddr>().map(|address| address.to_string());
+    let server = address.as_deref().unwrap_or(server);
     let drop_in = (!server.is_empty()).then(|| format!("{HEADER}[Time]\nNTP={server}\n"));
     put_drop_in(root, TIMESYNCD, drop_in.as_deref(), "systemd-timesyncd")?;
     // chrony's drop-in directory, under its name in Debian 12 and later.
