@@ -142,11 +142,13 @@ def multipart(form, boundary):
     return b"".join(parts) + f"--{boundary}--\r\n".encode()
 
 
-def settings(address, gateway=None, prefix=None, hostname="appliance", app="one", interface="eth0"):
+def settings(address, gateway=None, prefix=None, hostname="appliance", app="one", interface="eth0", ntpserver=None):
     """The document for POST /settings: static at `address`, or by DHCP if that is None."""
     network = {"interface": interface, "hostname": hostname}
     if address:
         network["ip_address"] = address
         network["netmask"] = prefix or ("/64" if ":" in address else "255.255.255.0")
         network["gateway"] = gateway
+    if ntpserver:
+        network["ntpserver"] = ntpserver
     return json.dumps({"network": network, "app": {"name": app}}).encode()

@@ -93,6 +93,7 @@ def network(stage, flavour):
         of_another(stage, machine, api)
         lost_and_back(stage, machine, api)
         api = found_and_confirmed(stage, machine, api)
+        time_server(stage, machine, api)
         cut_off(stage, machine, api)
         by_dhcp(stage, machine, api, leases, flavour)
         version_six(stage, machine, flavour)
@@ -191,6 +192,35 @@ def found_and_confirmed(stage, machine, api):
     return new
 
 
+def time_server(stage, machine, api):
+    """systemd-timesyncd is asked which servers it uses."""
+    report = stage.report
+
+    def ended(server):
+        answer = change(api, settings(api.address, "10.78.0.1", hostname="moved", ntpserver=server))
+        machine.await_job("settings")
+        state = api.get("/settings").json()
+        asked = machine.sh("timedatectl show-timesync --property=SystemNTPServers --value", check=False).split()
+        return answer, state, asked
+
+    answer, state, asked = ended("ntp.example")
+    report.check("a time server: systemd-timesyncd asks it, and the change is a success",
+                 state.get("status") == "success" and asked == ["ntp.example"] and "is not known" not in state["log"],
+                 (answer, state, asked))
+    # Empty assignments reset the list, and the last file counts.
+    machine.sh("printf '[Time]\nNTP=\nNTP=other.example\n' >/etc/systemd/timesyncd.conf.d/zz.conf && "
+               "systemctl restart systemd-timesyncd")
+    answer, state, asked = ended("second.example")
+    report.check("... one that a file of the owner rules out: failed, and GET /settings says why",
+                 state.get("status") == "failed" and asked == ["other.example"] and
+                 "The time server second.example is not in force" in state.get("error-message", ""),
+                 (answer, state, asked))
+    machine.sh("rm /etc/systemd/timesyncd.conf.d/zz.conf && systemctl restart systemd-timesyncd")
+    answer, state, asked = ended(None)
+    report.check("... none any more: it is gone", state.get("status") == "success" and asked == [],
+                 (answer, state, asked))
+
+
 def cut_off(stage, machine, api):
     report = stage.report
     # What runs once a minute would put it right as well, later: here the boot itself has to.
@@ -247,9 +277,15 @@ def by_dhcp(stage, machine, api, leases, flavour):
     log.add(f"after a reboot it answers at {leases.find('10.77.')}")
     log.show()
     leased = api.at(leases.find("10.77."))
+    change(leased, settings(leased.address, "10.77.0.1", hostname="moved"))
+    machine.await_job("settings")
+    state = leased.get("/settings").json()
+    flags = machine.sh(f"ip -o -4 addr show dev eth0 to {leased.address}")
+    report.check("from DHCP to a static address, the one of the lease: it is for ever",
+                 state.get("status") == "success" and "valid_lft forever" in flags, (state, flags))
     answer = change(leased, settings("10.77.0.2", "10.77.0.1", hostname="moved"), 60)
     back = api.at("10.77.0.2")
-    report.need("from DHCP to a static address", poll(lambda: answers(back.address), 20), lambda: diagnosis(machine))
+    report.need("... and another one", poll(lambda: answers(back.address), 20), lambda: diagnosis(machine))
     machine.await_job("settings")
     report.same("... which is confirmed", back.request("POST", "/settings/confirm", {}).status, 200)
     leases.stop()

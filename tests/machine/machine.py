@@ -17,7 +17,7 @@ from report import Failed, poll
 # A Debian that boots, the networks that it may have, a DHCP server for our end of the cable, and what the tests need
 # in the machine. What install.sh would fetch comes to these.
 PACKAGES = ("systemd systemd-sysv dbus nginx-light lighttpd-mod-openssl lighttpd-mod-deflate ifupdown isc-dhcp-client "
-            "dnsmasq-base busybox python3-minimal").split()
+            "dnsmasq-base busybox python3-minimal systemd-timesyncd").split()
 # The releases that are supported, the first of them where none is named.
 RELEASES = {"bookworm": "Debian 12", "trixie": "Debian 13"}
 DISK_BYTES = 3 << 30

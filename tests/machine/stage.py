@@ -31,6 +31,16 @@ iface eth0 inet static
 	gateway 10.77.0.1
 """
 
+# The clock is that of the machine under this one: no container may set it, and Debian does not start the client there.
+TIMESYNCD = """[Unit]
+ConditionVirtualization=
+ConditionCapability=
+
+[Service]
+AmbientCapabilities=
+CapabilityBoundingSet=
+"""
+
 
 def is_addressed(machine):
     """Whether a new machine has its addresses, and the kernel has checked them for duplicates."""
@@ -92,6 +102,9 @@ class Stage:
         self.sources(machine.path("/root/src"))
         machine.path("/etc/hostname").write_text("appliance\n")
         machine.path("/etc/hosts").write_text("127.0.0.1\tlocalhost\n127.0.1.1\tappliance\n::1\tlocalhost\n")
+        override = machine.path("/etc/systemd/system/systemd-timesyncd.service.d/container.conf")
+        override.parent.mkdir()
+        override.write_text(TIMESYNCD)
         if flavour == "networkd":
             machine.path("/etc/systemd/network/50-eth0.network").write_text(NETWORKD)
             machine.path("/etc/network/interfaces").write_text("auto lo\niface lo inet loopback\n")
