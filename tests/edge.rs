@@ -603,7 +603,7 @@ fn a_wrong_credential_is_refused_before_the_body_comes() {
 #[test]
 fn a_request_that_its_head_condemns_is_refused_before_the_body_comes() {
     each(&Program::Ours, |edge| {
-        let form = [("for", "update"), ("length", "20000000")].map(|(name, value)| format!("{name}={value}"));
+        let form = [("for", "update"), ("length", "40000000")].map(|(name, value)| format!("{name}={value}"));
         let opened = edge.curl("/api/v1/admin/uploads?token=yourtoken", &["-d", &form.join("&")]);
         assert_eq!(opened.status, 201, "{}", opened.text());
         let upload = opened.header("location");
@@ -644,9 +644,9 @@ fn a_request_that_its_head_condemns_is_refused_before_the_body_comes() {
             "PATCH",
             &upload,
             &piece.replace("Offset: ", "Offset: 0\r\nX: "),
-            8_388_609,
+            33_554_433,
             413,
-            "Upload too large: the limit is 8388608",
+            "Upload too large: the limit is 33554432",
         );
         lock.lock().unwrap();
         check("POST", &update, form, 20_000_000, 400, "is already running\",\"Error-Code\":\"E1004\"");
