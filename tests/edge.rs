@@ -702,6 +702,34 @@ fn a_client_over_the_limit_of_guesses_must_wait_before_its_body_is_read() {
     });
 }
 
+/// Through nginx; lighttpd's delay is the program's own.
+#[test]
+fn guesses_that_are_refused_together_do_not_return_together() {
+    each(&Program::Ours, |edge| {
+        if edge.server == Server::Lighttpd {
+            return;
+        }
+        let edge = &*edge;
+        fs::write(edge.base.join("etc/jidoteki-admin-api.json"), r#"{"refusals-per-minute":1}"#).unwrap();
+        fs::create_dir(edge.admin("state")).unwrap();
+        mode(&edge.admin("state"), 0o777);
+        let guess = || edge.curl("/api/v1/admin/jobs", &["-H", "Authorization: Bearer wrong"]).status;
+        assert_eq!(guess(), 403, "the first one is not delayed");
+        thread::scope(|scope| {
+            let guesses: Vec<_> = (0..20).map(|_| scope.spawn(guess)).collect();
+            assert!(guesses.into_iter().all(|status| status.join().unwrap() == 429));
+        });
+        let delays = || -> Vec<f64> {
+            let log = fs::read_to_string(edge.base.join("run/log/access.log")).unwrap();
+            let seconds = |line: &str| line.split_once("seconds=")?.1.split(' ').next()?.parse().ok();
+            log.lines().filter(|line| line.contains("/jobs 429 ")).filter_map(seconds).collect()
+        };
+        wait_for("all are logged", || delays().len() == 20);
+        let (least, most) = delays().into_iter().fold((f64::MAX, 0.0), |(least, most), n| (n.min(least), n.max(most)));
+        assert!(least > 1.9 && most - least > 0.2, "{:?}", delays());
+    });
+}
+
 /// Prints its input.
 const DUMP: &str = "#!/bin/sh
 cat >/dev/null
