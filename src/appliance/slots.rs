@@ -188,6 +188,35 @@ mod tests {
         fs::remove_dir_all(root).unwrap();
     }
 
+    #[test]
+    fn a_table_that_was_cut_off_is_empty_there() {
+        let root = std::env::temp_dir().join(format!("slots-cut-{}", std::process::id()));
+        fs::create_dir_all(root.join("state")).unwrap();
+        let appliance = Appliance::new(Some(root.clone().into()), None);
+        let slot = Slot { key: 1, time: NOW, count: 7 };
+        for key in 0..2 {
+            update(&appliance, Table::Lines, key, |slots| slots.fill(slot)).unwrap();
+        }
+        // In the middle of the second bucket.
+        fs::File::options().write(true).open(root.join("state/lines")).unwrap().set_len(10 * SLOT as u64).unwrap();
+        let second = update(&appliance, Table::Lines, 1, |slots| slots.to_vec()).unwrap();
+        assert_eq!(second, [vec![slot; 2], vec![Slot::default(); 6]].concat());
+        fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn a_missing_table_is_clear_and_one_that_cannot_be_cleared_is_an_error() {
+        let root = std::env::temp_dir().join(format!("slots-clear-{}", std::process::id()));
+        fs::create_dir_all(root.join("state")).unwrap();
+        let appliance = Appliance::new(Some(root.clone().into()), None);
+        clear(&appliance, Table::Refusals).unwrap();
+        assert!(!root.join("state/refusals").exists());
+        fs::create_dir(root.join("state/refusals")).unwrap();
+        assert!(clear(&appliance, Table::Refusals).is_err());
+        assert!(remove(&appliance, Table::Refusals).is_err());
+        fs::remove_dir_all(root).unwrap();
+    }
+
     const NOW: u32 = 1_800_000_000;
 
     fn remember(slots: &mut [Slot], key: u64, time: u32, now: u32) -> Result<(), NotStored> {
