@@ -412,9 +412,68 @@ mod tests {
         ] {
             check(body, Err(reason));
         }
-        let head = [b"--XbX\r\nA: ", vec![b'x'; MAX_HEAD + 1].as_slice(), b"\r\n\r\n"].concat();
-        check(&head, Err("The header of a part is larger than 8 KiB"));
+        for end in ["\r\n\r\n", ""] {
+            let head = [b"--XbX\r\nA: ", vec![b'x'; MAX_HEAD + 1].as_slice(), end.as_bytes()].concat();
+            check(&head, Err("The header of a part is larger than 8 KiB"));
+        }
         let parts = b"--XbX\r\nContent-Disposition: form-data; name=a\r\n\r\n\r\n".repeat(MAX_PARTS + 1);
         check(&parts, Err("The form has more than 32 parts"));
+    }
+
+    #[test]
+    fn a_form_may_have_32_parts() {
+        let mut parts = b"--XbX\r\nContent-Disposition: form-data; name=a\r\n\r\n\r\n".repeat(MAX_PARTS);
+        parts.extend_from_slice(b"--XbX--");
+        assert_eq!(parse(&parts, 1 << 20).map(|parts| parts.len()), Ok(MAX_PARTS));
+    }
+
+    #[test]
+    fn large_content_comes_in_whole_pages() {
+        let body = form(&vec![b'y'; 10 * PAGE]);
+        // The first read is no whole number of pages.
+        let mut form = Multipart::new(body[..PAGE + 999].chain(&body[PAGE + 999..]), "XbX");
+        form.next_part().unwrap();
+        let mut lengths = Vec::new();
+        while let Some(chunk) = form.chunk().unwrap() {
+            lengths.push(chunk.len());
+        }
+        let last = lengths.pop().unwrap();
+        assert!(lengths.iter().all(|length| length % PAGE == 0), "{lengths:?}");
+        assert_eq!(lengths.iter().sum::<usize>() + last, 10 * PAGE);
+    }
+
+    /// A reader that fails once after each piece.
+    struct Failing<'a> {
+        pieces: Vec<&'a [u8]>,
+        kind: io::ErrorKind,
+        is_next_an_error: bool,
+    }
+
+    impl Read for Failing<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.is_next_an_error = !self.is_next_an_error;
+            if !self.is_next_an_error {
+                return Err(self.kind.into());
+            }
+            if self.pieces.is_empty() {
+                return Ok(0);
+            }
+            self.pieces.remove(0).read(buffer)
+        }
+    }
+
+    #[test]
+    fn a_body_is_read_to_its_end_and_its_failure_is_not_hidden() {
+        let body = form(b"content");
+        let read = |kind, pieces: &[&'static [u8]]| {
+            let pieces = [&[body.as_slice()], pieces].concat();
+            let mut form = Multipart::new(Failing { pieces, kind, is_next_an_error: false }, "XbX");
+            while form.next_part()?.is_some() {}
+            form.finish()
+        };
+        assert!(read(io::ErrorKind::Interrupted, &[b"epilogue", b"more of it"]).is_ok());
+        // The form itself is complete.
+        let fault = read(io::ErrorKind::UnexpectedEof, &[b"epilogue"]).unwrap_err();
+        assert!(matches!(fault, MultipartError::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof));
     }
 }
