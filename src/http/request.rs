@@ -71,13 +71,11 @@ impl Path {
 /// The announced type of a body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ContentType {
-    /// No `Content-Type`.
-    Absent,
     /// `multipart/form-data` with its boundary, or an error in it.
     Multipart(Result<String, &'static str>),
     /// `application/x-www-form-urlencoded`.
     UrlEncoded,
-    /// A type that no endpoint accepts.
+    /// None, or a type that no endpoint accepts.
     Other,
 }
 
@@ -335,7 +333,6 @@ fn parse_query(query: &[u8]) -> Vec<(String, String)> {
 fn parse_content_type(value: &str) -> ContentType {
     let (kind, parameters) = value.split_once(';').unwrap_or((value, ""));
     match kind.trim().to_ascii_lowercase().as_str() {
-        "" => ContentType::Absent,
         "application/x-www-form-urlencoded" => ContentType::UrlEncoded,
         "multipart/form-data" => ContentType::Multipart(boundary(parameters)),
         _ => ContentType::Other,
@@ -505,7 +502,7 @@ impl Read for Body<'_> {
         }
         if n == 0 {
             self.is_at_end = true;
-            if left > 0 && self.expected.is_some() {
+            if self.expected.is_some() {
                 return Err(io::Error::new(
                     io::ErrorKind::UnexpectedEof,
                     "the body is shorter than its Content-Length",
@@ -553,6 +550,7 @@ mod tests {
     fn a_server_without_request_uri_is_served_too() {
         let variables = [
             ("REQUEST_METHOD", "GET"),
+            ("REQUEST_URI", ""),
             ("SCRIPT_NAME", "/api/v1/admin"),
             ("PATH_INFO", "/version"),
             ("QUERY_STRING", "token=x"),
@@ -562,6 +560,43 @@ mod tests {
             (request.path.as_ref().unwrap().sent(), request.query("token")),
             ("/api/v1/admin/version", Some("x"))
         );
+    }
+
+    #[test]
+    fn a_method_is_signed_as_it_was_sent() {
+        for (sent, known) in [("GET", "GET"), ("PATCH", "PATCH"), ("BREW", "BREW"), ("M-SEARCH", "MSEARCH"), ("", "")] {
+            assert_eq!(request(&[("REQUEST_METHOD", sent)], b"").unwrap().method.as_str(), known);
+        }
+    }
+
+    #[test]
+    fn the_servers_own_variables_say_what_it_can_do() {
+        let none = request(&[("REQUEST_URI", "/docs?a=%2F")], b"").unwrap();
+        assert_eq!((none.sendfile, none.waiting_room, none.is_question), (None, None, false));
+        assert_eq!(none.raw_query(), "a=%2F");
+        assert!(!none.body.may_stay);
+        for (word, sendfile, room) in [
+            ("accel", Some(Sendfile::Accel), None),
+            ("xsendfile", Some(Sendfile::XSendfile), None),
+            ("nginx", None, Some(WaitingRoom::Nginx)),
+            ("program", None, Some(WaitingRoom::Program)),
+            ("body", None, None),
+            ("allowed", None, None),
+        ] {
+            let names = ["JIDO_SENDFILE", "JIDO_WAITING_ROOM", "JIDO_QUESTION", "JIDO_UNREAD_BODY"];
+            let variables = names.map(|name| (name, word));
+            let request = request(&variables, b"").unwrap();
+            assert_eq!((request.sendfile, request.waiting_room), (sendfile, room), "{word}");
+            assert_eq!((request.is_question, request.body.may_stay), (word == "body", word == "allowed"), "{word}");
+        }
+    }
+
+    #[test]
+    fn only_a_piece_of_an_upload_has_its_headers() {
+        for (method, offset) in [("PATCH", "7"), ("POST", ""), ("GET", "")] {
+            let variables = [("REQUEST_METHOD", method), ("HTTP_UPLOAD_OFFSET", "7")];
+            assert_eq!(request(&variables, b"").unwrap().headers.get("upload-offset"), offset, "{method}");
+        }
     }
 
     #[test]
@@ -589,6 +624,7 @@ mod tests {
             ("multipart/form-data ; boundary = \"q q\" ; x=y", Ok("q q")),
             ("multipart/form-data; x=\"; boundary=no\"; BOUNDARY=yes", Ok("yes")),
             ("multipart/form-data; boundary=\"a\\\"b\"", Ok("a\"b")),
+            ("multipart/form-data; boundary=\"a\\b\"", Ok("a\\b")),
             ("multipart/form-data", Err("The Content-Type has no boundary")),
             ("multipart/form-data; boundary=", Err("The boundary is not 1 to 70 printable characters")),
             ("multipart/form-data; boundary=\"unclosed", Err("The Content-Type has no boundary")),
@@ -598,6 +634,14 @@ mod tests {
                 ContentType::Multipart(wanted.map(str::to_owned)),
                 "{content_type}"
             );
+        }
+        for (content_type, wanted) in [
+            ("application/x-www-form-urlencoded", ContentType::UrlEncoded),
+            ("Application/X-WWW-Form-Urlencoded; charset=utf-8", ContentType::UrlEncoded),
+            ("application/json", ContentType::Other),
+            ("", ContentType::Other),
+        ] {
+            assert_eq!(parse_content_type(content_type), wanted, "{content_type}");
         }
     }
 
@@ -662,6 +706,110 @@ mod tests {
         assert_eq!(body.read(&mut [0; 100]).unwrap_err().kind(), io::ErrorKind::TimedOut);
         body.drain(1000);
         assert_eq!(body.n_read(), 100, "it is not waited for again");
+    }
+
+    #[test]
+    fn each_byte_earns_time_for_the_next() {
+        let hour = Duration::from_secs(3600);
+        let pace = Pace { start: Instant::now(), grace: hour, bytes_per_second: 10_000 };
+        // An hour for the bytes, and the grace. The test itself takes less than an hour.
+        let due = pace.due(36_000_000);
+        assert!(hour < due && due <= 2 * hour, "{due:?}");
+    }
+
+    /// A body with this `Content-Length`; empty for none.
+    fn body<'a>(length: &'a str, content: impl Read + 'a) -> Body<'a> {
+        let variables = [("REQUEST_METHOD", "POST"), ("CONTENT_LENGTH", length)];
+        let value = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into());
+        Request::from_cgi(value, content).unwrap().body
+    }
+
+    #[test]
+    fn a_body_is_empty_if_it_says_so_or_has_no_byte() {
+        for (length, content, is_empty) in [
+            ("0", "", true),
+            ("0", "abc", true),
+            ("3", "abc", false),
+            ("3", "", false),
+            ("", "", true),
+            ("", "a", false),
+        ] {
+            let mut body = body(length, content.as_bytes());
+            assert_eq!(body.is_empty(), is_empty, "{length} {content}");
+            assert_eq!(body.expected(), length.parse().ok());
+        }
+        let mut read = body("3", &b"abc"[..]);
+        read.read_exact(&mut [0; 3]).unwrap();
+        assert!(!read.is_empty());
+    }
+
+    #[test]
+    fn a_body_is_idle_while_bytes_are_missing_and_none_comes() {
+        let is_idle = |body: &mut Body<'_>, is_ready: bool| {
+            body.waits_by(if is_ready { |_| Ok(true) } else { |_| Ok(false) });
+            body.is_idle(Duration::ZERO).unwrap()
+        };
+        let mut half = body("6", &b"abc"[..]);
+        assert!(!half.is_idle(Duration::ZERO).unwrap(), "nothing can be waited for");
+        half.read_exact(&mut [0; 3]).unwrap();
+        assert!(is_idle(&mut half, false));
+        assert!(!is_idle(&mut half, true));
+        // It is late, so the next read ends it.
+        half.set_pace(Duration::ZERO, u64::MAX);
+        assert!(!is_idle(&mut half, false));
+        let mut complete = body("3", &b"abc"[..]);
+        complete.read_exact(&mut [0; 3]).unwrap();
+        assert!(!is_idle(&mut complete, false));
+        let mut ended = body("", &b"abc"[..]);
+        ended.read_to_end(&mut Vec::new()).unwrap();
+        assert!(!is_idle(&mut ended, false));
+    }
+
+    #[test]
+    fn a_complete_body_is_not_waited_for() {
+        let mut complete = body("3", &b"abc"[..]);
+        complete.read_exact(&mut [0; 3]).unwrap();
+        complete.waits_by(|_| Ok(false));
+        complete.set_pace(Duration::ZERO, u64::MAX);
+        assert_eq!(complete.read(&mut [0; 3]).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_digest_is_of_all_bytes_since_its_start() {
+        let mut body = body("6", &b"abcdef"[..]);
+        assert_eq!(body.take_digest(), None);
+        body.read_exact(&mut [0; 3]).unwrap();
+        body.start_digest();
+        body.read_to_end(&mut Vec::new()).unwrap();
+        assert_eq!(body.take_digest(), Some(Sha256::digest(b"def").into()));
+        assert_eq!(body.take_digest(), None);
+    }
+
+    /// A reader that is interrupted before each read.
+    struct Interrupted<R>(R, bool);
+
+    impl<R: Read> Read for Interrupted<R> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.1 = !self.1;
+            if self.1 { Err(io::ErrorKind::Interrupted.into()) } else { self.0.read(buffer) }
+        }
+    }
+
+    #[test]
+    fn the_rest_of_a_body_is_read_to_the_limit_unless_the_server_does_not_need_it() {
+        const CHUNK: u64 = 64 << 10;
+        let content = vec![b'x'; 256 << 10];
+        for (limit, n_read) in [(0, 0), (1, CHUNK), (CHUNK, CHUNK), (CHUNK + 1, 2 * CHUNK), (u64::MAX, 4 * CHUNK)] {
+            for length in [content.len().to_string(), String::new()] {
+                let mut body = body(&length, Interrupted(content.as_slice(), false));
+                body.drain(limit);
+                assert_eq!(body.n_read(), n_read, "{limit} {length}");
+            }
+        }
+        let mut body = body("9", &b"123456789"[..]);
+        body.may_stay = true;
+        body.drain(u64::MAX);
+        assert_eq!(body.n_read(), 0);
     }
 
     #[test]

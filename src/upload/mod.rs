@@ -255,10 +255,8 @@ impl Receiver<'_> {
             ContentType::Multipart(Ok(boundary)) => self.multipart(boundary, body),
             ContentType::Multipart(Err(reason)) => Err(Error::Bad((*reason).to_owned())),
             ContentType::UrlEncoded => self.url_encoded(body),
-            ContentType::Absent | ContentType::Other if body.is_empty() => Ok(()),
-            ContentType::Absent | ContentType::Other => {
-                Err(Error::Bad("Expected a body of multipart/form-data".to_owned()))
-            }
+            ContentType::Other if body.is_empty() => Ok(()),
+            ContentType::Other => Err(Error::Bad("Expected a body of multipart/form-data".to_owned())),
         }
     }
 
