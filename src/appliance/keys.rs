@@ -33,6 +33,13 @@ pub struct Key {
     pub verifier: Verifier,
 }
 
+impl Key {
+    /// Whether the key has not expired.
+    pub fn is_valid(&self, now: u64) -> bool {
+        self.expires.is_none_or(|expires| now < expires)
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 struct KeyFile {
     tokens: Vec<Key>,
@@ -127,6 +134,13 @@ mod tests {
         assert_eq!(previous(7), "previous-7");
         assert!(is_previous(&key("previous-7")));
         assert!(!is_previous(&key("ops")));
+    }
+
+    #[test]
+    fn a_key_is_valid_until_the_second_in_which_it_expires() {
+        let ends = Key { expires: Some(100), ..key("ops") };
+        assert_eq!([0, 99, 100, 101].map(|now| ends.is_valid(now)), [true, true, false, false]);
+        assert!(key("ops").is_valid(u64::MAX));
     }
 
     #[test]

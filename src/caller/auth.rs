@@ -148,9 +148,7 @@ impl Guard<'_> {
             )));
         }
         let first = keys::first(token);
-        let is_good = |key: &Key| {
-            key.expires.is_none_or(|expires| now() < expires) && opens(key, credential, &request.method, path)
-        };
+        let is_good = |key: &Key| key.is_valid(now()) && opens(key, credential, &request.method, path);
         // Try the API token first, so that its holder does not wait for the others.
         let key = if is_good(&first) { Some(first) } else { keys::named(self.appliance).into_iter().find(is_good) };
         let proof = match credential {
@@ -308,4 +306,131 @@ fn source(client: &str) -> u64 {
         _ => client.to_owned(),
     };
     slots::key_of(source.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    /// An appliance with a directory for state.
+    fn appliance(name: &str) -> (PathBuf, Appliance) {
+        let root = std::env::temp_dir().join(format!("auth-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(root.join("state")).unwrap();
+        (root.clone(), Appliance::new(Some(root.into()), None))
+    }
+
+    fn request(target: &str) -> Request<'static> {
+        Request::from_cgi(|name| (name == "REQUEST_URI").then(|| target.into()), &b""[..]).unwrap()
+    }
+
+    #[test]
+    fn a_caller_is_nobody_or_the_holder_of_a_key() {
+        let told = |caller: &Caller| {
+            let admitted = [Scope::Read, Scope::Operate, Scope::Admin].map(|scope| caller.admit(scope).is_some());
+            (caller.is_known(), caller.is_legacy(), caller.key().to_owned(), caller.scope(), admitted)
+        };
+        assert_eq!(told(&Caller::Anonymous(None)), (false, false, String::new(), Scope::Read, [false; 3]));
+        for is_legacy in [false, true] {
+            let known = Known { key: "ops".to_owned(), scope: Scope::Operate, is_legacy, proof: None };
+            let wanted = (true, is_legacy, "ops".to_owned(), Scope::Operate, [true, true, false]);
+            assert_eq!(told(&Caller::Known(known)), wanted);
+        }
+    }
+
+    #[test]
+    fn a_form_can_have_a_tag_or_a_token_and_the_tag_comes_first() {
+        let fields = |names: &[&str]| names.iter().map(|name| ((*name).to_owned(), "x".to_owned())).collect::<Vec<_>>();
+        assert!(Credential::from_fields(&fields(&["other"])).is_none());
+        assert!(matches!(Credential::from_fields(&fields(&["token"])), Some(Credential::Token(token)) if token == "x"));
+        assert!(matches!(Credential::from_fields(&fields(&["token", "hash"])), Some(Credential::Hash(_))));
+    }
+
+    #[test]
+    fn a_tag_is_of_the_method_and_of_the_path_with_or_without_its_slash() {
+        let key = keys::first(&Token::parse("secret").unwrap());
+        let path = request("/docs/").path.unwrap();
+        for (method, signed, path_signed, is_good) in [
+            (Method::Get, "GET", "/docs/", true),
+            (Method::Get, "GET", "/docs", true),
+            (Method::Get, "GET", "/doc", false),
+            (Method::Get, "HEAD", "/docs", false),
+            (Method::Head, "HEAD", "/docs", true),
+            (Method::Head, "GET", "/docs/", true),
+            (Method::Head, "POST", "/docs", false),
+            (Method::Post, "GET", "/docs", false),
+        ] {
+            let credential = Credential::Hash(key.verifier.tag(signed, path_signed));
+            assert_eq!(opens(&key, &credential, &method, &path), is_good, "{method:?} {signed} {path_signed}");
+        }
+    }
+
+    fn signature(created: u64, expires: Option<u64>) -> Signature {
+        Signature {
+            key: None,
+            created,
+            expires,
+            nonce: "nonce".to_owned(),
+            base: String::new(),
+            tag: String::new(),
+            proof: BodyProof::Nothing,
+            covers_type: false,
+        }
+    }
+
+    #[test]
+    fn a_signature_is_valid_for_300_seconds_around_its_time_and_until_it_expires() {
+        let (root, appliance) = appliance("time");
+        let guard = Guard { appliance: &appliance, config: &Config::default(), token: None, is_question: true };
+        let key = keys::first(&Token::parse("secret").unwrap());
+        for (expires, now, is_good) in [
+            (None, 699, false),
+            (None, 700, true),
+            (None, 1300, true),
+            (None, 1301, false),
+            (Some(1100), 1100, true),
+            (Some(1100), 1101, false),
+        ] {
+            let checked = guard.check_once(&key, &signature(1000, expires), &request("/docs"), now);
+            assert_eq!(checked.is_ok(), is_good, "{expires:?} {now}");
+        }
+        std::fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn a_nonce_is_kept_for_ten_minutes() {
+        let (root, appliance) = appliance("nonces");
+        let guard = Guard { appliance: &appliance, config: &Config::default(), token: None, is_question: false };
+        let key = keys::first(&Token::parse("secret").unwrap());
+        // No room for another one.
+        let old = Slot { key: 1, time: 10_000, count: 1 };
+        slots::update(&appliance, keys::nonces(&key), slots::key_of(b"nonce"), |slots| slots.fill(old)).unwrap();
+        let check = |now| guard.check_once(&key, &signature(now, None), &request("/docs"), now);
+        assert!(check(10_600).is_err());
+        assert_eq!(check(10_601), Ok(()));
+        assert_eq!(check(10_601), Err(Fault("The nonce was used before")));
+        std::fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn a_source_that_is_refused_too_often_must_be_quiet_until_it_is_cleared() {
+        let (root, appliance) = appliance("refusals");
+        // Two a minute, and then five seconds and half a minute of silence.
+        let overfill = |client: &str| {
+            (0..99).map(|_| count_refusal(&appliance, client, 2)).find(|refusal| matches!(refusal, Refusal::TooMany(_)))
+        };
+        for client in ["192.0.2.1", "192.0.2.2", "2001:db8::1"] {
+            assert_eq!(overfill(client), Some(Refusal::TooMany(35)), "{client}");
+        }
+        let is_counted = |client: &str| {
+            let key = source(client);
+            slots::update(&appliance, Table::Refusals, key, |slots| slots.iter().any(|slot| slot.key == key)).unwrap()
+        };
+        forget_refusals(&appliance, Some("192.0.2.1")).unwrap();
+        forget_refusals(&appliance, Some("2001:db8::ffff")).unwrap();
+        assert_eq!(["192.0.2.1", "192.0.2.2", "2001:db8::1"].map(is_counted), [false, true, false]);
+        forget_refusals(&appliance, None).unwrap();
+        assert!(!is_counted("192.0.2.2"));
+        std::fs::remove_dir_all(root).unwrap();
+    }
 }
