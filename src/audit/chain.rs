@@ -366,3 +366,145 @@ fn line_from(file: &File, offset: u64) -> io::Result<Option<(u64, Option<Link>, 
     let link = std::str::from_utf8(&bytes[start..start + length]).ok().and_then(Link::of).map(|(link, _)| link);
     Ok(Some((from + start as u64, link, length)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    /// An appliance with the directories of the log and its head.
+    fn appliance(name: &str) -> (PathBuf, Appliance) {
+        let root = std::env::temp_dir().join(format!("chain-{name}-{}", std::process::id()));
+        for folder in ["audit", "state"] {
+            fs::create_dir_all(root.join(folder)).unwrap();
+        }
+        (root.clone(), Appliance::new(Some(root.into()), None))
+    }
+
+    fn add(appliance: &Appliance, n_entries: usize) {
+        for _ in 0..n_entries {
+            append(appliance, "\"x\":1", Durability::Lazy).unwrap();
+        }
+    }
+
+    fn number(line: &str) -> u64 {
+        Link::of(line).unwrap().0.seq
+    }
+
+    #[test]
+    fn a_link_is_digits_and_64_hexadecimal_digits() {
+        let chain = "0123456789abcdef".repeat(4);
+        assert_eq!(Link::parse("7", &chain), Some(Link { seq: 7, chain: chain.clone() }));
+        for digits in ["", "+7", "7 ", "x", "99999999999999999999"] {
+            assert_eq!(Link::parse(digits, &chain), None, "{digits:?}");
+        }
+        for wrong in ["", &chain[1..], &format!("{chain}0"), &chain.to_uppercase(), &chain.replace('f', "g")] {
+            assert_eq!(Link::parse("7", wrong), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn without_a_place_nothing_is_written_and_a_place_that_cannot_be_used_is_an_error() {
+        let (root, appliance) = appliance("place");
+        fs::remove_dir(root.join("state")).unwrap();
+        add(&appliance, 1);
+        assert!(!appliance.audit_file(LOG).exists());
+        assert_eq!(page(&appliance, None, 1).unwrap(), None);
+        assert_eq!(head(&appliance).unwrap(), None);
+        // Something else has the names.
+        for path in [appliance.state_file("audit"), appliance.audit_file(LOG)] {
+            fs::create_dir_all(path).unwrap();
+        }
+        assert!(append(&appliance, "\"x\":1", Durability::Lazy).is_err());
+        assert!(page(&appliance, None, 1).is_err());
+        assert!(head(&appliance).is_err());
+        fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn half_a_line_is_removed_whatever_is_before_it_and_a_line_of_others_stays() {
+        let (root, appliance) = appliance("half");
+        let log = appliance.audit_file(LOG);
+        // More than the last bytes that are looked at.
+        add(&appliance, 60);
+        let whole = fs::read_to_string(&log).unwrap();
+        assert!(whole.len() > MAX_LINE);
+        fs::write(&log, format!("{whole}{{\"seq\":61,\"x")).unwrap();
+        add(&appliance, 1);
+        let text = fs::read_to_string(&log).unwrap();
+        assert_eq!(
+            (text.strip_prefix(&whole).map(|line| number(line.trim_end())), text.lines().count()),
+            (Some(61), 61)
+        );
+        // Longer than any line of ours.
+        let foreign = "y".repeat(MAX_LINE + 1);
+        fs::write(&log, &foreign).unwrap();
+        add(&appliance, 1);
+        let text = fs::read_to_string(&log).unwrap();
+        assert_eq!(text.lines().next(), Some(foreign.as_str()));
+        assert_eq!(text.lines().count(), 2);
+        assert_eq!(number(text.lines().last().unwrap()), 62);
+        fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn a_log_is_created_where_it_can_be_and_otherwise_rotation_gets_a_moment() {
+        let (root, _) = appliance("open");
+        let path = root.join("audit/x.log");
+        for n_bytes in [0, 1] {
+            let mut file = open_log(&path).unwrap();
+            assert_eq!(file.metadata().unwrap().len(), n_bytes, "it is appended to");
+            assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o660);
+            file.write_all(b"x").unwrap();
+        }
+        assert_eq!(open_log(&root.join("nothing/x.log")).unwrap_err().kind(), io::ErrorKind::NotFound);
+        // Nobody can create a file there.
+        let start = Instant::now();
+        assert_ne!(open_log(Path::new("/sys/x.log")).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert!(start.elapsed() >= Duration::from_millis(6));
+        fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn a_page_is_the_newest_lines_before_a_number_in_whichever_files_they_are() {
+        for n_files in [1, 3] {
+            let (root, appliance) = appliance("page");
+            for number in 1..n_files {
+                add(&appliance, 3);
+                let log = appliance.audit_file(LOG);
+                fs::rename(&log, appliance.audit_file(&format!("{LOG}.{number}"))).unwrap();
+            }
+            add(&appliance, 3);
+            let n_lines = 3 * n_files;
+            for before in (1..=n_lines + 2).map(Some).chain([None]) {
+                for limit in 1..=10 {
+                    let mut wanted: Vec<u64> = (1..before.unwrap_or(u64::MAX).min(n_lines + 1)).rev().collect();
+                    let has_more = wanted.len() > limit;
+                    wanted.truncate(limit);
+                    let page = page(&appliance, before, limit).unwrap().unwrap();
+                    let numbers: Vec<u64> = page.lines.iter().map(|line| number(line)).collect();
+                    assert_eq!(page.next, wanted.last().copied().filter(|_| has_more), "{before:?} {limit}");
+                    assert_eq!(numbers, wanted, "{before:?} {limit}");
+                }
+            }
+            fs::remove_dir_all(root).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_page_may_have_many_lines_and_reads_no_more_than_a_mebibyte_of_others() {
+        let (root, appliance) = appliance("long");
+        add(&appliance, 400);
+        let numbers = |limit| -> Vec<u64> {
+            page(&appliance, None, limit).unwrap().unwrap().lines.iter().map(|line| number(line)).collect()
+        };
+        assert_eq!(numbers(400), (1..=400).rev().collect::<Vec<_>>());
+        let log = appliance.audit_file(LOG);
+        let others = "no entry\n".repeat(usize::try_from(MAX_PAGE_BYTES).unwrap() / 9 - STEP);
+        open_log(&log).unwrap().write_all(others.as_bytes()).unwrap();
+        assert_eq!(numbers(1), [400]);
+        open_log(&log).unwrap().write_all("no entry\n".repeat(2 * STEP).as_bytes()).unwrap();
+        assert!(numbers(1).is_empty());
+        fs::remove_dir_all(root).unwrap();
+    }
+}
