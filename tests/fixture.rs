@@ -15,6 +15,8 @@ trap 'echo ended >>"$A/record/ended"' EXIT
 printf '%s\n' "$SSH_ORIGINAL_COMMAND${1+ $1}" >>"$A/record/calls"
 tr '\0' '\n' </proc/$$/environ | sort >"$A/record/environ"
 (ls -l /proc/$$/fd >"$A/record/fds")
+read -r stat </proc/$$/stat
+printf '%s\n' "$stat" >"$A/record/stat"
 echo $$ >"$A/record/pid"
 while [ -e "$A/hold" ]; do sleep 0.05; done
 if [ -e "$A/fail" ]; then cat "$A/fail"; echo "/root/secret" >&2; exit 1; fi

@@ -166,25 +166,38 @@ fn without_a_socket_the_program_starts_jobs_itself() {
     assert_eq!(send_with(request, None).0.text(), r#"{"services":[{"ssh":"running"}]}"#);
 }
 
+/// The units that run the executable, with their lines. The distribution's programs, such as nginx itself, have others.
+fn units_of_ours() -> Vec<(String, String)> {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/nginx/systemd");
+    let found = Command::new("find").args([root, "-name", "*.service"]).output().unwrap().stdout;
+    let mut units = Vec::new();
+    for unit in String::from_utf8(found).unwrap().lines() {
+        let text = fs::read_to_string(unit).unwrap();
+        if text.contains("@BINARY@") || text.contains("@CONF@/lighttpd.conf") {
+            units.push((unit.to_owned(), text));
+        }
+    }
+    assert!(units.len() >= 3, "{units:?}");
+    units
+}
+
 /// A core file of the executable or of a job would contain secrets.
 #[test]
 fn no_unit_of_ours_writes_a_core_file_or_gains_rights() {
-    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/nginx/systemd");
-    let units = Command::new("find").args([root, "-name", "*.service"]).output().unwrap().stdout;
-    let units = String::from_utf8(units).unwrap();
-    let mut n_units = 0;
-    for unit in units.lines() {
-        let text = fs::read_to_string(unit).unwrap();
-        // The distribution's programs, such as nginx itself, have their own units.
-        if text.contains("@BINARY@") || text.contains("@CONF@/lighttpd.conf") {
-            n_units += 1;
-            assert!(text.lines().any(|line| line == "LimitCORE=0"), "{unit}");
-            // Root's unit for jobs is unrestricted; systemd's score ignores this one line.
-            let is_confined = text.lines().any(|line| line == "NoNewPrivileges=yes");
-            assert!(is_confined || unit.ends_with("-jobs@.service"), "{unit}");
-        }
+    for (unit, text) in units_of_ours() {
+        assert!(text.lines().any(|line| line == "LimitCORE=0"), "{unit}");
+        // Root's unit for jobs is unrestricted; systemd's score ignores this one line.
+        let is_confined = text.lines().any(|line| line == "NoNewPrivileges=yes");
+        assert!(is_confined || unit.ends_with("-jobs@.service"), "{unit}");
     }
-    assert!(n_units >= 3, "{units}");
+}
+
+/// Otherwise systemd would end the job, or the process that waits for it, with the web server.
+#[test]
+fn a_unit_of_ours_stops_only_its_own_process() {
+    for (unit, text) in units_of_ours() {
+        assert!(text.lines().any(|line| line == "KillMode=process"), "{unit}");
+    }
 }
 
 /// The installed units that run the executable, by systemd's own score.

@@ -153,6 +153,9 @@ fn a_job_gets_a_clean_environment_and_none_of_our_descriptors() {
     assert_eq!(answer.status, 202, "{}", answer.text());
     fixture.calls(1);
     fixture.check_what_update_gets();
+    // Whoever ends the web server's session does not end the job.
+    let session = fixture.read("record/stat").split(' ').nth(5).map(str::to_owned);
+    assert_ne!(session, Some(nix::unistd::getsid(None).unwrap().to_string()));
 }
 
 #[test]
