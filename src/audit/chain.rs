@@ -411,13 +411,57 @@ mod tests {
         assert!(!appliance.audit_file(LOG).exists());
         assert_eq!(page(&appliance, None, 1).unwrap(), None);
         assert_eq!(head(&appliance).unwrap(), None);
-        // Something else has the names.
-        for path in [appliance.state_file("audit"), appliance.audit_file(LOG)] {
-            fs::create_dir_all(path).unwrap();
-        }
+        // The directory is there, but nobody can create a file in it.
+        std::os::unix::fs::symlink("/sys", root.join("state")).unwrap();
         assert!(append(&appliance, "\"x\":1", Durability::Lazy).is_err());
-        assert!(page(&appliance, None, 1).is_err());
-        assert!(head(&appliance).is_err());
+        assert!(!appliance.audit_file(LOG).exists());
+        fs::remove_file(root.join("state")).unwrap();
+        fs::create_dir(root.join("state")).unwrap();
+        // Something else has the name of the log, or of the head.
+        for path in [appliance.audit_file(LOG), appliance.state_file("audit")] {
+            let elsewhere = root.join("elsewhere");
+            fs::write(&elsewhere, "").unwrap();
+            std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
+            assert!(append(&appliance, "\"x\":1", Durability::Lazy).is_err(), "{}", path.display());
+            assert_eq!(fs::read(elsewhere).unwrap(), b"");
+            fs::remove_file(&path).unwrap();
+            fs::create_dir(&path).unwrap();
+            assert!(append(&appliance, "\"x\":1", Durability::Lazy).is_err(), "{}", path.display());
+            if path.ends_with(LOG) {
+                assert!(page(&appliance, None, 1).is_err());
+                fs::remove_file(appliance.state_file("audit")).unwrap();
+            } else {
+                assert!(head(&appliance).is_err());
+            }
+            fs::remove_dir(&path).unwrap();
+        }
+        fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn the_chain_continues_from_its_head_unless_the_log_is_ahead() {
+        let link = |seq, digit: &str| Some(Link { seq, chain: digit.repeat(CHAIN) });
+        for (head, last, wanted) in [
+            (None, None, Some(Link::start())),
+            (None, link(7, "a"), link(7, "a")),
+            (link(7, "b"), None, link(7, "b")),
+            (link(7, "b"), link(6, "a"), link(7, "b")),
+            (link(7, "b"), link(7, "a"), link(7, "b")),
+            (link(7, "b"), link(8, "a"), link(8, "a")),
+        ] {
+            assert_eq!(Some(latest(head.clone(), last.clone())), wanted, "{head:?} {last:?}");
+        }
+    }
+
+    #[test]
+    fn the_head_belongs_to_the_owner_of_its_directory() {
+        let (root, appliance) = appliance("owner");
+        // Only root can give a directory away.
+        let is_root = std::os::unix::fs::chown(root.join("state"), Some(12345), Some(12345)).is_ok();
+        add(&appliance, 1);
+        let (head, folder) = (fs::metadata(appliance.state_file("audit")).unwrap(), fs::metadata(root.join("state")));
+        assert_eq!((head.uid(), head.uid() == 12345), (folder.unwrap().uid(), is_root));
+        assert_eq!(super::head(&appliance).unwrap().map(|link| link.seq), Some(1));
         fs::remove_dir_all(root).unwrap();
     }
 

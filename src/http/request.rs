@@ -613,6 +613,8 @@ mod tests {
             let variables = [("REQUEST_URI", target.as_str())];
             assert_eq!(request(&variables, b"").unwrap().query("token"), token, "{query}");
         }
+        let request = request(&[("REQUEST_URI", "/docs?b=2%26&a&b=1")], b"").unwrap();
+        assert_eq!(request.parameters().collect::<Vec<_>>(), [("b", "2&"), ("a", ""), ("b", "1")]);
     }
 
     #[test]
