@@ -51,3 +51,14 @@ fn spread() -> Duration {
     let [byte] = random::bytes::<1>().unwrap_or_default();
     Duration::from_millis(u64::from(byte) * 4)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_are_four_places() {
+        let wanted = [0, 1, 2, 3].map(|slot| format!(".pause-{slot}.lock"));
+        assert_eq!(places().collect::<Vec<_>>(), wanted);
+    }
+}
