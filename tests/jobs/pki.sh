@@ -120,7 +120,8 @@ openssl req -x509 -config /etc/ssl/openssl.cnf -key rsa.key -days 300 -subj '/CN
 key pss; sign pss rsaroot -days 30 -sigopt rsa_padding_mode:pss
 key common; EXT='basicConstraints=CA:FALSE\n' SUBJECT='/CN=appliance.example' sign common root -days 60
 key loopback; EXT='subjectAltName=IP:0:0:0:0:0:0:0:1\n' SUBJECT='/CN=box' sign loopback root -days 60
-key wild; EXT='subjectAltName=DNS:*.EXAMPLE\n' SUBJECT='/CN=box' sign wild root -days 60
+key wild; EXT='subjectAltName=DNS:*.CORP.EXAMPLE\n' SUBJECT='/CN=box' sign wild root -days 60
+key wide; EXT='subjectAltName=DNS:*.EXAMPLE\n' SUBJECT='/CN=box' sign wide root -days 60
 # Begins tomorrow: only "ca" takes a first day.
 mkdir ca; : >ca/index; echo 01 >ca/serial
 printf %b '[ca]\ndefault_ca=own\n[own]\ndatabase=ca/index\nserial=ca/serial\nnew_certs_dir=ca\ndefault_md=sha256\npolicy=any\nunique_subject=no\ncopy_extensions=copy\n[any]\ncommonName=supplied\n' >ca.cnf

@@ -464,6 +464,9 @@ fn warnings(
         }
         warnings.push(text);
     }
+    for name in names.iter().map(ToString::to_string).filter(|name| is_too_wide(name)) {
+        warnings.push(format!("Warning: browsers ignore the name {name}: a wildcard needs two labels after it"));
+    }
     for (at, certificate) in chain.iter().enumerate().filter(|(_, certificate)| certificate.days_left(now) < SOON) {
         let whose =
             if at == 0 { "the certificate".to_owned() } else { format!("the CA certificate {}", certificate.title()) };
@@ -517,14 +520,21 @@ pub fn is_named(name: &AltName, own: &AltName) -> bool {
         (AltName::Ip(name), AltName::Ip(own)) => name == own,
         (AltName::Dns(name), AltName::Dns(own)) => {
             let plain = |name: &str| name.trim_end_matches('.').to_ascii_lowercase();
-            let (name, own) = (plain(name), plain(own));
-            let first = |name: &str| name.split_once('.').map(|(first, rest)| (first.to_owned(), rest.to_owned()));
-            name == own
-                || matches!((first(&name), first(&own)), (Some((label, rest)), Some((_, own_rest))) if label == "*" && rest == own_rest)
-                || (!own.contains('.') && own != "localhost" && first(&name).is_some_and(|(label, _)| label == own))
+            let (plain_name, own) = (plain(name), plain(own));
+            let Some((label, rest)) = plain_name.split_once('.') else { return plain_name == own };
+            let is_wildcard = label == "*" && !is_too_wide(name);
+            match own.split_once('.') {
+                Some((_, own_rest)) => plain_name == own || (is_wildcard && rest == own_rest),
+                None => own != "localhost" && (is_wildcard || label == own),
+            }
         }
         (AltName::Dns(_) | AltName::Ip(_) | AltName::Other, _) => false,
     }
+}
+
+/// Whether it is a wildcard for all of a top-level domain, such as `*.local`. Browsers and openssl ignore it.
+fn is_too_wide(name: &str) -> bool {
+    name.strip_prefix("*.").is_some_and(|rest| !rest.trim_end_matches('.').contains('.'))
 }
 
 /// The known names of this machine: its host name, the one in its settings, its addresses.
@@ -848,4 +858,38 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
 fn print(line: &str) -> Result<ExitCode, String> {
     writeln!(io::stdout(), "{line}").map_err(|error| error.to_string())?;
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_matches_as_browsers_match_it() {
+        for (name, own, wanted) in [
+            ("box.example", "box.example", true),
+            ("BOX.example.", "box.Example", true),
+            ("box.example", "other.example", false),
+            ("box", "box", true),
+            ("localhost", "localhost", true),
+            ("localhost.example", "localhost", false),
+            // A host name without its domain.
+            ("box.corp.example", "box", true),
+            ("other.corp.example", "box", false),
+            ("*.corp.example", "box", true),
+            ("*.corp.example", "localhost", false),
+            ("*.corp.example", "box.corp.example", true),
+            ("*.corp.example", "corp.example", false),
+            ("*.corp.example", "a.box.corp.example", false),
+            ("*.corp.example", "box.example", false),
+            // Too wide.
+            ("*.local", "box.local", false),
+            ("*.LOCAL.", "box.local", false),
+            ("*.local", "box", false),
+            ("*", "box", false),
+        ] {
+            let (name, own) = (AltName::Dns(name.to_owned()), AltName::Dns(own.to_owned()));
+            assert_eq!(is_named(&name, &own), wanted, "{name} {own}");
+        }
+    }
 }
