@@ -98,3 +98,29 @@ fn receive(connection: &UnixStream) -> io::Result<String> {
     dup2_stderr(errors)?;
     Ok(String::from_utf8_lossy(words).into_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixListener;
+
+    #[test]
+    fn a_job_has_the_status_that_root_sends_and_without_one_it_failed() {
+        let socket = std::env::temp_dir().join(format!("gate-{}", std::process::id()));
+        let listener = UnixListener::bind(&socket).unwrap();
+        for status in [&[0][..], &[7], &[]] {
+            let asked = std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    let (mut connection, _) = listener.accept().unwrap();
+                    let mut words = [0; MAX_WORDS];
+                    let n = connection.read(&mut words).unwrap();
+                    assert_eq!(&words[..n], b"backup START\n");
+                    connection.write_all(status).unwrap();
+                });
+                send(&socket, "backup START")
+            });
+            assert_eq!(asked.ok(), status.first().copied());
+        }
+        std::fs::remove_file(socket).unwrap();
+    }
+}

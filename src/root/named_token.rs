@@ -157,3 +157,43 @@ pub fn cannot(what: &str, path: &Path, error: &io::Error) -> Fault {
 pub fn hint(error: &io::Error) -> &'static str {
     if error.kind() == io::ErrorKind::PermissionDenied { ". Run this as root" } else { "" }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::appliance::slots::Slot;
+
+    #[test]
+    fn a_token_expires_after_its_days_and_leaves_no_nonces() {
+        let root = std::env::temp_dir().join(format!("named-token-{}", std::process::id()));
+        for folder in ["etc", "state"] {
+            fs::create_dir_all(root.join(folder)).unwrap();
+        }
+        let appliance = Appliance::new(Some(root.clone().into()), None);
+        let before = clock::now();
+        add(&appliance, "ops", Scope::Operate, Some(2)).unwrap();
+        add(&appliance, "for-ever", Scope::Read, None).unwrap();
+        let after = clock::now();
+        let keys = load(&appliance).unwrap();
+        let expires = keys[0].expires.unwrap();
+        assert!((before + 2 * 86400..=after + 2 * 86400).contains(&expires), "{expires}");
+        assert_eq!(keys[1].expires, None);
+        assert!(matches!(add(&appliance, "ops", Scope::Read, None), Err(Fault::Refused(_))), "the name is taken");
+
+        for key in &keys {
+            slots::update(&appliance, keys::nonces(key), 7, |slots| slots[0] = Slot { key: 7, time: 1, count: 1 })
+                .unwrap();
+        }
+        remove(&appliance, "ops").unwrap();
+        assert_eq!(fs::read_dir(root.join("state")).unwrap().count(), 1, "the other token keeps its nonces");
+        assert!(matches!(remove(&appliance, "ops"), Err(Fault::Refused(_))), "it is gone");
+        fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn only_a_refused_file_asks_for_root() {
+        let told = |kind: io::ErrorKind| cannot("open", Path::new("/x"), &kind.into()).to_string();
+        assert_eq!(told(io::ErrorKind::PermissionDenied), "cannot open /x: permission denied. Run this as root");
+        assert_eq!(told(io::ErrorKind::StorageFull), "cannot open /x: no storage space");
+    }
+}
