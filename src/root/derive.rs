@@ -14,6 +14,11 @@ use std::process::ExitCode;
 /// Prints the argument of `network.sh` for the current `network.conf`, which an image may have written itself:
 /// `static`, `dhcp`, or `none` if there is no such file. For any other mode it prints nothing.
 pub fn mode(_: Arguments<'_>, appliance: &Appliance) -> Result<ExitCode, String> {
+    writeln!(io::stdout(), "{}", current_mode(appliance)?).map_err(|error| error.to_string())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn current_mode(appliance: &Appliance) -> Result<&'static str, String> {
     let content = match appliance::read(&appliance.etc().join("network.conf")) {
         Ok(content) => content,
         Err(error) if error.kind() == io::ErrorKind::NotFound => b"mode=none".to_vec(),
@@ -21,14 +26,12 @@ pub fn mode(_: Arguments<'_>, appliance: &Appliance) -> Result<ExitCode, String>
     };
     let text = String::from_utf8_lossy(&content);
     let value = text.lines().find_map(|line| line.trim().strip_prefix("mode="));
-    let mode = match value.map(|value| value.trim_matches(['"', '\''])) {
+    Ok(match value.map(|value| value.trim_matches(['"', '\''])) {
         Some("static") => "static",
         Some("dhcp") => "dhcp",
         Some("none") => "none",
         Some(_) | None => "",
-    };
-    writeln!(io::stdout(), "{mode}").map_err(|error| error.to_string())?;
-    Ok(ExitCode::SUCCESS)
+    })
 }
 
 /// Derives the files of a change in a directory of root's. Arguments: `settings` or `storage`, and the directory. If
@@ -93,5 +96,41 @@ fn text(folder: &Path, name: &str) -> Result<Option<String>, String> {
         },
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(format!("Invalid settings: {name} cannot be read ({})", error.kind())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_no_missing_one() {
+        let root = std::env::temp_dir().join(format!("derive-{}", std::process::id()));
+        fs::create_dir(&root).unwrap();
+        let appliance = Appliance::new(None, Some(root.clone().into()));
+        let path = root.join("network.conf");
+        assert_eq!((current_mode(&appliance), text(&root, "network.conf")), (Ok("none"), Ok(None)));
+        for (content, mode) in [
+            ("mode=static\nip=192.0.2.1\n", "static"),
+            ("# of the image\n mode=\"dhcp\"\n", "dhcp"),
+            ("mode='none'\n", "none"),
+            ("mode=bridge\n", ""),
+            ("a=b\n", ""),
+        ] {
+            fs::write(&path, content).unwrap();
+            assert_eq!(current_mode(&appliance), Ok(mode), "{content}");
+            assert_eq!(text(&root, "network.conf"), Ok(Some(content.to_owned())));
+        }
+        fs::write(&path, " \n").unwrap();
+        assert_eq!(text(&root, "network.conf"), Ok(None));
+        fs::write(&path, b"mode=\xff\n").unwrap();
+        assert_eq!(current_mode(&appliance), Ok(""));
+        assert!(text(&root, "network.conf").is_err());
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert!(current_mode(&appliance).is_err());
+        assert!(text(&root, "network.conf").is_err());
+        fs::remove_dir_all(root).unwrap();
     }
 }
