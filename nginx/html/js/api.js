@@ -13,7 +13,7 @@ export class ApiError extends Error {
 		super(text('Error-Message') || '');
 		Object.assign(this, {kind, status, body, code: text('Error-Code'), field: text('Field'), hint: text('Hint'), firstRun: body['First-Run'] === true});
 		// A caller with too small a scope, or with a wrong clock, is known.
-		this.isStranger = status === 403 && /^Auth/.test(this.message) && /known key/.test(this.hint || 'known key');
+		this.isStranger = status === 403 && /^Auth/.test(this.message) && /known (key|token)/.test(this.hint || 'known key');
 	}
 }
 
