@@ -24,7 +24,7 @@ case "$request" in
 version | changelog)
 	exec cat "${bin%/*}/etc/$request.txt"
 	;;
-token | update | certs | "certs confirm" | "certs undo" | "certs csr" | "certs forget" | license | storage | "storage undo" | logs | debug | services | reboot) ;;
+token | update | inspect | certs | "certs confirm" | "certs undo" | "certs csr" | "certs forget" | license | storage | "storage undo" | logs | debug | services | reboot) ;;
 "settings static" | "settings dhcp" | "settings confirm" | "settings undo") ;;
 "backup START" | "backup STOP" | "backup RESTORE" | "backup UNDO") ;;
 "tokens add" | "tokens remove") ;;

@@ -14,7 +14,7 @@ OWNERS=$CONF/owners
 BEFORE=$CONF/before
 OLD_INIT=$ETC/init.d/jidoteki-admin-api
 # Every job that our wrapper.sh knows.
-WORDS="token tokens update settings certs license storage backup logs debug services reboot monitor"
+WORDS="token tokens update inspect settings certs license storage backup logs debug services reboot monitor"
 
 # Sets TAKES_OVER (yes or no), JOBS (keep or ours) and, if there is an ancestor, OLD_USER, OLD_GROUP, OLD_GID.
 notice_ancestor() {

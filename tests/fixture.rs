@@ -45,6 +45,10 @@ tokens)
     remove) rm -f "$E/api.tokens.json" ;;
     esac
     rm -f "$U/tokens.json" ;;
+inspect)
+    [ -s "$U/.resumable/$(cat "$U/inspect.upload")" ] &&
+        printf '{"version":"1.0.1","version-before":"1.0.0","signature":"valid","changelog":"1.0.1: fixes"}'
+    rm "$U/inspect.upload" ;;
 services) printf '{"services":[{"ssh":"running"}]}' ;;
 monitor) printf '{"range":"%s"}' "$1" ;;
 esac

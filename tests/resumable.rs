@@ -77,6 +77,11 @@ fn head(fixture: &Fixture, id: &str) -> Answer {
     send_with(command(fixture, "HEAD", &target(id)), None).0
 }
 
+fn inspect(fixture: &Fixture, id: &str) -> Answer {
+    let (kind, body) = form::encode(&[("upload", id)]);
+    send_with(command(fixture, "POST", "/api/v1/admin/update/inspect?token=yourtoken"), Some((&kind, body))).0
+}
+
 fn update(fixture: &Fixture, id: &str) -> Answer {
     let (kind, body) = form::encode(&[("upload", id)]);
     send_with(command(fixture, "POST", "/api/v1/admin/update?token=yourtoken"), Some((&kind, body))).0
@@ -112,6 +117,7 @@ fn pieces_make_the_file_that_the_job_gets() {
     assert_eq!(answer.body, b"");
 
     assert_eq!(update(&fixture, &id).status, 409, "it is not complete yet");
+    assert_eq!(inspect(&fixture, &id).status, 409, "it is not complete yet");
     for (at, last) in [(0, "?0"), (PIECE, "?0"), (2 * PIECE, "?1")] {
         let end = bytes.len().min(at + PIECE);
         let answer = send(&fixture, &id, at, last, &bytes[at..end]);
@@ -131,12 +137,26 @@ fn pieces_make_the_file_that_the_job_gets() {
     );
     assert!(started.ends_with("Z\"}]}"), "{started}");
 
+    // The package can be inspected first, as often as somebody wants, and stays.
+    for _ in 0..2 {
+        let answer = inspect(&fixture, &id);
+        let wanted = r#"{"version":"1.0.1","version-before":"1.0.0","signature":"valid","changelog":"1.0.1: fixes"}"#;
+        assert_eq!((answer.status, answer.text()), (200, wanted.to_owned()));
+    }
+    assert_eq!(fixture.calls(2), ["inspect", "inspect"]);
+    fixture.write("fail", "Reason: Error verifying software update package signature\n");
+    let answer = inspect(&fixture, &id);
+    let wanted = r#"{"Status":"400 Bad Request","Error-Message":"Unable to inspect the package: Error verifying software update package signature"}"#;
+    assert_eq!((answer.status, answer.text()), (400, wanted.to_owned()));
+    fixture.remove("fail");
+    assert_eq!(inspect(&fixture, &id.replace(|_| true, "0")).status, 400, "another upload");
+
     let answer = update(&fixture, &id);
     assert_eq!(
         (answer.status, answer.text_without_job()),
         (202, r#"{"Status":"202 Accepted","Location":"/api/v1/admin/update"}"#.into())
     );
-    assert_eq!(fixture.calls(1), ["update"]);
+    assert_eq!(fixture.calls(4)[3], "update");
     assert!(fs::read(fixture.path("home/sftp/uploads/software_package-zzz.enc")).unwrap() == bytes);
     assert_eq!(kept(&fixture), Vec::<String>::new(), "the upload is used up");
     assert_eq!(update(&fixture, &id).status, 400);

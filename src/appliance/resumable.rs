@@ -30,7 +30,8 @@ pub const MAX_OPEN_PER_KEY: usize = 2;
 /// Maximum open uploads in total.
 pub const MAX_OPEN: usize = 8;
 
-const FOLDER: &str = ".resumable";
+/// Their directory, in the exchange directory.
+pub const FOLDER: &str = ".resumable";
 /// Bytes of an id, which must be impossible to guess.
 const ID: usize = 16;
 /// How long a request waits for another one that sends the same upload. The other one gives way if it was idle for this

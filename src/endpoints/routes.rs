@@ -247,6 +247,8 @@ pub const ROUTES: &[Route] = &[
     get(path!("/update"), Scoped(Read, to::update::get), Json(example::UPDATE), "Status of the update"),
     post(path!("/update"), Scoped(Operate, to::update::post), Accepted, "Installs a software update")
         .form(form::UPDATE),
+    post(path!("/update/inspect"), Scoped(Operate, to::update::inspect), Json(example::UPDATE_INSPECT),
+        "Checks an uploaded package without installing it").form(form::UPDATE_INSPECT),
     get(path!("/update/log"), Scoped(Read, to::update::log), Text, "Log of the update").or_absent(),
     get(path!("/uploads"), Scoped(Operate, to::uploads::list), Json(example::UPLOADS),
         "The open uploads of the caller's token"),
@@ -371,6 +373,7 @@ mod form {
     pub const TOKENS_REMOVE: &[Field] = &[text("name", Required, "the name of a token")];
     pub const UPDATE: &[Field] =
         &[file("update", Optional, "an encrypted software update; not with an upload"), UPLOAD_ID];
+    pub const UPDATE_INSPECT: &[Field] = &[text("upload", Required, "the id of a complete upload")];
     pub const UPLOADS: &[Field] = &[
         text("for", Required, "update or restore"),
         text("length", Required, "bytes of the file, in decimal"),
@@ -423,6 +426,8 @@ mod example {
         r#"{"Status":"200 OK","token":"5f3c1e0b7a9d2846c0b1f4e8d7a6935210fe4dcb8a79685746352413021f0e9d"}"#;
     pub const UPDATE: &str =
         r#"{"status":"success","percentage":100,"log":"[1432140922][SYSTEM] Updating system successful"}"#;
+    pub const UPDATE_INSPECT: &str =
+        r#"{"version":"1.0.1","version-before":"1.0.0","signature":"valid","changelog":"1.0.1: fixes"}"#;
     pub const UPLOADS: &str = r#"{"uploads":[{"id":"8a1c6f0b2d3e4f508a1c6f0b2d3e4f50","for":"update","length":20971520,"offset":8388608,"complete":false,"started":"2026-11-23T12:00:00Z"}]}"#;
     pub const UPLOADS_POST: &str = r#"{"Status":"201 Created","Location":"/api/v1/admin/uploads/8a1c6f0b2d3e4f508a1c6f0b2d3e4f50","Upload":"8a1c6f0b2d3e4f508a1c6f0b2d3e4f50","Length":20971520,"Offset":0,"Piece":33554432}"#;
     pub const UPLOAD: &str = r#"{"id":"8a1c6f0b2d3e4f508a1c6f0b2d3e4f50","for":"update","length":20971520,"offset":8388608,"complete":false,"started":"2026-11-23T12:00:00Z"}"#;

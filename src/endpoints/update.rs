@@ -1,4 +1,4 @@
-//! `/update`: installs a software update, and reports its progress.
+//! `/update`: inspects and installs a software update, and reports its progress.
 
 use super::turn::Turn;
 use super::{Call, log_file, missing, uploads};
@@ -28,6 +28,17 @@ pub fn post(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
         (Some(_), Some(_)) => return Err(InvalidOption::new("upload", "an id, without a file").into()),
     }
     turn.start(call, "")
+}
+
+/// `POST /update/inspect`
+pub fn inspect(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
+    let mut turn = Turn::take(call, Job::Inspect, "")?;
+    let id = call.form()?.text("upload").ok_or_else(|| missing("upload"))?;
+    // Held until the job has read it.
+    let upload = uploads::complete(call, &id, Purpose::Update)?;
+    uploads::check_room_to_inspect(call.appliance, &upload)?;
+    turn.document("inspect.upload", id.as_bytes())?;
+    turn.wait(call, "").map(Response::json)
 }
 
 /// `GET /update`

@@ -217,8 +217,17 @@ fn check_room_of_job(appliance: &Appliance, purpose: Purpose, length: u64, free_
     let is_same = device(&work) == device(&appliance.uploads());
     let n_copies = u64::from(!is_same) + u64::from(purpose == Purpose::Update);
     let free = if is_same { free_here - length } else { appliance::free_bytes(&work).unwrap_or(u64::MAX) };
-    let needed = length.saturating_mul(n_copies).saturating_add(MARGIN);
-    if n_copies > 0 && needed > free {
+    if n_copies == 0 { Ok(()) } else { fits(length.saturating_mul(n_copies), free) }
+}
+
+/// The same for a job that only reads an upload.
+pub fn check_room_to_inspect(appliance: &Appliance, upload: &Upload) -> Result<(), Error> {
+    fits(upload.record.length, appliance::free_bytes(&appliance.admin().join("lib")).unwrap_or(u64::MAX))
+}
+
+fn fits(n_bytes: u64, free: u64) -> Result<(), Error> {
+    let needed = n_bytes.saturating_add(MARGIN);
+    if needed > free {
         let (needed, free) = (needed >> 10, free >> 10);
         return Err(Error::Bad(format!("Not enough free space for the job: {needed} KiB needed, {free} KiB free")));
     }

@@ -20,6 +20,8 @@ pub enum Job {
     Tokens,
     /// Installs a software update.
     Update,
+    /// Reads a software update without installing it.
+    Inspect,
     /// Applies network and application settings.
     Settings,
     /// Installs TLS certificates.
@@ -238,6 +240,14 @@ pub const JOBS: &[Row] = &[
             log: "update.log",
         },
         operations: &[background("", &["software_package-zzz.enc"], Action::UpdatePost, "Update failed")],
+    },
+    Row {
+        job: Job::Inspect,
+        name: "inspect",
+        lock: ".inspect.lock",
+        location: "/api/v1/admin/update",
+        files: log("update_inspect.log"),
+        operations: &[Operation { inputs: &["inspect.upload"], ..reads("", "Unable to inspect the package") }],
     },
     Row {
         job: Job::Settings,

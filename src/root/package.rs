@@ -7,21 +7,27 @@
 //! | `version` | prints the current version; nothing if it is unknown |
 //! | `reads-legacy` | exits with 0 if root allows packages with the ancestor's ciphers, otherwise with 1 |
 //! | `judge DIRECTORY` | checks an unpacked package; prints its version (`-` for none) and the time limit of its script |
+//! | `describe DIRECTORY` | the same; prints the body of `POST /update/inspect` |
+//! | `read UPLOAD` | prints the upload with this id |
 //! | `check DIRECTORY` | the same on a vendor's machine, without a current version |
 //!
 //! For a refused package it prints a code and a reason, `E1001 Software update package has no version`, and exits with
 //! 1.
 
+use crate::appliance::resumable;
 use crate::appliance::{self, Appliance};
 use crate::root::commands::Arguments;
 use crate::root::list;
 use crate::root::version::{Version, natural};
-use rustix::fs::{StatVfsMountFlags, statvfs};
+use crate::values::json::quote;
+use rustix::fs::{Mode, OFlags, StatVfsMountFlags, statvfs};
 use serde::Deserialize;
 use std::cmp::Ordering;
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -31,6 +37,12 @@ const LONGEST_TIME_LIMIT: u64 = 86400;
 
 /// The package from the executable; it takes precedence over packages from SFTP.
 const HANDED_OVER: &str = "software_package-zzz.enc";
+
+/// Bytes to read at a time.
+const BUFFER: usize = 64 << 10;
+
+/// Bytes of a changelog to show.
+const MAX_CHANGELOG: usize = 64 << 10;
 
 /// Bytes of a script to check: it can contain an archive after them.
 const BEGINNING_OF_A_SCRIPT: u64 = 64 << 10;
@@ -65,10 +77,15 @@ pub fn command(arguments: Arguments<'_>, appliance: &Appliance) -> Result<ExitCo
         (Some("judge"), Some(directory)) => {
             judge(Path::new(directory), &Place::Appliance(in_force(appliance))).map(|package| Some(package.to_string()))
         }
+        (Some("describe"), Some(directory)) => describe(Path::new(directory), in_force(appliance)).map(Some),
+        (Some("read"), Some(id)) => {
+            read_upload(appliance, id).map_err(|error| error.to_string())?;
+            Ok(None)
+        }
         (Some("check"), Some(directory)) => {
             judge(Path::new(directory), &Place::Vendor).map(|package| Some(package.to_string()))
         }
-        _ => return Err("expected waiting, version, reads-legacy, judge DIRECTORY or check DIRECTORY".to_owned()),
+        _ => return Err("expected a word, and what it needs".to_owned()),
     };
     let (line, status) = match result {
         Ok(line) => (line.unwrap_or_default(), ExitCode::SUCCESS),
@@ -121,6 +138,37 @@ fn reads_legacy(config: &Path) -> bool {
     let Ok(text) = appliance::read_trusted(config) else { return false };
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text);
     serde_json::from_slice::<Config>(text).is_ok_and(|config| config.update_ciphers.as_deref() == Some("legacy"))
+}
+
+/// Prints an upload. Its directory belongs to the web side: nothing there may be a link, and a pipe must not block.
+fn read_upload(appliance: &Appliance, id: &OsStr) -> io::Result<()> {
+    let id = id.to_str().filter(|id| resumable::is_id(id)).ok_or(io::ErrorKind::InvalidInput)?;
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let path = appliance.uploads().join(resumable::FOLDER);
+    let folder = rustix::fs::open(path, flags | OFlags::DIRECTORY, Mode::empty())?;
+    let mut file = appliance::regular(rustix::fs::openat(folder, id, flags, Mode::empty())?.into())?;
+    let mut out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(()),
+            n => out.write_all(&buffer[..n])?,
+        }
+    }
+}
+
+/// What a client wants to know of a package before it installs it.
+fn describe(directory: &Path, before: Option<Version>) -> Result<String, Refusal> {
+    let text = |version: Option<&Version>| version.map_or("null".to_owned(), |version| quote(&version.to_string()));
+    let before_text = text(before.as_ref());
+    let package = judge(directory, &Place::Appliance(before))?;
+    let changelog = appliance::read(&directory.join("changelog.txt")).unwrap_or_default();
+    let changelog = &changelog[..changelog.len().min(MAX_CHANGELOG)];
+    Ok(format!(
+        "{{\"version\":{},\"version-before\":{before_text},\"signature\":\"valid\",\"changelog\":{}}}",
+        text(package.version.as_ref()),
+        quote(&String::from_utf8_lossy(changelog)),
+    ))
 }
 
 fn judge(directory: &Path, place: &Place) -> Result<Package, Refusal> {

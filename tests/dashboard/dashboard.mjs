@@ -66,11 +66,13 @@ async function test(name, act, isLast) {
 
 const allowed = new Set();
 
-async function visitor(world, {token = TOKEN, at = 'home', ...options} = {}) {
+// installs: presses Install where a package is shown.
+async function visitor(world, {token = TOKEN, at = 'home', installs = true, ...options} = {}) {
 	const context = await browser.newContext({ignoreHTTPSErrors: true, locale: 'en-GB', viewport: {width: 1100, height: 800}, acceptDownloads: true, ...options});
 	context.setDefaultTimeout(15_000);
 	const faults = [];
 	await context.addInitScript(() => addEventListener('securitypolicyviolation', event => console.error(`CSP ${event.violatedDirective} ${event.blockedURI}`)));
+	if (installs) await context.addInitScript(() => new MutationObserver(() => document.querySelector('dialog:has(.package) .primary')?.click()).observe(document, {childList: true, subtree: true}));
 	const watch = page => {
 		page.on('console', message => {
 			if (message.text().startsWith('CSP') || message.type() === 'error' && !message.text().startsWith('Failed to load resource')) faults.push(message.text());
@@ -548,11 +550,11 @@ async function through(server, port) {
 				assert.equal(await one.page.locator('nav [aria-current]').evaluate(it => getComputedStyle(it).backgroundColor), 'rgb(96, 48, 128)');
 				assert.deepEqual(await axe(one.context, one.page), []);
 				// What is no such description changes nothing.
-				for (const nonsense of ['{"logo":"../icon.svg","name":7}', '<html>', '[]', 'null']) {
+				for (const nonsense of ['{"logo":"../logo.svg","name":7}', '<html>', '[]', 'null']) {
 					fs.writeFileSync(json, nonsense);
 					await one.page.reload();
 					await one.page.getByRole('link', {name: 'Appliance localhost'}).waitFor();
-					assert.equal(await one.page.locator('header img').getAttribute('src'), '/icon.svg');
+					assert.match(await one.page.locator('header img').getAttribute('src'), /^data:image/);
 				}
 				await one.end();
 			} finally {
@@ -650,6 +652,32 @@ async function through(server, port) {
 			one.page.on('request', request => request.method() === 'PATCH' && offsets.push(Number(request.headers()['upload-offset'])));
 			return offsets;
 		};
+
+		await each('a package is shown before it is installed, and one that nobody wants yet waits', async () => {
+			const one = await visitor(world, {at: 'update', installs: false});
+			const send = async file => {
+				await one.page.getByLabel('Update package').setInputFiles(file);
+				await one.press('Send and install');
+			};
+			const file = world.package({size: 3_000_000});
+			await send(file);
+			const dialog = one.page.getByRole('dialog', {name: 'Install version 1.1.0?'});
+			await dialog.getByText('1.0.0 → 1.1.0').waitFor();
+			await dialog.getByText('3 MB').waitFor();
+			await dialog.getByText('The package is intact and signed by your vendor.').waitFor();
+			assert.match(await dialog.locator('pre').innerText(), /1\.1\.0/);
+			assert.deepEqual(await axe(one.context, one.page), []);
+			await dialog.getByRole('button', {name: 'Cancel'}).click();
+			await one.see('Choose the same file again to continue.');
+			assert.equal(world.peek('admin/etc/status_update.json'), '');
+			// Nothing is sent again.
+			const offsets = piecesOf(one);
+			await send(file);
+			await dialog.getByRole('button', {name: 'Install'}).click();
+			await one.see('Updated from 1.0.0 to 1.1.0');
+			assert.deepEqual(offsets, []);
+			await one.end();
+		});
 
 		await each('a file that is too large is explained, with the limit', async () => {
 			world.write('etc/jidoteki-admin-api.json', JSON.stringify({...JSON.parse(world.read('etc/jidoteki-admin-api.json')), 'max-upload-bytes': MAX_BODY}));
@@ -1274,6 +1302,8 @@ async function through(server, port) {
 				await one.run('location.hash = "#/update"');
 				await one.type('input[type=file]', world.package({size: 3_000_000}));
 				await one.press('Send and install');
+				await one.see('Install version 1.1.0?');
+				await one.press('Install');
 				await one.see('Updated from 1.0.0 to 1.1.0');
 			} finally {
 				await one.end();

@@ -146,6 +146,83 @@ fn a_valid_package_is_applied_and_changes_version_and_changelog() {
     });
 }
 
+/// Runs the job `inspect` for an upload with this content.
+fn inspect(appliance: &Appliance, package: &[u8]) -> super::appliance::Outcome {
+    const ID: &str = "8a1c6f0b2d3e4f508a1c6f0b2d3e4f50";
+    appliance.upload(&format!(".resumable/{ID}"), package);
+    appliance.upload("inspect.upload", ID);
+    appliance.run("inspect")
+}
+
+#[test]
+fn a_package_is_inspected_without_installing_it() {
+    under_each_shell(|appliance| {
+        appliance.write("admin/etc/version.txt", "1.0.0\n");
+        let package = Package::new("1.0.1").with("changelog.txt", "1.0.1: \"quotes\"\n").build(appliance, "");
+        let wanted = "{\"version\":\"1.0.1\",\"version-before\":\"1.0.0\",\"signature\":\"valid\",\
+                      \"changelog\":\"1.0.1: \\\"quotes\\\"\\n\"}\n";
+        // As often as somebody asks: the upload stays.
+        for _ in 0..2 {
+            let run = inspect(appliance, &package);
+            assert_eq!((run.code, run.stdout.as_str()), (Some(0), wanted), "{}", appliance.describe());
+        }
+        let upload = "admin/home/sftp/uploads/.resumable/8a1c6f0b2d3e4f508a1c6f0b2d3e4f50";
+        assert_eq!(fs::read(appliance.path(upload)).unwrap(), package);
+        assert_eq!(appliance.maybe("etc/applied"), None);
+        assert_eq!(appliance.read("admin/etc/version.txt"), "1.0.0\n");
+        assert!(!appliance.exists("admin/etc/status_update.txt"));
+        assert_eq!(appliance.files("admin/lib/work"), [""; 0], "something was left");
+    });
+}
+
+#[test]
+fn a_package_that_would_be_refused_is_refused_by_its_inspection_for_the_same_reason() {
+    for (package, message) in [
+        (Package::new("1.0.0"), "Software update package v1.0.0 already up-to-date"),
+        (Package::new("0.9"), "Software update package v0.9 is too old"),
+        (Package::new("1.0.1").without("update.sh"), "No update script in the package"),
+        (Package::new("1.0.1").signed_by("other.pem"), "Error verifying software update package signature"),
+        (Package::new("1.0.1").encrypted_with("another pass phrase\n"), "Error decrypting software update package"),
+    ] {
+        under_each_shell(|appliance| {
+            appliance.write("admin/etc/version.txt", "1.0.0\n");
+            let bytes = package.build(appliance, "");
+            let run = inspect(appliance, &bytes);
+            assert_ne!(run.code, Some(0));
+            assert!(run.stdout.contains(&format!("Reason: {message}")), "{message}: {}", run.stdout);
+            assert_eq!(appliance.files("admin/lib/work"), [""; 0], "something was left");
+        });
+    }
+}
+
+#[test]
+fn nothing_but_an_upload_is_inspected() {
+    under_each_shell(|appliance| {
+        // A valid package, so that it would be noticed.
+        appliance.write("secret", Package::new("1.0.1").build(appliance, ""));
+        let folder = appliance.path("admin/home/sftp/uploads/.resumable");
+        fs::create_dir_all(&folder).unwrap();
+        let id = "8a1c6f0b2d3e4f508a1c6f0b2d3e4f50";
+        for plant in [
+            "ln -s ../../../../../secret ID",
+            "mkfifo ID",
+            "mkdir ID",
+            ":",
+            "cd ..; rm -r .resumable; ln -s ../../../.. .resumable; cp ../../../../secret ../../../../ID",
+        ] {
+            sh(&folder, &plant.replace("ID", id));
+            appliance.upload("inspect.upload", id);
+            appliance.refuse("inspect", "Error decrypting software update package");
+            sh(&appliance.path("admin/home/sftp/uploads"), "rm -rf .resumable; mkdir .resumable");
+        }
+        for id in ["../../../../../../secret", "", "8a1c6f0b2d3e4f508a1c6f0b2d3e4f5", "-"] {
+            appliance.upload("inspect.upload", id);
+            appliance.refuse("inspect", "Error decrypting software update package");
+        }
+        appliance.refuse("inspect", "Missing upload");
+    });
+}
+
 #[test]
 fn the_first_package_needs_no_version_before_it() {
     under_each_shell(|appliance| {

@@ -30,7 +30,7 @@ async function meet() {
 }
 
 const title = () => vendor.name || t('appliance');
-const icon = () => h('img', {src: vendor.logo || '/icon.svg', alt: ''});
+const icon = () => h('img', {src: vendor.logo || document.querySelector('[rel=icon]').href, alt: ''});
 const languages = () => h('select.quiet', {'aria-label': t('language'), onchange: async event => {
 	await speak(event.target.value);
 	render();

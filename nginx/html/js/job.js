@@ -48,8 +48,11 @@ function transfer(name, label, run, after) {
 
 export const send = (name, path, fields, file, after) => transfer(name, t('uploading', {file: file.name}), (signal, show) => upload(path, fields, signal, show), after);
 
-// A file of any size, in pieces.
-export const sendLarge = (name, path, file, after) => transfer(name, t('uploading', {file: file.name}), (signal, show, lost) => deliver(name, file, signal, show, lost, id => post(path, {upload: id}, {signal, seconds: 0})), after);
+// A file of any size, in pieces. before(id, signal): what comes between its arrival and its use.
+export const sendLarge = (name, path, file, after, before = () => {}) => transfer(name, t('uploading', {file: file.name}), (signal, show, lost) => deliver(name, file, signal, show, lost, async id => {
+	await before(id, signal);
+	return post(path, {upload: id}, {signal, seconds: 0});
+}), after);
 
 // What was sent before, and came to no end: it waits for the same file, or to be discarded.
 export function leftOver(purpose) {

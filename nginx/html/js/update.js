@@ -1,7 +1,7 @@
 // Updating: the package's way up, the job, and what came of it.
 
-import {find} from './api.js';
-import {h, t, say, muted, fill, card, facts, field, form, notice, button, row, link, live, focus, fault, failed, logView, guarded} from './ui.js';
+import {find, post, ApiError} from './api.js';
+import {h, t, ask, bytes, say, muted, fill, card, facts, field, form, notice, button, row, link, live, focus, fault, failed, logView, guarded} from './ui.js';
 import {sendLarge, leftOver, transfers, follow, isAway, jobPanel} from './job.js';
 
 // A transfer that failed while another page was shown.
@@ -14,6 +14,17 @@ function result(status) {
 	if (status['error-code'] === 'E1001' && /already up-to-date/.test(status['error-message'])) return notice('info', 'installedAlready', {before});
 	if (status.status !== 'success') return failed(status);
 	return notice('good', before && after ? 'updatedFrom' : 'updated', {before, after});
+}
+
+// Shows what is in the package before anything changes. The job refuses one that cannot be read, and says why.
+async function inspect(id, file, signal) {
+	const found = await post('/update/inspect', {upload: id}, {signal, seconds: 0}).catch(error => {
+		if (error.kind !== 'http' || isAway(error)) throw error;
+	});
+	if (!found) return;
+	const [before, after] = ['version-before', 'version'].map(name => String(found[name] ?? '?'));
+	const about = h('div.package', facts([['version', `${before} → ${after}`], ['size', bytes(file.size)]]), found.changelog && h('pre', {tabindex: 0, role: 'group', 'aria-label': t('changelog')}, String(found.changelog)));
+	if (!await ask('installAsk', 'install', {after}, false, about)) throw new ApiError('later');
 }
 
 export async function update(view) {
@@ -39,6 +50,7 @@ export async function update(view) {
 		try {
 			await one.done;
 		} catch (error) {
+			if (error.kind === 'later') return box.isConnected && offer(one.before);
 			unseen = [error, one];
 			if (box.isConnected) await broken(...unseen);
 			return;
@@ -83,7 +95,7 @@ export async function update(view) {
 		});
 		fill(box, ...told,
 			card('newUpdate', guarded('operate', () => h('div', leftOver('update'), form([field('package', {type: 'file'})], 'uploadInstall', ({package: file}) => {
-				const go = () => watch(Object.assign(sendLarge('update', '/update', file, 'checking'), {before: last, again: go}));
+				const go = () => watch(Object.assign(sendLarge('update', '/update', file, 'checking', (id, signal) => inspect(id, file, signal)), {before: last, again: go}));
 				return go();
 			})))),
 			card('lastChange', !told[0] && result(last), last.log ? h('div', log.element, row(whole)) : muted('none')));

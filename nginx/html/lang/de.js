@@ -168,6 +168,7 @@ license_contact Kontakt
 newUpdate Update installieren | Das Paket wird geprüft, bevor etwas installiert wird.
 package Update-Paket | Die .enc-Datei von Ihrem Hersteller
 uploadInstall Hochladen und installieren
+installAsk Version {after} installieren? | Das Paket ist unversehrt und vom Hersteller signiert.
 installing Wird installiert
 mayLeave Lassen Sie diesen Tab offen, bis die Datei hochgeladen ist.
 keepPower Schalten Sie die Appliance nicht aus. Diese Seite können Sie schließen.

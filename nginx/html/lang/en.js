@@ -168,6 +168,7 @@ license_contact Contact
 newUpdate Install an update | The package is checked before anything is installed.
 package Update package | The .enc file from your vendor
 uploadInstall Send and install
+installAsk Install version {after}? | The package is intact and signed by your vendor.
 installing Installing
 mayLeave Keep this tab open until the file is sent.
 keepPower Keep the appliance switched on. You can close this page.

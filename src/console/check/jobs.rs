@@ -9,9 +9,9 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 
 /// Jobs that need sudo.
-pub(super) const JOBS: [&str; 12] = [
-    "token", "update", "settings", "certs", "license", "storage", "backup", "logs", "debug", "services", "reboot",
-    "monitor",
+pub(super) const JOBS: [&str; 13] = [
+    "token", "update", "inspect", "settings", "certs", "license", "storage", "backup", "logs", "debug", "services",
+    "reboot", "monitor",
 ];
 
 impl Findings {
