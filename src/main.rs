@@ -53,7 +53,7 @@ fn serve() {
     let appliance = request::appliance(variable);
     let response = match Request::from_cgi(variable, Stdin) {
         Ok(mut request) => {
-            request.body.waits_by(stdin_is_ready);
+            request.body.wait_with(stdin_is_ready);
             respond(&mut request, &appliance)
         }
         Err(reason) => jidoteki_admin_api::http::error::Error::Bad(reason.to_owned()).into_response(None),

@@ -275,12 +275,12 @@ pub fn open_own_making_way(path: &Path, mode: u32) -> io::Result<File> {
         // A write would also change the file's other name. If the file is locked, it is ours: somebody added the other
         // name, and a job uses it.
         Ok(file) if file.metadata()?.nlink() > 1 && file.try_lock().is_ok() => {
-            put_aside(path)?;
+            set_aside(path)?;
             log::warn!("{} had another hard link, and was set aside", path.display());
             open_own(path, Some(mode))
         }
         Err(error) if is_planted(&error) => {
-            put_aside(path)?;
+            set_aside(path)?;
             log::warn!("{} was not one of our files ({error}), and was set aside", path.display());
             open_own(path, Some(mode))
         }
@@ -302,7 +302,7 @@ pub fn is_planted(error: &io::Error) -> bool {
 pub const ASIDE: &str = ".aside-";
 
 /// Renames something that has our name, without deleting it, because somebody may want to examine it.
-pub fn put_aside(path: &Path) -> io::Result<()> {
+pub fn set_aside(path: &Path) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let aside =
         path.with_file_name(format!("{ASIDE}{}-{}", name.trim_start_matches('.'), hex::encode(random::bytes::<4>()?)));
@@ -313,7 +313,7 @@ pub fn put_aside(path: &Path) -> io::Result<()> {
 pub fn make_way(path: &Path) -> io::Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::IsADirectory => put_aside(path),
+        Err(error) if error.kind() == io::ErrorKind::IsADirectory => set_aside(path),
         result => result,
     }
 }
@@ -322,7 +322,7 @@ pub fn make_way(path: &Path) -> io::Result<()> {
 pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     match std::fs::rename(from, to) {
         Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
-            put_aside(to)?;
+            set_aside(to)?;
             std::fs::rename(from, to)
         }
         result => result,

@@ -156,7 +156,7 @@ impl Folder {
             }
             match rustix::fs::mkdir(&path, Mode::RWXU) {
                 Ok(()) => {}
-                Err(Errno::EXIST) => appliance::put_aside(&path)?,
+                Err(Errno::EXIST) => appliance::set_aside(&path)?,
                 Err(error) => return Err(error.into()),
             }
         }

@@ -20,7 +20,7 @@ const MAX_UNKNOWN: usize = 4;
 pub fn pause(response: Response, appliance: &Appliance, room: Option<WaitingRoom>) -> Response {
     match (response.wait(), room) {
         (Wait::No, _) | (Wait::IfFree, None) => {}
-        (Wait::IfFree | Wait::Always, Some(WaitingRoom::Nginx)) => return response.given_by_nginx(),
+        (Wait::IfFree | Wait::Always, Some(WaitingRoom::Nginx)) => return response.sent_by_nginx(),
         (Wait::IfFree, Some(WaitingRoom::Program)) => sleep(PAUSE + spread()),
         (Wait::Always, Some(WaitingRoom::Program)) => sleep(PAUSE),
         (Wait::Always, None) => {

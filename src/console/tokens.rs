@@ -96,7 +96,7 @@ pub fn rotate_token(appliance: &Appliance, overlap: u64, out: &mut dyn Write) ->
         let verifier = Verifier::of(old.reveal());
         all.push(Key { name: keys::previous(now), scope: Scope::Admin, expires, verifier });
         // First: if the other step fails, the old token is valid twice, instead of not at all.
-        named_token::keep(appliance, all).map_err(message_of)?;
+        named_token::store(appliance, all).map_err(message_of)?;
         named_token::forget_nonces(appliance, &ended);
     }
     let path = appliance.token_file();

@@ -73,7 +73,7 @@ pub fn get(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     }
     body.push_str(&joined(life_by_status(call, Job::Certs, &job).1));
     body.push_str(&pending_member(call, PENDING));
-    if let Some(certificate) = certificate::in_force(appliance, certificate::now()) {
+    if let Some(certificate) = certificate::in_use(appliance, certificate::now()) {
         body.extend([",\"certificate\":", &certificate]);
     }
     body.push('}');

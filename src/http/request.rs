@@ -433,7 +433,7 @@ impl Body<'_> {
     }
 
     /// Sets how to wait for the body with a time limit.
-    pub fn waits_by(&mut self, is_ready: IsReady) {
+    pub fn wait_with(&mut self, is_ready: IsReady) {
         self.is_ready = Some(is_ready);
     }
 
@@ -701,10 +701,10 @@ mod tests {
         let variables = [("REQUEST_METHOD", "POST"), ("CONTENT_LENGTH", "600")];
         let mut request = request(&variables, &[0; 600]).unwrap();
         let body = &mut request.body;
-        body.waits_by(|left| Ok(left > Duration::from_secs(50)));
+        body.wait_with(|left| Ok(left > Duration::from_secs(50)));
         body.set_pace(Duration::from_secs(60), 10);
         assert_eq!(body.read(&mut [0; 100]).unwrap(), 100);
-        body.waits_by(never);
+        body.wait_with(never);
         assert_eq!(body.read(&mut [0; 100]).unwrap_err().kind(), io::ErrorKind::TimedOut);
         body.drain(1000);
         assert_eq!(body.n_read(), 100, "it is not waited for again");
@@ -748,7 +748,7 @@ mod tests {
     #[test]
     fn a_body_is_idle_while_bytes_are_missing_and_none_comes() {
         let is_idle = |body: &mut Body<'_>, is_ready: bool| {
-            body.waits_by(if is_ready { |_| Ok(true) } else { |_| Ok(false) });
+            body.wait_with(if is_ready { |_| Ok(true) } else { |_| Ok(false) });
             body.is_idle(Duration::ZERO).unwrap()
         };
         let mut half = body("6", &b"abc"[..]);
@@ -771,7 +771,7 @@ mod tests {
     fn a_complete_body_is_not_waited_for() {
         let mut complete = body("3", &b"abc"[..]);
         complete.read_exact(&mut [0; 3]).unwrap();
-        complete.waits_by(|_| Ok(false));
+        complete.wait_with(|_| Ok(false));
         complete.set_pace(Duration::ZERO, u64::MAX);
         assert_eq!(complete.read(&mut [0; 3]).unwrap(), 0);
     }

@@ -163,7 +163,7 @@ impl Response {
 
     /// The same response, but delayed by nginx: it has a location for each status that can be delayed, and takes the
     /// body from a header that no client sees.
-    pub fn given_by_nginx(mut self) -> Response {
+    pub fn sent_by_nginx(mut self) -> Response {
         let body = match &self.body {
             Body::Bytes(bytes) => header_value(&String::from_utf8_lossy(bytes)),
             Body::File(..) | Body::Redirected | Body::LeftOut => return self,

@@ -10,7 +10,7 @@ use crate::jobs::job;
 use crate::root::commands::Arguments;
 use crate::root::list::{Found, Paths};
 use crate::root::redact::{self, Secrets};
-use crate::root::walk::{Lost, names};
+use crate::root::walk::{WalkError, names};
 use rustix::fs::{CWD, FileType, Mode, OFlags, Stat, fstat, openat, stat};
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -32,7 +32,7 @@ const MAX_DEPTH: usize = 32;
 /// Time limit: the client waits, and the job ends this program later than this.
 const TIME: Duration = Duration::from_secs(60);
 /// Bytes at a cut of a file in which a newline is searched. Longer than any secret.
-const LONGEST_BROKEN_LINE: usize = 4 << 10;
+const MAX_BROKEN_LINE: usize = 4 << 10;
 /// Maximum lines in the log of the job.
 const MAX_NOTES: usize = 50;
 /// Maximum bytes to redact at once for another program.
@@ -168,7 +168,7 @@ impl Collector {
         let (file, stat) = match opened.and_then(|file| fstat(&file).map(|stat| (file, stat))) {
             Ok(both) => both,
             Err(error) => {
-                self.leave_out(path, &Lost::from(error).to_string());
+                self.leave_out(path, &WalkError::from(error).to_string());
                 return Ok(());
             }
         };
@@ -196,7 +196,7 @@ impl Collector {
 
     fn descend(&mut self, directory: &OwnedFd, path: &[u8], depth: usize) -> Result<(), Full> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        match openat(directory, ".", flags, Mode::empty()).map_err(Lost::from).and_then(names) {
+        match openat(directory, ".", flags, Mode::empty()).map_err(WalkError::from).and_then(names) {
             Ok(names) => {
                 for name in names {
                     self.visit(directory, &name, &[path, b"/", &name].concat(), depth + 1)?;
@@ -309,8 +309,8 @@ fn end(mut file: File, n_bytes: u64) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
     file.take(n_bytes).read_to_end(&mut content)?;
     if cut > 0 {
-        let beginning = content.iter().take(LONGEST_BROKEN_LINE).position(|byte| *byte == b'\n');
-        content.drain(..beginning.map_or(LONGEST_BROKEN_LINE.min(content.len()), |newline| newline + 1));
+        let beginning = content.iter().take(MAX_BROKEN_LINE).position(|byte| *byte == b'\n');
+        content.drain(..beginning.map_or(MAX_BROKEN_LINE.min(content.len()), |newline| newline + 1));
     }
     Ok(content)
 }
@@ -319,8 +319,8 @@ fn end(mut file: File, n_bytes: u64) -> io::Result<Vec<u8>> {
 fn unpacked(file: File) -> io::Result<Vec<u8>> {
     let mut content = job::filter("gzip", &["-dc"], file, MAX_BYTES_PER_FILE + 1)?;
     if content.len() as u64 > MAX_BYTES_PER_FILE {
-        let end = content.iter().rev().take(LONGEST_BROKEN_LINE).position(|byte| *byte == b'\n');
-        content.truncate(content.len() - end.unwrap_or(LONGEST_BROKEN_LINE));
+        let end = content.iter().rev().take(MAX_BROKEN_LINE).position(|byte| *byte == b'\n');
+        content.truncate(content.len() - end.unwrap_or(MAX_BROKEN_LINE));
     }
     Ok(content)
 }

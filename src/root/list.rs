@@ -14,7 +14,7 @@
 
 use crate::appliance::{self, Appliance};
 use crate::root::commands::Arguments;
-use crate::root::walk::{Lost, Walk, components};
+use crate::root::walk::{Walk, WalkError, components};
 use crate::values::glob::{self, Component};
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -237,7 +237,7 @@ impl Paths {
                     unmet.push(Unmet { entry: path.clone(), reason: lost.to_string() });
                 }
                 if n_found == 0 && lost.is_empty() {
-                    unmet.push(Unmet { entry: entry.text.clone(), reason: Lost::Missing.to_string() });
+                    unmet.push(Unmet { entry: entry.text.clone(), reason: WalkError::Missing.to_string() });
                 }
             }
         }
@@ -298,7 +298,7 @@ struct Search<'a, E> {
     each: &'a mut dyn FnMut(Found<'_>) -> Result<(), E>,
     n_found: usize,
     /// Paths that exist or are named, but still lead nowhere.
-    lost: Vec<(Vec<u8>, Lost)>,
+    lost: Vec<(Vec<u8>, WalkError)>,
 }
 
 impl<E> Search<'_, E> {
@@ -310,7 +310,7 @@ impl<E> Search<'_, E> {
                     self.n_found += 1;
                     (self.each)(Found { path: &path, walk: &walk, is_link })?;
                 }
-                Ok(_) => self.lost.push((path, Lost::Missing)),
+                Ok(_) => self.lost.push((path, WalkError::Missing)),
                 Err(lost) => self.lost.push((path, lost)),
             }
             return Ok(());
@@ -336,16 +336,16 @@ impl<E> Search<'_, E> {
                     self.descend(next, ahead, path, is_link)?;
                 }
                 // A broken link in a directory does not match a pattern.
-                Err(Lost::Missing) if is_pattern => {}
+                Err(WalkError::Missing) if is_pattern => {}
                 Err(lost) => self.lose(path, lost),
             }
         }
         Ok(())
     }
 
-    fn lose(&mut self, path: Vec<u8>, lost: Lost) {
+    fn lose(&mut self, path: Vec<u8>, lost: WalkError) {
         // A missing path is reported once, for the entry.
-        if lost != Lost::Missing {
+        if lost != WalkError::Missing {
             self.lost.push((path, lost));
         }
     }

@@ -99,7 +99,7 @@ pub fn add(appliance: &Appliance, name: &str, scope: Scope, days: Option<u64>) -
     let token = new_token()?;
     let expires = days.map(|days| clock::now() + days * DAY);
     all.push(Key { name: name.to_owned(), scope, expires, verifier: Verifier::of(token.reveal()) });
-    keep(appliance, all)?;
+    store(appliance, all)?;
     Ok(token)
 }
 
@@ -110,7 +110,7 @@ pub fn remove(appliance: &Appliance, name: &str) -> Result<(), Fault> {
     if removed.is_empty() {
         return Err(Fault::Refused(format!("there is no token {name}")));
     }
-    keep(appliance, all)?;
+    store(appliance, all)?;
     forget_nonces(appliance, &removed);
     Ok(())
 }
@@ -143,7 +143,7 @@ pub fn load(appliance: &Appliance) -> Result<Vec<Key>, Fault> {
 }
 
 /// Stores the named tokens.
-pub fn keep(appliance: &Appliance, all: Vec<Key>) -> Result<(), Fault> {
+pub fn store(appliance: &Appliance, all: Vec<Key>) -> Result<(), Fault> {
     let path = appliance.keys_file();
     keys::keep(appliance, all).map_err(|error| cannot("write", &path, &error))
 }

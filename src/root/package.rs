@@ -33,7 +33,7 @@ use std::process::ExitCode;
 
 /// Default and maximum time limit of update.sh in seconds.
 const TIME_LIMIT: u64 = 1800;
-const LONGEST_TIME_LIMIT: u64 = 86400;
+const MAX_TIME_LIMIT: u64 = 86400;
 
 /// The package from the executable; it takes precedence over packages from SFTP.
 const HANDED_OVER: &str = "software_package-zzz.enc";
@@ -70,14 +70,13 @@ pub fn command(arguments: Arguments<'_>, appliance: &Appliance) -> Result<ExitCo
     let (word, directory) = (arguments.next().unwrap_or_default(), arguments.next());
     let result = match (word.to_str(), &directory) {
         (Some("waiting"), None) => Ok(waiting(&appliance.uploads())),
-        (Some("version"), None) => Ok(in_force(appliance).map(|version| version.to_string())),
+        (Some("version"), None) => Ok(current_version(appliance).map(|version| version.to_string())),
         (Some("reads-legacy"), None) => {
             return Ok(if reads_legacy(&appliance.config_file()) { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
-        (Some("judge"), Some(directory)) => {
-            judge(Path::new(directory), &Place::Appliance(in_force(appliance))).map(|package| Some(package.to_string()))
-        }
-        (Some("describe"), Some(directory)) => describe(Path::new(directory), in_force(appliance)).map(Some),
+        (Some("judge"), Some(directory)) => judge(Path::new(directory), &Place::Appliance(current_version(appliance)))
+            .map(|package| Some(package.to_string())),
+        (Some("describe"), Some(directory)) => describe(Path::new(directory), current_version(appliance)).map(Some),
         (Some("read"), Some(id)) => {
             read_upload(appliance, id).map_err(|error| error.to_string())?;
             Ok(None)
@@ -121,7 +120,7 @@ fn waiting(uploads: &Path) -> Option<String> {
 
 /// The version of this appliance. If `version.txt` is lost, the version of the last update counts, so that an older
 /// package is still refused.
-fn in_force(appliance: &Appliance) -> Option<Version> {
+fn current_version(appliance: &Appliance) -> Option<Version> {
     [appliance.etc_file("version.txt"), appliance.admin().join("lib/update.version")]
         .iter()
         .find_map(|path| Version::of_file(&appliance::read(path).ok()?))
@@ -226,8 +225,8 @@ impl Options {
             return Err(Refusal("E1002", "The time limit of the package is not a number of seconds".to_owned()));
         };
         // A number that overflows is also above the limit.
-        digits.parse().ok().filter(|limit| *limit <= LONGEST_TIME_LIMIT).ok_or_else(|| {
-            Refusal("E1002", format!("The time limit of the package is longer than {LONGEST_TIME_LIMIT} seconds"))
+        digits.parse().ok().filter(|limit| *limit <= MAX_TIME_LIMIT).ok_or_else(|| {
+            Refusal("E1002", format!("The time limit of the package is longer than {MAX_TIME_LIMIT} seconds"))
         })
     }
 }

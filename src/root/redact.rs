@@ -11,11 +11,11 @@ use crate::values::shell_conf::ShellConf;
 use crate::values::token::{Token, Verifier};
 
 /// Minimum bytes of a secret to search for. A shorter one would remove half of a text; only a telling name removes it.
-const SHORTEST: usize = 6;
+const MIN_SECRET: usize = 6;
 /// Maximum bytes of a secret to search for; of a longer one, only its beginning.
-const LONGEST: usize = 1024;
+const MAX_SECRET: usize = 1024;
 /// Maximum bytes of a name before a separator.
-const LONGEST_NAME: usize = 64;
+const MAX_NAME: usize = 64;
 /// Hexadecimal digits of a verifier.
 const VERIFIER: usize = 64;
 
@@ -96,7 +96,7 @@ impl Secrets {
 
     /// Adds a secret, in each spelling that it has in files and requests.
     pub fn add(&mut self, secret: &[u8]) {
-        if secret.len() < SHORTEST {
+        if secret.len() < MIN_SECRET {
             return;
         }
         self.insert(secret);
@@ -120,7 +120,7 @@ impl Secrets {
     }
 
     fn insert(&mut self, spelling: &[u8]) {
-        let spelling = &spelling[..spelling.len().min(LONGEST)];
+        let spelling = &spelling[..spelling.len().min(MAX_SECRET)];
         let known = &mut self.0[usize::from(spelling[0])];
         if !known.iter().any(|other| **other == *spelling) {
             known.push(spelling.into());
@@ -300,7 +300,7 @@ fn private_keys(text: &[u8]) -> Vec<Mark> {
 /// The length of a line such as `-----BEGIN RSA PRIVATE KEY-----`.
 fn armor(text: &[u8], beginning: &[u8]) -> Option<usize> {
     let label = text.strip_prefix(beginning)?;
-    let n = label.iter().take(LONGEST_NAME).take_while(|byte| is_label(**byte)).count();
+    let n = label.iter().take(MAX_NAME).take_while(|byte| is_label(**byte)).count();
     let is_private = label[..n].windows(11).any(|words| words == b"PRIVATE KEY");
     let dashes = label[n..].iter().take(5).take_while(|byte| **byte == b'-').count();
     is_private.then_some(beginning.len() + n + dashes)
@@ -355,7 +355,7 @@ fn named(text: &[u8]) -> Vec<Mark> {
 /// The name that ends here, in lowercase.
 fn name_before(text: &[u8], end: usize) -> Vec<u8> {
     let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(*byte, b'_' | b'-' | b'.');
-    let length = text[..end].iter().rev().take(LONGEST_NAME).take_while(|byte| is_name(byte)).count();
+    let length = text[..end].iter().rev().take(MAX_NAME).take_while(|byte| is_name(byte)).count();
     text[end - length..end].to_ascii_lowercase()
 }
 
@@ -428,7 +428,7 @@ fn password_of_url(text: &[u8], at: usize) -> Option<(usize, usize)> {
     if !text[..at - user].ends_with(b"://") {
         return None;
     }
-    let length = text[at + 1..].iter().take(LONGEST).take_while(|byte| is_part(byte)).count();
+    let length = text[at + 1..].iter().take(MAX_SECRET).take_while(|byte| is_part(byte)).count();
     (text.get(at + 1 + length) == Some(&b'@')).then_some((at + 1, at + 1 + length))
 }
 

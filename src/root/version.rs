@@ -12,7 +12,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// Maximum length of a version.
-const LONGEST: usize = 64;
+const MAX_LENGTH: usize = 64;
 
 /// A version: 1 to 64 letters, digits and `._+~:-`, so it means nothing in JSON, in a shell or as a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +23,7 @@ impl Version {
     pub fn parse(text: &str) -> Option<Version> {
         let text = text.trim_matches(|c: char| c.is_ascii_whitespace());
         let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"._+~:-".contains(&byte);
-        ((1..=LONGEST).contains(&text.len()) && text.bytes().all(is_part)).then(|| Version(text.to_owned()))
+        ((1..=MAX_LENGTH).contains(&text.len()) && text.bytes().all(is_part)).then(|| Version(text.to_owned()))
     }
 
     /// Reads the first line of a file.

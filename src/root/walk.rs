@@ -20,7 +20,7 @@ const MAX_LINKS: usize = 40;
 
 /// Why a path cannot be followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lost {
+pub enum WalkError {
     /// There is no such file, or a component is not a directory.
     Missing,
     /// It leads through a link that root did not make.
@@ -30,22 +30,22 @@ pub enum Lost {
     Refused(Errno),
 }
 
-impl fmt::Display for Lost {
+impl fmt::Display for WalkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Lost::Missing => f.write_str("there is no such file"),
-            Lost::ForeignLink => f.write_str("it leads through a link that users other than root can change"),
-            Lost::TooManyLinks => f.write_str("it leads through too many links"),
-            Lost::Refused(error) => write!(f, "{error}"),
+            WalkError::Missing => f.write_str("there is no such file"),
+            WalkError::ForeignLink => f.write_str("it leads through a link that users other than root can change"),
+            WalkError::TooManyLinks => f.write_str("it leads through too many links"),
+            WalkError::Refused(error) => write!(f, "{error}"),
         }
     }
 }
 
-impl From<Errno> for Lost {
-    fn from(error: Errno) -> Lost {
+impl From<Errno> for WalkError {
+    fn from(error: Errno) -> WalkError {
         match error {
-            Errno::NOENT | Errno::NOTDIR => Lost::Missing,
-            error => Lost::Refused(error),
+            Errno::NOENT | Errno::NOTDIR => WalkError::Missing,
+            error => WalkError::Refused(error),
         }
     }
 }
@@ -69,7 +69,7 @@ struct Step {
 
 impl Walk {
     /// A walk that starts at `/`.
-    pub fn new() -> Result<Walk, Lost> {
+    pub fn new() -> Result<Walk, WalkError> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let file = rustix::fs::open("/", flags, Mode::empty())?;
         let step = Step { name: Rc::from(&b""[..]), stat: fstat(&file)?, file: Rc::new(file) };
@@ -83,7 +83,7 @@ impl Walk {
     }
 
     /// Continues along a path. An absolute path starts at `/`.
-    pub fn go(mut self, path: &[u8]) -> Result<Walk, Lost> {
+    pub fn go(mut self, path: &[u8]) -> Result<Walk, WalkError> {
         let mut ahead: VecDeque<Vec<u8>> = components(path).map(<[u8]>::to_vec).collect();
         while let Some(name) = ahead.pop_front() {
             if name == b".." {
@@ -101,7 +101,7 @@ impl Walk {
             }
             self.n_links += 1;
             if self.n_links > MAX_LINKS {
-                return Err(Lost::TooManyLinks);
+                return Err(WalkError::TooManyLinks);
             }
             if !self.is_of_root(&stat) {
                 self.owners.push(stat.st_uid);
@@ -118,9 +118,9 @@ impl Walk {
     }
 
     /// Ends the walk: checks that the file is what root meant.
-    pub fn arrive(self) -> Result<Walk, Lost> {
+    pub fn arrive(self) -> Result<Walk, WalkError> {
         let owner = self.stat().st_uid;
-        if self.owners.iter().all(|link| *link == owner) { Ok(self) } else { Err(Lost::ForeignLink) }
+        if self.owners.iter().all(|link| *link == owner) { Ok(self) } else { Err(WalkError::ForeignLink) }
     }
 
     /// Number of links that were followed.
@@ -156,7 +156,7 @@ impl Walk {
     }
 
     /// The names in the directory, sorted; an error if it is not a directory.
-    pub fn names(&self) -> Result<Vec<Vec<u8>>, Lost> {
+    pub fn names(&self) -> Result<Vec<Vec<u8>>, WalkError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK | OFlags::CLOEXEC;
         names(openat(self.file(), ".", flags, Mode::empty())?)
     }
@@ -175,7 +175,7 @@ impl Walk {
 }
 
 /// The names in an open directory, sorted.
-pub fn names(directory: impl AsFd) -> Result<Vec<Vec<u8>>, Lost> {
+pub fn names(directory: impl AsFd) -> Result<Vec<Vec<u8>>, WalkError> {
     let mut names = Vec::new();
     for entry in rustix::fs::Dir::read_from(directory)? {
         let name = entry?.file_name().to_bytes().to_vec();
@@ -199,7 +199,7 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
     use std::path::Path;
 
-    fn end(path: &Path) -> Result<Vec<u8>, Lost> {
+    fn end(path: &Path) -> Result<Vec<u8>, WalkError> {
         Walk::new().unwrap().go(path.as_os_str().as_bytes()).and_then(Walk::arrive).map(|walk| walk.path())
     }
 
@@ -223,9 +223,9 @@ mod tests {
         ] {
             assert_eq!(end(&root.join(path)), Ok(bytes(target)), "{path}");
         }
-        assert_eq!(end(&root.join("loop")), Err(Lost::TooManyLinks));
-        assert_eq!(end(&root.join("dangling")), Err(Lost::Missing));
-        assert_eq!(end(&root.join("real/deep/x")), Err(Lost::Missing));
+        assert_eq!(end(&root.join("loop")), Err(WalkError::TooManyLinks));
+        assert_eq!(end(&root.join("dangling")), Err(WalkError::Missing));
+        assert_eq!(end(&root.join("real/deep/x")), Err(WalkError::Missing));
         assert_eq!(end(Path::new("/../../..")), Ok(b"/".to_vec()));
 
         let is_root = Walk::new().unwrap().root == 0;
@@ -237,12 +237,12 @@ mod tests {
             for name in ["theirs", "theirs/link", "theirs/alias", "theirs/own"] {
                 their(name);
             }
-            assert_eq!(end(&root.join("theirs/link")), Err(Lost::ForeignLink));
-            assert_eq!(end(&root.join("theirs/link/deep")), Err(Lost::ForeignLink));
+            assert_eq!(end(&root.join("theirs/link")), Err(WalkError::ForeignLink));
+            assert_eq!(end(&root.join("theirs/link/deep")), Err(WalkError::ForeignLink));
             assert_eq!(end(&root.join("theirs/alias")), Ok(bytes("theirs/own")));
         }
         // A link of root's in a world-writable directory is trusted only if nobody else can move it.
-        for (mode, expected) in [(0o1777, Ok(bytes("real"))), (0o777, Err(Lost::ForeignLink))] {
+        for (mode, expected) in [(0o1777, Ok(bytes("real"))), (0o777, Err(WalkError::ForeignLink))] {
             std::fs::set_permissions(&root, PermissionsExt::from_mode(mode)).unwrap();
             if is_root {
                 std::os::unix::fs::lchown(root.join("real"), Some(12345), None).unwrap();

@@ -154,7 +154,7 @@ impl Findings {
     /// Whether the lowest served TLS version is the configured one.
     fn versions(&mut self, appliance: &Appliance, machine: &Machine, port: u16) {
         let server = appliance.trimmed_text(&appliance.etc_file("web-server.txt")).unwrap_or_default();
-        let Some(least) = configured_least(&server, machine) else { return };
+        let Some(least) = configured_minimum(&server, machine) else { return };
         let to = format!("127.0.0.1:{port}");
         for (at, (option, name)) in VERSIONS.iter().enumerate() {
             // Old versions need a lower security level in openssl.
@@ -182,7 +182,7 @@ impl Findings {
 }
 
 /// The index in `VERSIONS` of the lowest version in the server's configuration.
-fn configured_least(server: &str, machine: &Machine) -> Option<usize> {
+fn configured_minimum(server: &str, machine: &Machine) -> Option<usize> {
     let word = match server {
         "nginx" => "ssl_protocols",
         "lighttpd" => "\"MinProtocol\"",

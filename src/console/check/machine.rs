@@ -12,7 +12,7 @@ const MIN_FREE_LOG: u64 = 8 << 20;
 /// Minimum available bytes of memory: 64 MiB.
 const MIN_MEMORY: u64 = 64 << 20;
 /// 2024-01-01: an earlier time means that the clock was never set.
-const EARLIEST: u64 = 1_704_067_200;
+const MIN_CLOCK: u64 = 1_704_067_200;
 
 const DAY: u64 = 86_400;
 
@@ -60,9 +60,9 @@ impl Findings {
 
     pub(super) fn clock(&mut self, machine: &Machine) {
         // Process names have at most 15 characters.
-        const KEEPERS: [&str; 6] = ["systemd-timesyn", "chronyd", "ntpd", "ntpsec", "openntpd", "ptp4l"];
+        const NTP_CLIENTS: [&str; 6] = ["systemd-timesyn", "chronyd", "ntpd", "ntpsec", "openntpd", "ptp4l"];
         let shown = crate::values::clock::utc(machine.now);
-        if machine.now < EARLIEST {
+        if machine.now < MIN_CLOCK {
             self.add(
                 Severity::Error,
                 format_args!(
@@ -74,14 +74,14 @@ impl Findings {
         }
         let executable = machine.file("/usr/local/bin/jidoteki-admin-api");
         let installed = std::fs::metadata(&executable).ok().and_then(|metadata| u64::try_from(metadata.mtime()).ok());
-        if machine.now >= EARLIEST && installed.is_some_and(|installed| machine.now + DAY < installed) {
+        if machine.now >= MIN_CLOCK && installed.is_some_and(|installed| machine.now + DAY < installed) {
             self.add(
                 Severity::Error,
                 format_args!("the clock says {}, before the day of the installation", &shown[..10]),
                 format_args!("date -s 'YYYY-MM-DD HH:MM:SS', then hwclock -w"),
             );
         }
-        if !machine.runs(&KEEPERS) {
+        if !machine.runs(&NTP_CLIENTS) {
             self.add(
                 Severity::Warning,
                 format_args!("the clock is not synchronized: no NTP client is running"),

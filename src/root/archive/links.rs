@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// A slot: inode, device, and the offset of the name in the file of names, which starts with an unused byte.
 const SLOT: usize = 24;
-const FEWEST_SLOTS: u64 = 1 << 10;
+const MIN_SLOTS: u64 = 1 << 10;
 
 /// Names by device and inode.
 pub struct Links {
@@ -35,8 +35,8 @@ impl Links {
         let device = u64::from(device.0) << 32 | u64::from(device.1);
         if self.table.is_none() {
             let (slots, names) = (self.file()?, self.file()?);
-            slots.set_len(FEWEST_SLOTS * SLOT as u64)?;
-            self.table = Some(Table { slots, n_slots: FEWEST_SLOTS, n_taken: 0, names, end: 1 });
+            slots.set_len(MIN_SLOTS * SLOT as u64)?;
+            self.table = Some(Table { slots, n_slots: MIN_SLOTS, n_taken: 0, names, end: 1 });
         }
         let larger = match &self.table {
             Some(table) if table.n_taken * 2 >= table.n_slots => Some(self.file()?),

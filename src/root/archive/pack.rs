@@ -12,7 +12,7 @@ use super::tree::{self, Seen};
 use super::write::Writer;
 use super::{Failure, say};
 use crate::root::list::Paths;
-use crate::root::walk::{Lost, Walk};
+use crate::root::walk::{Walk, WalkError};
 use rustix::io::Errno;
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -92,7 +92,7 @@ impl<'a, W: Write> Packer<'a, W> {
         for root in roots {
             let walk = match Walk::new().and_then(|walk| walk.go(root)).and_then(Walk::arrive) {
                 Ok(walk) => walk,
-                Err(Lost::Missing) => {
+                Err(WalkError::Missing) => {
                     self.leave_out(root, "it no longer exists");
                     continue;
                 }
@@ -176,7 +176,7 @@ impl<'a, W: Write> Packer<'a, W> {
         if self.stages.contains(&seen.inode) && seen.mode == 0o700 && name.starts_with(super::STAGE) {
             return Ok(());
         }
-        let mut member = tree::portrait(&directory)?;
+        let mut member = tree::member_of(&directory)?;
         member.name = [&path[..], b"/"].concat();
         self.put(&member)?;
         if seen.mount != mount && !self.list.has(&[b"/", &path[..]].concat()) {

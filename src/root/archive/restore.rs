@@ -19,7 +19,7 @@ use super::unpack::Unpacker;
 use super::{Failure, STAGE, say};
 use crate::appliance::{self, Appliance};
 use crate::root::list::Paths;
-use crate::root::walk::{Lost, Walk, components};
+use crate::root::walk::{Walk, WalkError, components};
 use rustix::io::Errno;
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -46,7 +46,7 @@ struct Holder {
     old: OwnedFd,
     list: Option<BufWriter<File>>,
     /// The new attributes of the directory itself, if everything in it is swapped.
-    dress: Option<Member>,
+    attributes: Option<Member>,
 }
 
 /// A holder in the journal: enough to find and recognize it.
@@ -117,7 +117,7 @@ impl<'a> Restore<'a> {
                         &shown(path),
                     ));
                 }
-                self.holders[number].dress = Some(member.clone());
+                self.holders[number].attributes = Some(member.clone());
             }
             Spot::In(number, way) => {
                 let is_new = if member.kind == Kind::HardLink {
@@ -249,7 +249,7 @@ impl<'a> Restore<'a> {
 
     /// The real path of an entry. Creates missing directories above it.
     fn find(&self, entry: &[u8]) -> Result<Vec<u8>, Failure> {
-        let lost = |lost: Lost, path: &[u8]| {
+        let lost = |lost: WalkError, path: &[u8]| {
             Failure::log("E1002", "A path of the backup list cannot be reached", &format!("{}: {lost}", shown(path)))
         };
         let names: Vec<&[u8]> = components(entry).collect();
@@ -258,15 +258,15 @@ impl<'a> Restore<'a> {
             let is_last = at + 1 == names.len();
             match walk.clone().go(name) {
                 Ok(next) => walk = next,
-                Err(Lost::Missing) if tree::exists(walk.file(), name)? => {
-                    return Err(lost(Lost::Missing, &names[..=at].join(&b'/')));
+                Err(WalkError::Missing) if tree::exists(walk.file(), name)? => {
+                    return Err(lost(WalkError::Missing, &names[..=at].join(&b'/')));
                 }
-                Err(Lost::Missing) if is_last => {
+                Err(WalkError::Missing) if is_last => {
                     let walk = walk.arrive().map_err(|error| lost(error, entry))?;
                     let path = walk.path();
                     return Ok(if path == b"/" { [b"/", *name].concat() } else { [&path, &b"/"[..], name].concat() });
                 }
-                Err(Lost::Missing) => {
+                Err(WalkError::Missing) => {
                     let walk_here = walk.clone().arrive().map_err(|error| lost(error, entry))?;
                     let made = tree::create_directory(walk_here.file(), name)?;
                     // The owners of the data must be able to enter it.
@@ -302,11 +302,11 @@ impl<'a> Restore<'a> {
         let new = tree::create_directory(&tree::directory(&stage, b"new")?, name.as_bytes())?;
         let old = tree::create_directory(&tree::directory(&stage, b"old")?, name.as_bytes())?;
         let list = File::from(tree::create(&stage, format!("list.{name}").as_bytes())?);
-        let mut dress = None;
+        let mut attributes = None;
         if is_whole {
-            let portrait = tree::portrait(&directory)?;
-            tree::dress(&old, &portrait)?;
-            dress = Some(portrait);
+            let member = tree::member_of(&directory)?;
+            tree::set_attributes(&old, &member)?;
+            attributes = Some(member);
         }
         let (inode, modified) = (seen.inode, seen.modified);
         let row = Row {
@@ -320,7 +320,7 @@ impl<'a> Restore<'a> {
             of_2_0_0: None,
         };
         let list = Some(BufWriter::new(list));
-        self.holders.push(Holder { row, directory, stage, new, old, list, dress });
+        self.holders.push(Holder { row, directory, stage, new, old, list, attributes });
         Ok(number)
     }
 
@@ -387,7 +387,7 @@ impl Holder {
             }
             tree::shift(&self.new, name, &self.directory)
         })?;
-        self.look_like(self.dress.clone())
+        self.copy_attributes(self.attributes.clone())
     }
 
     /// Reverses `swap`, however far it got.
@@ -403,8 +403,8 @@ impl Holder {
         })?;
         each_name(&self.old, &mut |name| self.put_back(name))?;
         let (seconds, nanoseconds) = self.row.modified;
-        let portrait = tree::portrait(&self.old)?;
-        self.look_like(Some(Member { seconds, nanoseconds, ..portrait }))?;
+        let member = tree::member_of(&self.old)?;
+        self.copy_attributes(Some(Member { seconds, nanoseconds, ..member }))?;
         Ok(rustix::fs::syncfs(&self.directory)?)
     }
 
@@ -419,10 +419,10 @@ impl Holder {
         }
     }
 
-    fn look_like(&self, model: Option<Member>) -> Result<(), Failure> {
+    fn copy_attributes(&self, model: Option<Member>) -> Result<(), Failure> {
         if let (true, Some(model)) = (self.row.is_whole, model) {
-            tree::undress(&self.directory)?;
-            tree::dress(&self.directory, &model)?;
+            tree::clear_attributes(&self.directory)?;
+            tree::set_attributes(&self.directory, &model)?;
         }
         Ok(())
     }
@@ -524,7 +524,7 @@ fn unswap(table: &[u8]) -> Result<(), Failure> {
         let name = row.number.to_string();
         let new = tree::directory(&tree::directory(&stage, b"new")?, name.as_bytes())?;
         let old = tree::directory(&tree::directory(&stage, b"old")?, name.as_bytes())?;
-        Holder { row: row.clone(), directory, stage, new, old, list: None, dress: None }.unswap()?;
+        Holder { row: row.clone(), directory, stage, new, old, list: None, attributes: None }.unswap()?;
     }
     Ok(())
 }

@@ -185,7 +185,7 @@ fn take_attributes(file: impl AsFd, list: &[u8]) -> Result<Pairs, Errno> {
 
 /// Sets owner, mode, attributes and time of an open file or directory from a member. Returns the names of attributes
 /// that this filesystem refuses.
-pub fn dress(file: impl AsFd, member: &Member) -> Result<Vec<Vec<u8>>, Errno> {
+pub fn set_attributes(file: impl AsFd, member: &Member) -> Result<Vec<Vec<u8>>, Errno> {
     own(rustix::fs::fchown(&file, Some(uid(member.uid)), Some(gid(member.gid))))?;
     rustix::fs::fchmod(&file, Mode::from_raw_mode(member.mode))?;
     let mut refused = Vec::new();
@@ -204,14 +204,14 @@ pub fn dress(file: impl AsFd, member: &Member) -> Result<Vec<Vec<u8>>, Errno> {
 }
 
 /// The same for a link, which has only an owner and a time.
-pub fn dress_link(parent: impl AsFd, name: &[u8], member: &Member) -> Result<(), Errno> {
+pub fn set_link_attributes(parent: impl AsFd, name: &[u8], member: &Member) -> Result<(), Errno> {
     let flags = AtFlags::SYMLINK_NOFOLLOW;
     own(rustix::fs::chownat(&parent, name, Some(uid(member.uid)), Some(gid(member.gid)), flags))?;
     rustix::fs::utimensat(&parent, name, &times(member.seconds, member.nanoseconds), flags)
 }
 
 /// Removes a directory's attributes before it gets others.
-pub fn undress(directory: impl AsFd) -> Result<(), Errno> {
+pub fn clear_attributes(directory: impl AsFd) -> Result<(), Errno> {
     for (name, _) in attributes(&directory)? {
         match rustix::fs::fremovexattr(&directory, name.as_slice()) {
             Ok(()) | Err(Errno::NODATA) => {}
@@ -222,7 +222,7 @@ pub fn undress(directory: impl AsFd) -> Result<(), Errno> {
 }
 
 /// The attributes of an open directory, as a member without a name.
-pub fn portrait(directory: impl AsFd) -> Result<Member, Errno> {
+pub fn member_of(directory: impl AsFd) -> Result<Member, Errno> {
     let seen = look(&directory, b"")?;
     Ok(Member {
         name: Vec::new(),

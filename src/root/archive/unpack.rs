@@ -28,7 +28,7 @@ struct Step {
     name: Vec<u8>,
     directory: OwnedFd,
     /// The attributes to set when nothing more is added to it.
-    dress: Option<Member>,
+    attributes: Option<Member>,
 }
 
 impl Unpacker {
@@ -60,7 +60,7 @@ impl Unpacker {
                 Err(error) => return Err(error.into()),
             };
             is_new |= created && depth == 0 && above.is_empty();
-            self.way.push(Step { name: name.clone(), directory, dress: Some(member.clone()) });
+            self.way.push(Step { name: name.clone(), directory, attributes: Some(member.clone()) });
             return Ok(is_new);
         }
         let was_there = Self::make_room(parent, name)?;
@@ -68,12 +68,12 @@ impl Unpacker {
             Kind::File => {
                 let file = tree::create(parent, name)?;
                 let file = self.fill(file, member, archive)?;
-                let refused = tree::dress(&file, member)?;
+                let refused = tree::set_attributes(&file, member)?;
                 self.refuse(refused);
             }
             Kind::Symlink => {
                 rustix::fs::symlinkat(member.target.as_slice(), parent, name.as_slice())?;
-                tree::dress_link(parent, name, member)?;
+                tree::set_link_attributes(parent, name, member)?;
             }
             Kind::HardLink | Kind::Directory | Kind::Pipe | Kind::Other => {}
         }
@@ -108,7 +108,7 @@ impl Unpacker {
             // The two paths are on different filesystems now, or the file has the maximum number of names.
             Err(Errno::XDEV | Errno::MLINK) if seen.kind == Kind::File => {
                 let original = tree::file(&source, from_name)?;
-                let mut member = tree::portrait(&original)?;
+                let mut member = tree::member_of(&original)?;
                 (member.size, member.pieces) = (seen.size, tree::pieces(&original, seen.size, seen.on_disk)?);
                 let copy = File::from(tree::create(parent, name)?);
                 let original = File::from(original);
@@ -122,7 +122,7 @@ impl Unpacker {
                     }
                 }
                 copy.set_len(member.size)?;
-                let refused = tree::dress(&copy, &member)?;
+                let refused = tree::set_attributes(&copy, &member)?;
                 self.refuse(refused);
             }
             Err(error) => return Err(error.into()),
@@ -139,8 +139,8 @@ impl Unpacker {
         while self.way.len() > depth
             && let Some(step) = self.way.pop()
         {
-            if let Some(member) = step.dress {
-                let refused = tree::dress(&step.directory, &member)?;
+            if let Some(member) = step.attributes {
+                let refused = tree::set_attributes(&step.directory, &member)?;
                 self.refuse(refused);
             }
         }
@@ -167,24 +167,24 @@ impl Unpacker {
         let mut is_new = false;
         for name in &path[common..] {
             let parent = self.way.last().map_or(base, |step| step.directory.as_fd());
-            let (directory, dress) = match tree::directory(parent, name) {
+            let (directory, attributes) = match tree::directory(parent, name) {
                 Ok(directory) => {
                     // It was closed before: adding files must not change its time.
-                    let dress = tree::portrait(&directory)?;
-                    (directory, dress)
+                    let attributes = tree::member_of(&directory)?;
+                    (directory, attributes)
                 }
                 Err(Errno::NOENT) => {
                     is_new |= self.way.is_empty();
                     let directory = tree::create_directory(parent, name)?;
-                    let dress = Member { mode: 0o755, ..tree::portrait(&directory)? };
-                    (directory, dress)
+                    let attributes = Member { mode: 0o755, ..tree::member_of(&directory)? };
+                    (directory, attributes)
                 }
                 Err(Errno::NOTDIR | Errno::LOOP) => {
                     return Err(Fault::Refused("a member is below a link", path.join(&b'/')));
                 }
                 Err(error) => return Err(error.into()),
             };
-            self.way.push(Step { name: name.clone(), directory, dress: Some(dress) });
+            self.way.push(Step { name: name.clone(), directory, attributes: Some(attributes) });
         }
         Ok((is_new, common))
     }

@@ -570,7 +570,7 @@ fn addresses() -> Vec<IpAddr> {
 }
 
 /// The certificate in use, as the member `certificate` of `GET /certs`; `None` if it cannot be read.
-pub fn in_force(appliance: &Appliance, now: i64) -> Option<String> {
+pub fn in_use(appliance: &Appliance, now: i64) -> Option<String> {
     let file = appliance::read(&appliance.certificate_file()).ok()?;
     let certificate = first(&file)?;
     let names: Vec<String> = names(&certificate).iter().map(|name| quote(&name.to_string())).collect();
