@@ -541,7 +541,9 @@ fn a_process_that_reaches_the_socket_cannot_choose_the_appliance() {
         fi
         exec spawn-fcgi -n -s "$1/socket" -M 0666 -u nobody -g nogroup -- /usr/sbin/fcgiwrap -p "$1/program"
     "#;
-    for (place, wanted) in [("unit", "Authentication error"), ("elsewhere", "\"evil\"")] {
+    for (place, token, wanted) in
+        [("unit", "evil", "Authentication error"), ("unit", "yourtoken", "\"true\""), ("elsewhere", "evil", "\"evil\"")]
+    {
         drop(fs::remove_file(base.join("socket")));
         let mut server = Command::new("unshare")
             .args(["--mount", "--propagation", "private", "sh", "-euc", script, "sh", base.to_str().unwrap(), place])
@@ -556,14 +558,14 @@ fn a_process_that_reaches_the_socket_cannot_choose_the_appliance() {
                 ("SCRIPT_FILENAME", &program),
                 ("GATEWAY_INTERFACE", "CGI/1.1"),
                 ("REQUEST_METHOD", "GET"),
-                ("REQUEST_URI", "/api/v1/admin/version?token=evil"),
+                ("REQUEST_URI", &format!("/api/v1/admin/version?token={token}")),
                 ("JIDO_ADMIN_PATH", &admin),
                 ("JIDO_ETC_PATH", &etc),
             ],
         );
         server.kill().unwrap();
         server.wait().unwrap();
-        assert!(answer.contains(wanted), "{place}: {answer}");
+        assert!(answer.contains(wanted), "{place} {token}: {answer}");
     }
     fs::remove_dir_all(&base).unwrap();
 }
