@@ -679,6 +679,21 @@ async function through(server, port) {
 			await one.end();
 		});
 
+		await each('a piece that is too large for the web server is sent in smaller ones', async () => {
+			const one = await visitor(world, {at: 'update'});
+			let refused = 0;
+			await one.page.route('**/api/v1/admin/uploads/*', route => {
+				const isLarge = route.request().method() === 'PATCH' && route.request().postDataBuffer().length > 1_500_000;
+				refused += isLarge;
+				return isLarge ? route.fulfill({status: 413, contentType: 'application/json', body: '{"Status":"413 Payload Too Large"}'}) : route.fallback();
+			});
+			await one.page.getByLabel('Update package').setInputFiles(world.package({size: 8_000_000}));
+			await one.press('Send and install');
+			await one.see('Updated from 1.0.0 to 1.1.0');
+			assert.ok(refused > 0);
+			await one.end();
+		});
+
 		await each('a file that is too large is explained, with the limit', async () => {
 			world.write('etc/jidoteki-admin-api.json', JSON.stringify({...JSON.parse(world.read('etc/jidoteki-admin-api.json')), 'max-upload-bytes': MAX_BODY}));
 			const one = await visitor(world, {at: 'update'});

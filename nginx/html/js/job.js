@@ -191,7 +191,7 @@ async function deliver(purpose, file, signal, show, lost, use) {
 async function sendPieces(id, file, signal, show, lost) {
 	let {offset, isComplete, piece} = await located(id, signal, lost);
 	let size = SMALLEST;
-	const most = Math.min(piece || LARGEST, LARGEST);
+	let most = Math.min(piece || LARGEST, LARGEST);
 	show(offset, file.size);
 	while (!isComplete) {
 		const began = Date.now();
@@ -202,7 +202,13 @@ async function sendPieces(id, file, signal, show, lost) {
 			size = Math.max(SMALLEST, (next.offset - offset) / Math.max(1, Date.now() - began) * 1000 * SECONDS);
 			({offset, isComplete} = next);
 		} catch (error) {
+			// The web server can have a smaller limit than the program.
+			if (error.status === 413 && to - offset > SMALLEST) {
+				most = (to - offset) >> 1;
+				continue;
+			}
 			if (!isCut(error)) throw error;
+			size = SMALLEST;
 			// Whoever still writes it, has a moment to end.
 			await pause(1000, {signal});
 			({offset, isComplete} = await located(id, signal, lost));
