@@ -1012,6 +1012,22 @@ pub const CASES: &[Case] = &[
         jobs: &[],
     },
     post(
+        "an inspection of an upload that never was",
+        "/api/v1/admin/update/inspect?token=yourtoken",
+        Body::Form(&[("upload", "0123456789abcdef0123456789abcdef")]),
+        400,
+        r#"{"Status":"400 Bad Request","Error-Message":"There is no upload with this id for this request","Field":"upload"}"#,
+        &[],
+    ),
+    post(
+        "an inspection names its upload",
+        "/api/v1/admin/update/inspect?token=yourtoken",
+        Body::Form(&[]),
+        400,
+        r#"{"Status":"400 Bad Request","Error-Message":"Missing field: upload"}"#,
+        &[],
+    ),
+    post(
         "an update of an upload that never was",
         "/api/v1/admin/update?token=yourtoken",
         Body::Form(&[("upload", "0123456789abcdef0123456789abcdef")]),
