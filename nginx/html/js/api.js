@@ -5,26 +5,25 @@ const ascii = text => new TextEncoder().encode(text);
 const base64 = buffer => btoa(String.fromCharCode(...new Uint8Array(buffer)));
 export const hex = buffer => Array.from(new Uint8Array(buffer), byte => byte.toString(16).padStart(2, '0')).join('');
 
-// An answer that is no success, or none. kind: 'http', 'network' (no answer), 'cancelled', 'odd': one that makes no sense, or
-// 'file': one that cannot be read.
+// An error. kind: 'http', 'network' (no answer), 'cancelled', 'odd' (an answer that makes no sense) or 'file' (cannot be read).
 export class ApiError extends Error {
 	constructor(kind, status = 0, body = {}) {
 		const text = name => typeof body[name] === 'string' ? body[name] : undefined;
 		super(text('Error-Message') || '');
 		Object.assign(this, {kind, status, body, code: text('Error-Code'), field: text('Field'), hint: text('Hint'), firstRun: body['First-Run'] === true});
-		// A caller with too small a scope, or with a wrong clock, is known.
+		// A small scope or a wrong clock is no reason to log out.
 		this.isStranger = status === 403 && /^Auth/.test(this.message) && /known (key|token)/.test(this.hint || 'known key');
 	}
 }
 
-// The key signs and cannot be read back, not by us either.
+// The key can sign, but nobody can read it, not even this page.
 let key = null;
 let stays = false;
-// When somebody was here last, in any tab.
+// The last activity in any tab.
 let seen = 0;
 const IDLE = 30 * 60_000;
 const tabs = new BroadcastChannel('session');
-// ended(error): the key is gone. began(): another tab has one. isBusy(): somebody waits for a transfer.
+// ended(error): the key is gone. began(): another tab has one. isBusy(): a transfer is running.
 export const session = {isBusy: () => false};
 
 // The API's key is the hexadecimal text of SHA-256(token).
@@ -48,7 +47,7 @@ const stored = (mode, act) => new Promise((resolve, reject) => {
 	};
 });
 
-// A browser that keeps nothing still logs in, for this tab.
+// If the browser stores nothing, the session is only in this tab.
 const put = (value, name) => stored('readwrite', keys => value ? keys.put(value, name) : keys.delete(name)).catch(() => {});
 const read = name => stored('readonly', keys => keys.get(name)).catch(() => null);
 
@@ -79,7 +78,7 @@ for (const one of ['pointerdown', 'keydown']) addEventListener(one, () => {
 
 setInterval(async () => {
 	if (!key || stays || session.isBusy() || Date.now() - seen < IDLE) return;
-	// Somebody may be at work in another tab.
+	// Another tab may be in use.
 	const about = await read('about');
 	if (isOver(about)) forget({idle: true});
 	else ({seen} = about);
@@ -120,7 +119,7 @@ tabs.onmessage = ({data}) => {
 	if (isNew) session.began();
 };
 
-// Unless told otherwise a request belongs to the visit of a page, and ends with it.
+// By default, a request ends when its page is left.
 let visit = new AbortController();
 
 export function leave() {
@@ -133,12 +132,12 @@ export const pause = (ms, {signal} = visit) => new Promise((resolve, reject) => 
 	signal.addEventListener('abort', () => reject(new ApiError('cancelled')));
 });
 
-// Seconds by which the appliance's clock is before ours; it may be in 1970.
+// Seconds by which the appliance's clock is ahead of ours; it can be in 1970.
 let ahead = 0;
 export const clock = () => ahead;
 const PIECE = 'application/partial-upload';
 
-// A request's address and headers: valid once, for it and all that is in it (RFC 9421).
+// The address and headers of a request: valid once, for this request with its content (RFC 9421).
 // content: the fields of a form, or one piece of a file.
 async function signed(method, path, query, {fields = [], piece}, signer) {
 	const params = new URLSearchParams(query);
@@ -174,7 +173,7 @@ function refusal(status, text, header, signer) {
 	return error;
 }
 
-// What an answer says. A proxy or a login page may have sent it.
+// The content of an answer, which can be from a proxy or a login page.
 function understood(status, type, text, asText) {
 	const odd = new ApiError('odd', status);
 	if (/html/.test(type)) throw odd;
@@ -202,7 +201,7 @@ async function request(method, path, options = {}) {
 		if (stream) clearTimeout(timer);
 		const before = ahead;
 		ahead = Math.round((Date.parse(response.headers.get('Date')) - Date.now()) / 1000) || 0;
-		// Signed at a wrong time.
+		// Signed with a wrong time.
 		if (response.status === 403 && signer && Math.abs(ahead - before) > 200) return await request(method, path, options);
 		if (!response.ok) throw refusal(response.status, await response.text(), response.headers.get('Error-Message'), signer);
 		if (head) return response.headers;
@@ -217,7 +216,7 @@ async function request(method, path, options = {}) {
 	}
 }
 
-// Busy: asked for again, unless that is what the caller wants to know (once).
+// Repeats the request while the appliance is busy, unless the caller wants to know that (once).
 export async function get(path, options) {
 	for (let n = 0; ; n++) {
 		try {
@@ -229,7 +228,7 @@ export async function get(path, options) {
 	}
 }
 
-// null: no such thing.
+// null: not found.
 export const find = (path, options) => get(path, options).catch(error => {
 	if (error.status === 404) return null;
 	throw error;
@@ -258,7 +257,7 @@ export async function upload(path, fields, signal, progress) {
 
 const refused = (xhr, signer) => refusal(xhr.status, xhr.responseText, xhr.getResponseHeader('Error-Message'), signer);
 
-// fetch cannot tell how much it has sent. patience: seconds without progress after which nobody is there any more.
+// fetch cannot tell how much it has sent. patience: seconds without progress until it is cancelled.
 function sent(method, url, headers, body, signal, progress, patience) {
 	if (signal.aborted) throw broken(0, signal);
 	return new Promise((resolve, reject) => {
@@ -287,9 +286,9 @@ function sent(method, url, headers, body, signal, progress, patience) {
 	});
 }
 
-// -- Uploads that resume: asked for, then sent piece by piece.
+// -- Uploads in pieces, which can be resumed.
 
-// Where an upload is, and how large a piece may be; null where it is no more.
+// The offset of an upload and the maximum size of a piece; null if it is gone.
 export async function offsetOf(id, signal) {
 	const headers = await request('HEAD', `/uploads/${id}`, {signal, head: true, seconds: 10}).catch(error => {
 		if (error.status === 404) return null;
@@ -298,7 +297,7 @@ export async function offsetOf(id, signal) {
 	return headers && {...progressIn(name => headers.get(name)), piece: Number(/max-append-size=(\d+)/.exec(headers.get('Upload-Limit'))?.[1])};
 }
 
-// An offset that is none: somebody else has answered.
+// Without an offset, the answer is not from the appliance.
 function progressIn(header) {
 	const offset = header('Upload-Offset');
 	if (!/^\d{1,15}$/.test(offset)) throw new ApiError('odd', 200);
@@ -307,10 +306,10 @@ function progressIn(header) {
 
 export const discard = (id, options) => request('DELETE', `/uploads/${id}`, {head: true, seconds: 5, ...options});
 
-// Returns how much the appliance has then.
+// Returns the new offset.
 export async function sendPiece(id, file, from, to, signal, progress) {
 	const signer = key;
-	// A file that was changed or taken away since it was chosen.
+	// The file was changed or removed after it was chosen.
 	const piece = await file.slice(from, to).arrayBuffer().catch(() => {
 		throw new ApiError('file');
 	});
@@ -331,7 +330,7 @@ export function save(blob, name) {
 	setTimeout(() => URL.revokeObjectURL(link.href), 60000);
 }
 
-// Not by a link: no signature stays in the browser's history, and a fault is told in words.
+// Not with a link, so that no signature is in the browser's history, and errors can be explained.
 export const download = (path, name, signal, progress) => get(path, {signal, seconds: 0, stream: async response => {
 	const total = Number(response.headers.get('Content-Length'));
 	const reader = response.body.getReader();
@@ -343,7 +342,7 @@ export const download = (path, name, signal, progress) => get(path, {signal, sec
 		received += value.length;
 		held += value.length;
 		progress(received, total);
-		// The browser may move a Blob to disk, never an array.
+		// The browser can move a Blob to disk, but not an array.
 		if (held > 3e7) [parts, held] = [[new Blob(parts)], 0];
 	}
 	save(new Blob(parts), name);

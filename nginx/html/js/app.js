@@ -1,4 +1,4 @@
-// Who is there, the frame around every page, and which page is shown.
+// The session, the frame around every page, and which page is shown.
 
 import * as api from './api.js';
 import {h, t, fill, button, fault, notice, row, link, ask, language, LANGUAGES, speak, duration, who, guarded} from './ui.js';
@@ -9,18 +9,18 @@ const load = module => import(`./${module}.js`);
 
 let endpoints = [];
 export const offers = name => endpoints.includes(name);
-// Of GET /machine, without the addresses that every interface has.
+// From GET /machine, without link-local addresses.
 export const interfacesOf = machine => [machine?.interfaces ?? []].flat().filter(one => one?.name).map(one => ({name: String(one.name), link: one.link, addresses: [one.addresses ?? []].flat().map(String).filter(address => !address.startsWith('fe80:'))}));
 const pages = () => PAGES.filter(([, , needs]) => !needs || offers(needs));
 
 const main = h('main', {id: 'main', tabindex: -1});
 const menu = h('nav');
-// What is said on every page: what waits to be confirmed, and what is at work.
+// On every page: pending changes, and running work.
 const trial = h('div.trial', {tabindex: -1, 'aria-live': 'polite'});
 const work = h('div.trial', {'aria-live': 'polite'});
 let toggle;
 
-// What a vendor has put into vendor/vendor.json.
+// From vendor/vendor.json.
 const vendor = {};
 
 async function meet() {
@@ -50,7 +50,7 @@ menu.addEventListener('keydown', event => {
 async function logOut() {
 	if (api.session.isBusy() && !await ask('logOutAsk', 'logOut', {}, true)) return;
 	const {transfers} = await import('./job.js');
-	// What has arrived is discarded as long as there is a key for that.
+	// Discard what was sent, while there is still a key.
 	await Promise.all([...transfers.values()].map(one => {
 		one.stop();
 		return one.done.catch(() => {});
@@ -99,7 +99,7 @@ async function show() {
 		const hadFocus = view.contains(document.activeElement);
 		view.ariaBusy = true;
 		const again = () => row(button('again', draw), button('reload', () => location.reload()));
-		// A module that does not load: away, or updated meanwhile.
+		// It does not load if the appliance is away, or was updated.
 		const page = await load(module).catch(() => fill(view, notice('warn', 'changed'), again()));
 		try {
 			const denied = guarded(needs, () => null);
@@ -109,7 +109,7 @@ async function show() {
 			if (error.kind !== 'cancelled') fill(view, fault(error), again());
 		} finally {
 			view.ariaBusy = null;
-			// What had the focus may be gone.
+			// The focused element may be gone.
 			if (hadFocus && document.activeElement === document.body) heading.focus({preventScroll: true});
 		}
 	};
@@ -121,7 +121,7 @@ async function logIn(error) {
 	alone(entry(render, error));
 }
 
-// What the pages use and older browsers lack.
+// What the pages use and older browsers do not have.
 const hasAll = () => [[].toReversed, [].findLastIndex, Object.hasOwn, URL.canParse, navigator.locks, crypto.subtle, crypto.randomUUID, window.HTMLDialogElement, 'ariaBusy' in document.body].every(Boolean);
 
 async function render() {
@@ -142,17 +142,17 @@ async function render() {
 	}
 	endpoints = endpoints.map(path => String(path).split('/').pop());
 	frame();
-	// All now: they work while the appliance restarts, and are of one version.
+	// Load all now: they work while the appliance restarts, and have one version.
 	for (const [, module] of pages()) load(module).catch(() => {});
 	await show();
 }
 
-// The bar on every page that says what is on trial, and keeps it.
+// The bar with pending changes, and the button that confirms them.
 const ends = {};
 
 const look = () => ['settings', 'certs'].filter(offers).forEach(kind => api.find(`/${kind}`).then(answer => onTrial(kind, answer), () => {}));
 
-// answer: that of GET /settings or /certs.
+// answer: of GET /settings or /certs.
 export function onTrial(kind, answer) {
 	const left = answer?.pending?.['seconds-left'];
 	const was = ends[kind];
@@ -175,13 +175,13 @@ export function onTrial(kind, answer) {
 			trial.focus();
 		})))));
 	} else if (left === 0) {
-		// It is being taken back, also where this page has not seen it begin.
+		// A rollback, even if this page has not seen the change.
 		if (was !== 0) fill(trial, notice('info', 'trialReverting', what));
 		ends[kind] = 0;
 	} else if (was !== undefined) {
 		delete ends[kind];
 		if (answer?.status === 'failed') told('warn', 'trialReverted');
-		// Somebody has decided, perhaps elsewhere: which way, its job knows.
+		// Confirmed or rolled back, perhaps elsewhere: ask its job.
 		else api.get('/jobs').catch(() => ({})).then(({jobs = []}) => {
 			const isUndone = jobs.find(one => one.job === kind && ['confirm', 'undo'].includes(one.argument))?.argument === 'undo';
 			told('good', isUndone || was === 0 ? 'trialUndone' : 'trialKept');
@@ -198,7 +198,7 @@ setInterval(() => {
 	} else if (Object.values(ends).includes(0)) look();
 }, 1000);
 
-// What is at work, on every page but its own: files on their way, and jobs.
+// Running transfers and jobs, on every page except their own.
 const HOMES = {settings: 'network', reboot: 'restart', certs: 'certs', license: 'license', storage: 'storage', update: 'update', backup: 'backup', token: 'tokens'};
 export const homeOf = ({job}) => offers(job) && HOMES[job] || 'jobs';
 export const nameOf = ({job, argument}) => t(['job', job, argument].filter(Boolean).join('_'), {}, t(`job_${job}`, {}, job));

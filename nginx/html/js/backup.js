@@ -1,4 +1,4 @@
-// Backups: made, fetched, deleted, restored.
+// Backups: create, download, delete, restore.
 
 import {find, post, pause} from './api.js';
 import {h, t, muted, fill, card, facts, field, form, notice, live, focus, fault, failed, button, row, link, ask, logView, progress, date, guarded, may} from './ui.js';
@@ -17,7 +17,7 @@ export async function backup(view) {
 		card('log', log));
 	await show();
 
-	// isOurs: somebody here waits for what comes.
+	// isOurs: started on this page.
 	async function show(isOurs) {
 		await showLog();
 		const status = await find('/backup');
@@ -27,7 +27,7 @@ export async function backup(view) {
 			fill(now, bar.element, may('operate') && row(button('backupStop', () => act('STOP'))));
 			if (isOurs) focus(now);
 			await follow('/backup', lost, showLog).catch(error => {
-				// Its status went with it: stopped.
+				// Without a status, it was stopped.
 				if (error.status !== 404) throw error;
 			});
 			return show(isOurs);
@@ -47,7 +47,7 @@ export async function backup(view) {
 		fill(undoable, may('admin') && last(['RESTORE', 'UNDO'])?.argument === 'RESTORE' && row(button('undoRestore', undo)));
 	}
 
-	// Whose it is and of when, because many of them end up in one folder.
+	// With host and date, because many are stored in one folder.
 	function nameOf(made) {
 		const day = made && new Date(made.ended).toISOString().slice(0, 16).replace(/[-:]/g, '').replace('T', '-');
 		return `${['backup', location.hostname.replace(/[^\w.-]/g, '-'), day].filter(Boolean).join('-')}.tar`;
@@ -55,7 +55,7 @@ export async function backup(view) {
 
 	async function act(action) {
 		await post('/backup', {action});
-		// The job begins after its answer: give its first status a moment.
+		// The job starts after the answer, so its first status takes a moment.
 		for (let n = 0; n < 10 && Boolean(await find('/backup')) !== (action === 'START'); n++) await pause(300);
 		await show(true);
 	}

@@ -7,7 +7,7 @@ import {follow, jobPanel} from './job.js';
 
 const TRIAL_SECONDS = 300;
 
-// What a person wants to know, by the marks in the DER. Throws where there is none.
+// Subject, names and dates, from the tags of the DER. Throws if it is not a certificate.
 function readCertificate(pem) {
 	const der = atob(/-----BEGIN CERTIFICATE-----([\w+/=\s]+)-----END CERTIFICATE-----/.exec(pem)[1].replace(/\s/g, ''));
 	// Validity: two times, of 12 digits until 2049 and of 14 later.
@@ -120,7 +120,7 @@ export async function certs(view, redraw) {
 		return one;
 	}
 
-	// Nothing is called installed before it is confirmed.
+	// Not installed until it is confirmed.
 	async function onTrialHere(first, card) {
 		const isBack = first.pending['seconds-left'] === 0;
 		const lost = live();

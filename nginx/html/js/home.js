@@ -5,10 +5,10 @@ import {offers, homeOf, nameOf, interfacesOf} from './app.js';
 import {h, t, say, muted, fill, card, facts, progress, notice, live as region, focus, fault, row, link, field, form, button, ask, date, number, duration, guarded} from './ui.js';
 import {send, isAway} from './job.js';
 
-// From where a value is bad, and high.
+// A value is bad, or high, from here.
 const LIMITS = {cpu: [95, 80], memory: [95, 85], disk: [92, 80]};
 
-// Fills itself: one slow or broken answer does not hold the others.
+// Loads by itself, so that a slow or broken answer does not delay the others.
 function live(name, read) {
 	const out = h('div', muted('loading'));
 	const look = () => read().then(children => fill(out, ...children)).catch(error => error.kind !== 'cancelled' && fill(out, fault(error)));
@@ -43,7 +43,7 @@ async function identity() {
 	])];
 }
 
-// A share in percent, or null where there is none.
+// Percent, or null if unknown.
 const share = (part = {}) => {
 	const value = part?.percentage ?? part?.cpu5min;
 	return typeof value === 'number' && value >= 0 ? value : null;
@@ -76,7 +76,7 @@ function services(rows) {
 		facts(rows.map(([name, state]) => [name, h(`span.state.${state === 'running' ? 'good' : 'bad'}`, state === 'running' ? t('up') : state === 'not running' ? t('down') : text(state))]), 'service ')];
 }
 
-// -- What needs attention: each with the way to mend it.
+// -- What needs attention, with a link to the page that fixes it.
 
 const DAY = 86_400_000;
 const daysUntil = ms => Math.ceil((ms - Date.now()) / DAY);
@@ -105,7 +105,7 @@ function jobProblems({jobs = []} = {}) {
 		if (one.job === 'reboot' && one.status === 'success') restarted ||= began;
 		const needsRestart = one.job === 'storage' || one.job === 'backup' && ['RESTORE', 'UNDO'].includes(one.argument);
 		if (needsRestart && one.status === 'success' && !(began < restarted)) pending ||= one;
-		// Of each kind the last one counts.
+		// Only the last job of each kind counts.
 		if (known.has(one.job)) continue;
 		known.add(one.job);
 		const what = nameOf(one);
@@ -132,7 +132,7 @@ function problems({health, services = [], certs, license, jobs}) {
 const licenseFacts = license => license ? facts(Object.entries(license).map(([name, value]) => [name, text(value)]), 'license_') : muted('noLicense');
 
 export async function home(view) {
-	// It has its place from the beginning, so that nothing moves.
+	// Takes its place at once, so that nothing moves.
 	const attention = h('div.attention', h('section', {'aria-labelledby': 'attention'}, h('h2', {id: 'attention'}, t('attention')), muted('loading')));
 	const known = {};
 	const keep = async (name, read) => {
@@ -149,7 +149,7 @@ export async function home(view) {
 	};
 	look();
 	const tell = isLate => {
-		// Where nothing is known, nothing is said to be well.
+		// Do not call unknown things good.
 		if (!known.health && !known.services && !known.jobs) {
 			if (isLate) attention.querySelector('.muted')?.replaceChildren(t('noData'));
 			return;
@@ -166,7 +166,7 @@ export async function home(view) {
 			return [text ? h('pre', {tabindex: 0, role: 'group', 'aria-label': t('changelog')}, text) : muted('none')];
 		}));
 	view.ariaBusy = null;
-	// What is slow is told later.
+	// Slow answers come later.
 	for (let n = 1; ; n++) {
 		await pause(n < 20 ? 200 : 3000);
 		if (n > 20 && n % 20 === 0 && !document.hidden) {
@@ -187,7 +187,7 @@ export async function license(view) {
 	}))));
 }
 
-// Where only a POST may restart it, the GET is refused.
+// If only a POST restarts it, the GET is refused.
 const reboot = force => force ? post('/reboot', {force: 'yes'}) : get('/reboot', {once: true}).catch(error => {
 	if (error.status !== 400 || error.code) throw error;
 	return post('/reboot', {});
@@ -215,7 +215,7 @@ export function restart(view, redraw) {
 		const words = h('p');
 		fill(view, h('section.card', bar.element, words));
 		focus(view.firstChild);
-		// An answer alone may be the last one before it goes.
+		// An answer can also be the last one before it stops.
 		for (let gone = false;;) {
 			await pause(1500);
 			const time = duration((Date.now() - began) / 1000);

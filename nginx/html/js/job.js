@@ -1,36 +1,36 @@
-// Long work made visible: transfers, and jobs until they say how they went.
+// Shows transfers, and jobs until they end.
 
 import {get, post, upload, download, offsetOf, discard, sendPiece, pause, session, isLoggedIn, ApiError} from './api.js';
 import {h, t, bytes, duration, number, progress, button, notice, row, live, logView, fill} from './ui.js';
 
-// Transfers outlive the page that began them.
+// Transfers continue on other pages.
 export const transfers = new Map();
 
 session.isBusy = () => transfers.size > 0;
 addEventListener('beforeunload', event => transfers.size && event.preventDefault());
 
-// after: what follows the last byte, until the answer.
+// after: the text between the last byte and the answer.
 function transfer(name, label, run, after) {
 	const stopper = new AbortController();
 	const bar = progress(label);
 	bar.set(null);
 	const trouble = live();
 	const self = {label, path: name, element: h('div', bar.element, trouble, row(button('cancel', () => stopper.abort()))), stop: () => stopper.abort()};
-	// The rate of the last seconds, so that a stall shows.
+	// The rate of the last seconds, to show a stall.
 	let samples = [];
 	let done = 0, all = 0;
 	const show = () => {
 		if (!all && !done) return;
 		if (after && done === all) return bar.set(null, t(after));
 		const now = performance.now();
-		// After a cut it may go on from farther back.
+		// After a cut, it can continue at a smaller offset.
 		if (done < samples.at(-1)?.[1]) samples = [];
 		samples.push([now, done]);
 		while (samples.length > 2 && now - samples[0][0] > 6000) samples.shift();
 		const rate = (done - samples[0][1]) / Math.max(0.2, (now - samples[0][0]) / 1000);
 		bar.set(all ? done / all : null, `${all ? t('ofBytes', {done: bytes(done), all: bytes(all)}) : bytes(done)}, ${bytes(rate)}/s${all && rate ? `, ${t('left', {time: duration((all - done) / rate)})}` : ''}`);
 	};
-	// Also where nothing moves.
+	// Even if nothing is sent.
 	const clock = setInterval(show, 1000);
 	transfers.set(name, self);
 	self.done = run(stopper.signal, (...now) => {
@@ -48,13 +48,13 @@ function transfer(name, label, run, after) {
 
 export const send = (name, path, fields, file, after) => transfer(name, t('uploading', {file: file.name}), (signal, show) => upload(path, fields, signal, show), after);
 
-// A file of any size, in pieces. before(id, signal): what comes between its arrival and its use.
+// A file of any size, in pieces. before(id, signal): runs between its arrival and its use.
 export const sendLarge = (name, path, file, after, before = () => {}) => transfer(name, t('uploading', {file: file.name}), (signal, show, lost) => deliver(name, file, signal, show, lost, async id => {
 	await before(id, signal);
 	return post(path, {upload: id}, {signal, seconds: 0});
 }), after);
 
-// What was sent before, and came to no end: it waits for the same file, or to be discarded.
+// Incomplete uploads, which wait for the same file, or to be discarded.
 export function leftOver(purpose) {
 	const out = live();
 	out.look = async () => {
@@ -68,10 +68,10 @@ export function leftOver(purpose) {
 	return out;
 }
 
-// Nobody has answered since then; null: somebody has.
+// since: the last answer; null if there is one now.
 function unanswered(place, since) {
 	if (since === null) return fill(place);
-	// A region that speaks is silent of what changes every second.
+	// Do not announce what changes every second.
 	if (!place.firstChild) fill(place, notice('warn', 'lost', {}, h('p', {'aria-live': 'off'})));
 	place.querySelector('p:last-child').textContent = t('waiting', {time: duration((Date.now() - since) / 1000)});
 }
@@ -92,8 +92,8 @@ export function fileButton(name, path, file, props) {
 
 export const isAway = ({kind, status}) => kind === 'network' || status >= 502;
 
-// Asks until the status is final, through lost connections and restarts.
-// patience: ms for which the status may still be that of the job before.
+// Polls until the status is final, through lost connections and restarts.
+// patience: ms in which the status can still be the previous job's.
 export async function follow(path, lost, show = () => {}, patience = 0, until = ({status}) => status !== 'running') {
 	let since, began;
 	for (;;) {
@@ -129,7 +129,7 @@ export function jobPanel(label) {
 	};
 }
 
-// Where a job has an id it tells itself how it went. An image that keeps none, or another's jobs, do not: then null.
+// The final status of a job with an id; null if the image does not keep it.
 export async function followJob(accepted, lost, show) {
 	if (!accepted.Job) return null;
 	return follow(`/jobs/${accepted.Job}`, lost, show).catch(error => {
@@ -138,19 +138,19 @@ export async function followJob(accepted, lost, show) {
 	});
 }
 
-// -- Files that go up in pieces: what was sent stays sent, after a cut and after a reload of the page.
+// -- Uploads in pieces, which continue after a cut and after a reload.
 
-// What is known of a file that is on its way; the appliance knows only how long it is.
+// Identifies the file of an upload; the appliance only knows its length.
 const noteOf = id => `upload ${id}`;
 const about = ({name, size, lastModified}) => JSON.stringify({name, size, lastModified});
 const nameIn = note => note && JSON.parse(note).name;
 
-// Larger ones cost memory, and smaller ones questions; on a slow line a piece takes about ten seconds.
+// Large pieces cost memory, small ones requests. On a slow line, a piece takes about ten seconds.
 const [SMALLEST, LARGEST, SECONDS] = [1 << 20, 32 << 20, 10];
 
 const isCut = error => isAway(error) || [408, 409, 429].includes(error.status);
 
-// Those of this token that nobody has finished. Notes of others are forgotten.
+// This token's incomplete uploads. Removes notes of others.
 async function unfinished(purpose, options) {
 	const {uploads} = await get('/uploads', options);
 	const all = Array.isArray(uploads) ? uploads : [];
@@ -166,8 +166,8 @@ async function forget(id, options) {
 	localStorage.removeItem(noteOf(id));
 }
 
-// Until all of it is there; then use(id), which says what is done with it.
-// show(done, all); lost(since): nobody has answered since then, null: somebody has.
+// Sends all of it, then calls use(id).
+// show(done, all); lost(since): no answer since then, or null.
 async function deliver(purpose, file, signal, show, lost, use) {
 	const known = (await unfinished(purpose, {signal})).find(({note}) => note === about(file));
 	const id = known?.id || (await post('/uploads', {for: purpose, length: String(file.size)}, {signal})).Upload;
@@ -209,7 +209,7 @@ async function sendPieces(id, file, signal, show, lost) {
 			}
 			if (!isCut(error)) throw error;
 			size = SMALLEST;
-			// Whoever still writes it, has a moment to end.
+			// Another request may still be writing it.
 			await pause(1000, {signal});
 			({offset, isComplete} = await located(id, signal, lost));
 		}
@@ -217,7 +217,7 @@ async function sendPieces(id, file, signal, show, lost) {
 	}
 }
 
-// Asks until somebody answers, through lost connections and restarts.
+// Polls until there is an answer, through lost connections and restarts.
 async function located(id, signal, lost) {
 	for (let since = Date.now(); ; await pause(1000, {signal})) {
 		try {

@@ -1,4 +1,4 @@
-// What was done: jobs, the audit log; logs to search and to follow, and what goes to the vendor.
+// Jobs, the audit log, a log viewer, and files for the vendor.
 
 import {find, get, pause} from './api.js';
 import {nameOf, offers} from './app.js';
@@ -65,7 +65,7 @@ export async function support(view) {
 		offers('debug') && card('debug', guarded('operate', () => fileButton('debugFetch', '/debug', 'debug-bundle.tar'))),
 		viewer(), card('docs', row(link('docsOpen', '/docs', {target: '_blank'}))));
 	view.ariaBusy = null;
-	// It ends with the visit of this page.
+	// Ends when this page is left.
 	for (;;) {
 		await pause(2000);
 		if (!document.hidden) view.querySelector('.viewer').dispatchEvent(new Event('look'));

@@ -1,16 +1,16 @@
-// The ways in: logging in, the first run, the token of a new appliance; and the page of tokens.
+// Log in, first run, the token of a new appliance, and the page with tokens.
 
 import * as api from './api.js';
 import {h, t, say, muted, fill, card, facts, field, form, tick, notice, fault, button, row, ask, copyable, focus, table, date, chars, guarded, SCOPES} from './ui.js';
 
 const SHORTEST = 16;
 
-// Whatever was pasted with it, such as a space, is not part of it.
+// Without pasted spaces.
 const secret = (name, props) => field(name, {type: 'password', trimmed: true, check: chars('!-~', 1), ...props});
 const strong = value => value.length < SHORTEST ? t('needLonger', {min: SHORTEST}) : chars('!-~', SHORTEST)(value);
 
-// submit(values, out) returns whether the token is in force; then next(). A token that was made here is on the screen until
-// somebody says that it is stored.
+// submit(values, out) returns whether the token is in use; then next(). A generated token stays on the screen until the
+// visitor has stored it.
 function newToken(before, after, submit, next) {
 	const token = secret('newToken', {autocomplete: 'new-password', check: strong});
 	const again = secret('tokenAgain', {autocomplete: 'new-password', check: value => value === token.value ? '' : t('tokenDiffers')});
@@ -36,7 +36,7 @@ function newToken(before, after, submit, next) {
 	return self;
 }
 
-// error: why a session ended, if one did.
+// error: why the session ended.
 export function entry(done, error) {
 	const out = h('div.entry');
 	const stay = tick('stay');
@@ -82,7 +82,7 @@ export function entry(done, error) {
 	async function start() {
 		if (error?.firstRun) return setUp('firstRun');
 		logIn();
-		// A stranger's request: its refusal says whether this is a first run.
+		// An unauthorized request: the refusal says whether this is a first run.
 		await api.get('/version', {key: null}).catch(refused => {
 			if (refused.firstRun) setUp('firstRun');
 			else if (refused.status !== 403) out.prepend(fault(refused), row(button('again', start)));
@@ -92,7 +92,7 @@ export function entry(done, error) {
 	return out;
 }
 
-// -- Tokens: whose this session is, those with a name, and the API token.
+// -- Tokens: the one in use, named tokens, and the API token.
 
 const scope = name => t(`scope_${name}`, {}, String(name));
 const when = end => end ? date(typeof end === 'number' ? end * 1000 : Date.parse(end), {dateStyle: 'long'}) : t('never');

@@ -6,7 +6,7 @@ import {h, t, muted, fill, card, notice, bytes, number, date} from './ui.js';
 const WIDTH = 600, HEIGHT = 150;
 const percent = value => `${number(value, 1)} %`;
 
-// Its name, its series, how a value reads, and its top where that is fixed.
+// Name, series, format of a value, and the maximum if it is fixed.
 const PLOTS = [
 	['cpu', ['cpu'], percent, 100],
 	['memory', ['memory'], percent, 100],
@@ -14,7 +14,7 @@ const PLOTS = [
 	['network', ['network_in', 'network_out'], value => `${bytes(value)}/s`],
 ];
 
-// Round steps between 0 and what is highest.
+// Round steps from 0 to the maximum.
 function ticks(highest, fixed) {
 	if (fixed) return [0, 25, 50, 75, 100];
 	const rough = Math.max(highest, 1) / 4;
@@ -23,7 +23,7 @@ function ticks(highest, fixed) {
 	return Array.from({length: Math.ceil(Math.max(highest, 1) / step) + 1}, (_, i) => i * step);
 }
 
-// How a time reads beside the axis, by the range.
+// The format of times on the axis, by range.
 const STYLES = {'1h': {timeStyle: 'short'}, '1d': {timeStyle: 'short'}, '1w': {weekday: 'short', day: 'numeric'}, '1m': {day: 'numeric', month: 'short'}, '1y': {month: 'short', year: '2-digit'}};
 
 function plot([name, names, read, fixed], {range, start, step, series}) {
@@ -43,7 +43,7 @@ function plot([name, names, read, fixed], {range, start, step, series}) {
 	const summary = names.map((one, k) => {
 		const values = all[k].filter(value => value !== null);
 		const peak = Math.max(...values);
-		// Now is now: not what was measured before a gap.
+		// Not a value from before a gap.
 		const now = all[k].slice(-3).findLast(value => value !== null);
 		return values[0] !== undefined && h(`p.key.${one}`, label(one), t('summary', {last: now === undefined ? t('noData') : read(now), mean: read(values.reduce((a, b) => a + b) / values.length), peak: read(peak), when: at(all[k].indexOf(peak))}));
 	});
@@ -54,7 +54,7 @@ function plot([name, names, read, fixed], {range, start, step, series}) {
 		cursor.setAttribute('d', `M${x(i)} 0V${HEIGHT}`);
 		slider.ariaValueText = reading.textContent = `${at(i)}: ${names.map((one, k) => label(one) + ((all[k][i] ?? null) === null ? t('noData') : read(all[k][i]))).join(', ')}`;
 	};
-	// Over the plot: keys, a finger and a screen reader can read single samples.
+	// Over the plot, so that keys, fingers and screen readers reach each sample.
 	const slider = h('input', {type: 'range', max: last, 'aria-label': t(name), oninput: show, onpointermove: event => {
 		slider.value = Math.round(event.offsetX / slider.clientWidth * last);
 		show();
@@ -90,7 +90,7 @@ export async function monitor(view) {
 	}
 
 	for (;;) {
-		// Who reads a plot is not disturbed.
+		// Do not disturb somebody who reads a plot.
 		if (!document.hidden && !out.contains(document.activeElement)) await load();
 		view.ariaBusy = null;
 		await pause(60000);

@@ -13,7 +13,7 @@ const pick = (values, names) => Object.fromEntries(names.filter(name => values[n
 const urlAt = address => `https://${address.includes(':') ? `[${address}]` : address}${location.port && `:${location.port}`}/#/network`;
 const here = location.hostname.replace(/^\[|\]$/g, '');
 
-// Every member of a JSON value by its path, as text.
+// The members of a JSON value by their paths, as text.
 function leaves(value, path, out = new Map()) {
 	if (value && typeof value === 'object' && Object.keys(value)[0] !== undefined) for (const [name, one] of Object.entries(value)) leaves(one, `${path}.${name}`, out);
 	else out.set(path, JSON.stringify(value));
@@ -28,7 +28,7 @@ function changes(before, after, names) {
 	return all.filter(([, one, other]) => (one || '') !== (other || '')).map(([name, one, other]) => [name, `${one || '–'} → ${other || '–'}`]);
 }
 
-// Where this page will be; null where nobody can know.
+// The new address of this page; null if unknown.
 function goalOf(before, after) {
 	if (after.ip_address !== before.ip_address) return after.ip_address || null;
 	return here === before.hostname && here !== after.hostname ? after.ip_address || null : here;
@@ -46,7 +46,7 @@ export async function network(view, redraw) {
 	if (stored?.pending) return onTrialHere(stored);
 	const before = pick(stored?.network || {}, ORDER);
 	const isInterface = chars('A-Za-z0-9', 3, 14);
-	// Those that the machine has; what is stored may have been made for another one.
+	// The machine's interfaces, and the stored one, which another machine may have.
 	const ports = interfacesOf(machine).filter(({name}) => !isInterface(name));
 	const choices = ports.map(({name, link, addresses}) => [name, `${name} – ${link ? addresses.join(', ') || t('noAddress') : t('noLink')}`]);
 	if (before.interface && !ports.some(({name}) => name === before.interface)) choices.unshift([before.interface, before.interface]);
@@ -64,7 +64,7 @@ export async function network(view, redraw) {
 		{element: fixed, fields: addresses}, one('ntpserver', chars('A-Za-z0-9.:-'), {optional: true}), app, trial,
 	], 'review', async (values, out) => {
 		const app = JSON.parse(values.app || '{}');
-		// What this page does not know stays as it is.
+		// Keep members that this page does not know.
 		const others = Object.fromEntries(Object.entries(stored?.network || {}).filter(([name]) => name !== 'mode' && !ORDER.includes(name)));
 		const after = pick(values, ORDER);
 		const differences = changes({...before, app: stored?.app}, {...after, app}, ORDER);
@@ -77,7 +77,7 @@ export async function network(view, redraw) {
 		await applied(after, goal, warning);
 	}))));
 
-	// Nothing else can be changed meanwhile, and what is on trial is not in force.
+	// Meanwhile nothing else can be changed.
 	async function onTrialHere(first) {
 		const isBack = first.pending['seconds-left'] === 0;
 		const lost = live();
@@ -135,7 +135,7 @@ const KINDS = {
 export async function storage(view, redraw) {
 	const stored = await find('/storage');
 	const now = stored?.storage || {type: 'local'};
-	// Without stored settings the API does not tell which kinds there are.
+	// Without stored settings, the API does not list the types.
 	const kinds = (stored?.options || Object.keys(KINDS)).filter(kind => Object.hasOwn(KINDS, kind));
 	const groups = kinds.map(kind => {
 		const fields = Object.entries(KINDS[kind]).map(([name, check]) => field(name, {check, value: kind === now.type ? now[name] : '', type: name === 'password' ? name : 'text'}));
@@ -145,7 +145,7 @@ export async function storage(view, redraw) {
 		for (const {kind, element} of groups) element.hidden = kind !== type.value;
 	}});
 	const out = h('div');
-	// Settings that our own job has put in place can be taken back.
+	// Only our own job can undo.
 	const undo = () => row(button('storageUndo', async () => {
 		if (!await ask('storageUndoAsk', 'undo')) return;
 		await changed(await post('/storage/undo', {}), 'storageUndone');
@@ -165,7 +165,7 @@ export async function storage(view, redraw) {
 		await watch(accepted, name);
 	}
 
-	// Until the job has ended: a 202 says only that it began.
+	// A 202 only says that the job has started.
 	async function watch(accepted, name) {
 		const panel = jobPanel('applying');
 		const lost = live();

@@ -1,6 +1,6 @@
-// Words in the reader's language, and the pieces of pages. Text is only ever set as text.
+// Texts in the visitor's language, and the parts of pages. Text is only set as text.
 
-// A language is one file; a line is a name, a space, a text, and maybe ` | ` and more to say.
+// Each language is one file. A line is a name, a space, a text, and optionally ` | ` and a second text.
 
 export const LANGUAGES = {en: 'English', de: 'Deutsch'};
 export let language;
@@ -19,7 +19,7 @@ export async function speak(wish) {
 export const known = name => words.has(name);
 
 const filled = (text, values = {}) => text.replace(/\{(\w+)\}/g, (_, value) => values[value]);
-// other: where there is no such text.
+// other: if there is no such text.
 export const t = (name, values, other) => known(name) ? filled(words.get(name)[0], values) : other;
 const more = (name, values) => filled(words.get(name)?.[1] || '', values);
 
@@ -68,49 +68,49 @@ export function card(name, ...children) {
 	return h('section.card', {'aria-labelledby': id}, h('h2', {id}, t(name)), more(name) && h('p', more(name)), ...children);
 }
 
-// A name without a text stands for itself.
+// A name without a text is shown as it is.
 export const facts = (rows, prefix = '') => h('dl', rows.map(([name, value]) => value && h('div.fact', h('dt', known(prefix + name) ? t(prefix + name) : name), h('dd', value))));
 
-// A place whose content is spoken when it changes: it must be there before.
+// Screen readers announce its changes, if it exists before them.
 export const live = (...children) => h('div', {'aria-live': 'polite'}, ...children);
 
-// Where the work goes, the focus goes.
+// Moves the focus to what happens now.
 export function focus(element) {
 	element.tabIndex = -1;
 	element.focus();
 }
 
-// A table that becomes cards where there is little room.
+// A table; cards on narrow screens.
 export const table = (name, columns, rows) => h('div.wide', {tabindex: 0, role: 'group', 'aria-label': t(name)}, h('table', h('thead', h('tr', columns.map(one => h('th', {scope: 'col'}, t(one))))),
 	h('tbody', rows.map(cells => h('tr', cells.map((cell, i) => h('td', {'data-label': t(columns[i])}, cell)))))));
 
-// kind: info, good, warn or bad. Only what is bad interrupts a screen reader; for others it takes a live place, or the focus.
+// kind: info, good, warn or bad. Only bad interrupts a screen reader; others need a live region, or the focus.
 export const notice = (kind, name, values, ...children) => h(`div.notice.${kind}`, kind === 'bad' && {role: 'alert'},
 	h('strong', t(name, values)), more(name) && h('p', more(name, values)), ...children);
 
-// What went wrong and what to do about it.
+// An error, and what to do about it.
 export function fault(error, ...children) {
 	const {kind, status, code, message, hint} = error;
-	// What was understood as JSON and is not as it should be.
+	// Valid JSON of the wrong shape.
 	if (!kind) console.warn(error);
 	const name = !kind || kind === 'odd' ? 'errOdd' : known(`err_${kind}`) ? `err_${kind}` : known(code) ? code : status >= 502 ? 'errBusy' : known(`err${status}`) ? `err${status}` : 'errOther';
 	return notice('bad', name, {}, kind && message && h('p', t('says'), ' ', h('q', message), code && ` (${code})`), hint && h('p', hint), ...children);
 }
 
-// Of a status, not of an answer: the change was begun.
+// The error in a status: the change had begun.
 export const failed = (status, name = 'errFailed') => {
 	const [code, message] = [status['error-code'], status['error-message']];
 	return notice('bad', known(code) ? code : name, {}, message && h('p', t('says'), ' ', h('q', String(message)), code && ` (${code})`));
 };
 
-// What the token may do; servers that do not tell leave that to their refusals.
+// What the token may do. Old servers do not tell, and refuse.
 export const who = {scope: 'admin', name: ''};
 export const SCOPES = ['read', 'operate', 'admin'];
 export const may = needs => SCOPES.indexOf(who.scope) >= SCOPES.indexOf(needs);
-// Instead of what it may not do, why not.
+// Shows the reason instead of what the token may not do.
 export const guarded = (needs, make) => may(needs) ? make() : notice('info', 'mayNot', {...who, needs});
 
-// What fails is shown below it.
+// Shows an error below itself.
 export function button(name, act, kind = '') {
 	const out = h('div');
 	const self = h('button', {type: 'button', class: kind, onclick: async () => {
@@ -130,7 +130,7 @@ export function button(name, act, kind = '') {
 	return self;
 }
 
-// check(value) returns the text of a fault, or nothing.
+// check(value) returns an error text, or nothing.
 export function field(name, {label = name, type = 'text', value = '', check = () => '', optional, choices, trimmed, ...attributes} = {}) {
 	const id = newId();
 	const wrong = h('p.fault', {id: `${id}f`});
@@ -155,12 +155,12 @@ export function field(name, {label = name, type = 'text', value = '', check = ()
 			return !text;
 		},
 	};
-	// A fault that was mended goes away.
+	// Remove an error that is fixed.
 	input.addEventListener('input', () => wrong.textContent && self.check(true));
 	return self;
 }
 
-// A text to take along.
+// A text with a button to copy it.
 export function copyable(text, kind = 'code.secret') {
 	const self = button('copy', async () => {
 		await navigator.clipboard.writeText(text);
@@ -183,7 +183,7 @@ export function tick(name, checked, values) {
 	return {input, element: h('label.tick', input, h('span', t(name), h('small', more(name, values))))};
 }
 
-// Fields, groups of them ({element, fields}) and elements, then the button. What submit throws is shown where it belongs.
+// Fields, groups of them ({element, fields}) and elements, then the button. Errors of submit are shown at their field.
 export function form(parts, action, submit) {
 	const out = live();
 	const self = h('form', {novalidate: true, onsubmit: async event => {
@@ -191,7 +191,7 @@ export function form(parts, action, submit) {
 		if (self.ariaBusy) return;
 		out.replaceChildren();
 		const used = parts.flatMap(part => part.fields || part).filter(part => part.check && !part.input.closest('[hidden]'));
-		// The first fault has the focus in the end.
+		// Backwards, so that the first error gets the focus.
 		if (used.toReversed().filter(one => !one.check()).length) return;
 		self.ariaBusy = true;
 		try {
@@ -208,7 +208,7 @@ export function form(parts, action, submit) {
 }
 
 // Asks first.
-// isDanger: what cannot be taken back, or cuts people off.
+// isDanger: cannot be undone, or disconnects people.
 export function ask(name, yes, values, isDanger, ...children) {
 	return new Promise(resolve => {
 		const id = newId();
@@ -229,7 +229,7 @@ export function progress(label) {
 	const text = h('span.muted');
 	return {
 		element: h('div', h('div.ends', h('span', {id}, label), text), bar),
-		// A part of null: nobody knows how far it is.
+		// null: unknown.
 		set(part, words = '') {
 			if (part === null) bar.removeAttribute('value');
 			else bar.value = part;
@@ -245,7 +245,7 @@ export function logView(text) {
 	let seen = [];
 	const self = {
 		element,
-		// Of the last ten lines, what the API shows, those that are new.
+		// The API shows the last ten lines; add the new ones.
 		add(tail) {
 			const lines = (tail || '').split('\n').filter(Boolean);
 			let n = Math.min(lines.length, seen.length);
@@ -269,14 +269,14 @@ export function logView(text) {
 	return self;
 }
 
-// What the API accepts, told before it is sent.
+// What the API accepts, checked before it is sent.
 
 export function isIP(text) {
 	if (/^\d+(\.\d+){3}$/.test(text)) return text.split('.').every(part => part <= 255 && part.length < 4);
 	return /^[0-9a-f:.]*:[0-9a-f:.]*$/i.test(text) && URL.canParse(`http://[${text}]/`);
 }
 
-// A text of the characters of this set.
+// A text of these characters.
 export const chars = (set, min = 3, max = 255) => value => {
 	if (!new RegExp(`^[${set}]*$`).test(value)) return t('needOnly', {set: set.replace(/(\w)-(\w)/g, '$1–$2 ').replace('!-~', 'ASCII 33–126')});
 	return value.length < min || value.length > max ? t('needLength', {min, max}) : '';

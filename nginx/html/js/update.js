@@ -1,14 +1,14 @@
-// Updating: the package's way up, the job, and what came of it.
+// Updates: the upload of the package, the job, and the result.
 
 import {find, post, ApiError} from './api.js';
 import {h, t, ask, bytes, say, muted, fill, card, facts, field, form, notice, button, row, link, live, focus, fault, failed, logView, guarded} from './ui.js';
 import {sendLarge, leftOver, transfers, follow, isAway, jobPanel} from './job.js';
 
-// A transfer that failed while another page was shown.
+// A transfer that failed while another page was open.
 let unseen;
 
 function result(status) {
-	// Only a file that was coming, and came to nothing.
+	// There was no update.
 	if (!status.status) return;
 	const [before, after] = [status['version-before'], status['version-after']];
 	if (status['error-code'] === 'E1001' && /already up-to-date/.test(status['error-message'])) return notice('info', 'installedAlready', {before});
@@ -16,7 +16,7 @@ function result(status) {
 	return notice('good', before && after ? 'updatedFrom' : 'updated', {before, after});
 }
 
-// Shows what is in the package before anything changes. The job refuses one that cannot be read, and says why.
+// Shows the package before anything changes. If it cannot be inspected, the job refuses it with the reason.
 async function inspect(id, file, signal) {
 	const found = await post('/update/inspect', {upload: id}, {signal, seconds: 0}).catch(error => {
 		if (error.kind !== 'http' || isAway(error)) throw error;
@@ -63,7 +63,7 @@ export async function update(view) {
 		const isCancelled = error.kind === 'cancelled';
 		const isLost = isAway(error);
 		const isSilent = isCancelled || isLost;
-		// All may have arrived, only the answer not: then the job begins as soon as the file is stored.
+		// Perhaps only the answer was lost: then the job starts when the file is stored.
 		const mayRun = isSilent && error.percent === 100;
 		const told = isCancelled ? notice('info', 'uploadCancelled') : isLost ? notice('bad', 'uploadLost', error) : fault(error);
 		fill(box, mayRun ? notice('warn', 'asking') : told);
@@ -100,7 +100,6 @@ export async function update(view) {
 			})))),
 			card('lastChange', !told[0] && result(last), last.log ? h('div', log.element, row(whole)) : muted('none')));
 		scrollTo(0, 0);
-		// Where the work goes, the focus goes.
 		if (told[0]) focus(told[0]);
 	}
 }
