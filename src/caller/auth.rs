@@ -148,7 +148,7 @@ impl Guard<'_> {
             )));
         }
         let first = keys::first(token);
-        let is_good = |key: &Key| key.is_valid(now()) && opens(key, credential, &request.method, path);
+        let is_good = |key: &Key| key.is_valid(now) && opens(key, credential, &request.method, path);
         // Try the API token first, so that its holder does not wait for the others.
         let key = if is_good(&first) { Some(first) } else { keys::named(self.appliance).into_iter().find(is_good) };
         let proof = match credential {

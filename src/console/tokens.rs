@@ -45,7 +45,7 @@ pub fn list_tokens(appliance: &Appliance, out: &mut dyn Write) -> Result<(), Str
     for key in named_token::load(appliance).map_err(message_of)? {
         let end = match key.expires {
             None => "never expires".to_owned(),
-            Some(time) if !key.is_valid(clock::now()) => format!("expired {}", date(time)),
+            Some(time) if !key.is_valid(clock::now) => format!("expired {}", date(time)),
             Some(time) => format!("expires {}", date(time)),
         };
         lines.push(format!("{:32} {:7} {end}", key.name, key.scope.name()));
@@ -77,7 +77,7 @@ pub fn rotate_token(appliance: &Appliance, overlap: u64, out: &mut dyn Write) ->
         && let Some(old) = old
     {
         // Expired tokens make room.
-        let (kept, mut ended): (Vec<Key>, Vec<Key>) = all.into_iter().partition(|key| key.is_valid(now));
+        let (kept, mut ended): (Vec<Key>, Vec<Key>) = all.into_iter().partition(|key| key.is_valid(|| now));
         all = kept;
         // They are in the order in which they were added.
         while all.iter().filter(|key| keys::is_previous(key)).count() >= MAX_PREVIOUS
