@@ -441,6 +441,7 @@ async function through(server, port) {
 				world.write('admin/log/update.log', '[1432140922][SYSTEM] Updating system. Please wait..\n[1432140925][SYSTEM] Updating system successful\n');
 				world.write('admin/etc/status_update.json', '{"status":"success","percentage":100,"version-before":"0.9.0","version-after":"1.0.0"}');
 				world.write('admin/home/sftp/uploads/backup.json', '{"status":"success","filesize":"128.0K","sha256":"6e31a817eb93270848e3c0b3c1d0c2bfa077fbb318f58a2bcbdec8f69f0dd420"}');
+				world.write('admin/etc/machine.json', JSON.stringify({hostname: 'box.example.com', timezone: 'Europe/Berlin', started: '2026-11-20T06:15:00Z', interfaces: [{name: 'eth0', link: true, addresses: ['192.0.2.10/24', '2001:db8::a:b:c:d/64']}, {name: 'eth1', link: false, addresses: []}]}));
 				const one = await visitor(world, {token: null, colorScheme, viewport: {width, height: 800}, locale: language === 'en' ? 'en-GB' : 'de-DE'});
 				// An hour as it may be, so that there are plots to look at.
 				const wave = (mean, swing, period) => Array.from({length: 61}, (_, i) => mean + swing * Math.sin(i / period) * Math.sin(i * i));
