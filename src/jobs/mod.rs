@@ -154,17 +154,7 @@ const fn foreground(
     action: Action,
     failure: &'static str,
 ) -> Operation {
-    let (trace, exclusion) = (Trace::Record, Exclusion::Obeyed);
-    Operation {
-        argument,
-        mode: Mode::Foreground,
-        trace,
-        exclusion,
-        inputs,
-        action: Some(action),
-        target: argument,
-        failure,
-    }
+    Operation { mode: Mode::Foreground, trace: Trace::Record, ..background(argument, inputs, action, failure) }
 }
 
 /// Confirms or stops a change.
