@@ -73,9 +73,15 @@ fn answer(program: &[&OsStr], route: &Route) -> String {
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{} {}: {output:?}", route.method.as_str(), route.path);
     let text = String::from_utf8(output.stdout).unwrap();
-    // A job has a different id each time.
-    match text.split_once("\"Job\":\"") {
-        Some((before, id)) => format!("{before}\"Job\":\"{ID}{}", &id[ID.len()..]),
+    // A job has a different id each time, and an open upload has fewer seconds left.
+    let text = masked(text, "\"Job\":\"", |c| c.is_ascii_hexdigit());
+    masked(text, "max-append-size=33554432, max-age=", |c| c.is_ascii_digit())
+}
+
+/// The text with `X` instead of the value after `name`.
+fn masked(text: String, name: &str, is_value: fn(char) -> bool) -> String {
+    match text.split_once(name) {
+        Some((before, after)) => format!("{before}{name}X{}", after.trim_start_matches(is_value)),
         None => text,
     }
 }
