@@ -396,7 +396,7 @@ fn every_path_of_the_api_starts_the_program() {
 
 #[test]
 fn the_dashboard_comes_compressed_and_the_api_does_not() {
-    let index = fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/nginx/html/js/ui.js")).unwrap();
+    let index = fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/nginx/dashboard/js/ui.js")).unwrap();
     for edge in both() {
         let ask = |path: &str| edge.curl(path, &["-H", "Accept-Encoding: gzip"]);
         let (answer, name) = (ask("/js/ui.js"), edge.server.name());
@@ -457,7 +457,7 @@ fn plain_http_is_refused_with_a_pointer_to_https() {
 
 #[test]
 fn the_dashboard_comes_with_its_headers_and_is_asked_for_again_each_time() {
-    let index = fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/nginx/html/index.html")).unwrap();
+    let index = fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/nginx/dashboard/index.html")).unwrap();
     for edge in both() {
         let answer = edge.curl("/", &[]);
         let name = edge.server.name();

@@ -168,7 +168,7 @@ fn without_a_socket_the_program_starts_jobs_itself() {
 
 /// The units that run the executable, with their lines. The distribution's programs, such as nginx itself, have others.
 fn units_of_ours() -> Vec<(String, String)> {
-    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/nginx/systemd");
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/nginx/units");
     let found = Command::new("find").args([root, "-name", "*.service"]).output().unwrap().stdout;
     let mut units = Vec::new();
     for unit in String::from_utf8(found).unwrap().lines() {
@@ -208,8 +208,8 @@ fn the_units_that_run_the_program_are_confined() {
         let folder = fixture.root.join(server);
         fs::create_dir(&folder).unwrap();
         let unit = folder.join("jidoteki-admin-api.service");
-        let rendered = Command::new("nginx/render.sh")
-            .arg(format!("nginx/systemd/{server}/jidoteki-admin-api.service"))
+        let rendered = Command::new("nginx/edge/render.sh")
+            .arg(format!("nginx/units/{server}/jidoteki-admin-api.service"))
             .args(["ADMIN=/opt/x", "RUN=/run/x", "LOG=/var/log/x", "SPOOL=/var/lib/x", "CONF=/etc/x", "PORT=8443"])
             .args(["BINARY=/bin/true", "WORKERS=8", "USER=jidoteki-admin-api", "GROUP=jidoteki-admin-api", "UID=847"])
             .current_dir(env!("CARGO_MANIFEST_DIR"))

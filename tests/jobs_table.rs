@@ -170,7 +170,7 @@ fn the_shell_side_knows_exactly_the_jobs_of_the_table() {
     known.sort();
     assert_eq!(known, wanted, "wrapper.sh");
 
-    let sudoers = read("nginx/sudoers");
+    let sudoers = read("nginx/units/sudoers");
     let mut allowed: Vec<String> = sudoers
         .lines()
         .filter_map(|line| line.trim().strip_prefix("@JOBS@/"))

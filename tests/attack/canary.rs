@@ -28,7 +28,7 @@ const SETUP: &str = r#"
 set -eu
 root=$1 repository=$2; shift 2
 mount -t tmpfs -o mode=755 tmpfs /etc/sudoers.d
-sh "$repository/nginx/render.sh" "$repository/nginx/sudoers" JOBS="$root/admin/bin/jobs" SUDO_USERS=nobody >/etc/sudoers.d/jidoteki
+sh "$repository/nginx/edge/render.sh" "$repository/nginx/units/sudoers" JOBS="$root/admin/bin/jobs" SUDO_USERS=nobody >/etc/sudoers.d/jidoteki
 chmod 440 /etc/sudoers.d/jidoteki
 # Jobs ask their program, by the path that sudo gives them.
 mount -t tmpfs -o mode=755 tmpfs /usr/local/sbin

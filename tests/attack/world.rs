@@ -77,7 +77,7 @@ impl World {
         answers(&raw)
     }
 
-    /// Whether the server is offered with HTTP/2. lighttpd is not: nginx/lighttpd.conf says why.
+    /// Whether the server is offered with HTTP/2. lighttpd is not: nginx/edge/lighttpd.conf says why.
     pub fn speaks_h2(&self) -> bool {
         self.server == "nginx"
     }

@@ -11,7 +11,7 @@ import {chromium} from 'playwright-core';
 import {World, ROOT, TOKEN, MAX_BODY, HOSTILE, until} from './world.mjs';
 import {Firefox} from './firefox.mjs';
 
-const HTML = path.join(ROOT, 'nginx/html');
+const HTML = path.join(ROOT, 'nginx/dashboard');
 const AXE = fs.readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const FLAGS = '--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync';
 // Bytes: of all sources, and of what comes over the wire for the first view in one language.

@@ -673,7 +673,7 @@ fn check_in_force_is_old(appliance: &Appliance) {
 /// Runs the script that makes it, perhaps on another day; whether it made one.
 fn make_own(appliance: &Appliance, day: Option<&str>) -> bool {
     let before = fs::read_link(appliance.path("etc/tls/current")).ok();
-    let script = super::appliance::repository().join("nginx/self-signed.sh");
+    let script = super::appliance::repository().join("nginx/edge/self-signed.sh");
     let mut command = Command::new(if day.is_some() { "faketime" } else { "sh" });
     if let Some(day) = day {
         command.arg(day).arg("sh");
@@ -737,7 +737,7 @@ fn the_minute_renews_our_certificate_and_notes_which_one_is_served() {
         appliance.hook("fakes/hostname", "echo box.example");
         assert!(make_own(appliance, Some("2022-01-01")));
         fs::copy(
-            super::appliance::repository().join("nginx/self-signed.sh"),
+            super::appliance::repository().join("nginx/edge/self-signed.sh"),
             appliance.path("admin/bin/self-signed.sh"),
         )
         .unwrap();

@@ -141,7 +141,7 @@ fn a_change_is_saved_where_the_system_lives_in_memory() {
 #[test]
 fn our_jobs_do_the_work_that_kept_jobs_do_not_know() {
     under_each_shell(|appliance| {
-        let kept = super::appliance::repository().join("nginx/kept-job.sh");
+        let kept = super::appliance::repository().join("nginx/takeover/kept-job.sh");
         for job in ["certs", "tokens"] {
             let script = format!("admin/bin/kept/{job}");
             appliance.hook(&script, std::fs::read_to_string(&kept).unwrap().split_once('\n').unwrap().1);

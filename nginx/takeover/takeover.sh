@@ -197,7 +197,7 @@ put_wrapper() {
 		printf '%s\n' "$KEPT_WRAPPER" >>"$WORK/kept"
 		put 755 "$SOURCE/cgi-bin/wrapper.sh" "$ADMIN/bin/start.sh"
 		for job in $WORDS; do
-			put 755 "$SOURCE/nginx/kept-job.sh" "$JOB_DIRECTORY/$job"
+			put 755 "$SOURCE/nginx/takeover/kept-job.sh" "$JOB_DIRECTORY/$job"
 		done
 		;;
 	yes:ours)
@@ -211,7 +211,7 @@ put_wrapper() {
 put_old_init() {
 	[ "$TAKES_OVER" = yes ] || return 0
 	# Its own jobs and scripts use this name.
-	[ ! -e "$ROOT$OLD_INIT" ] || put_rendered 755 init.sh "$OLD_INIT"
+	[ ! -e "$ROOT$OLD_INIT" ] || put_rendered 755 units/init.sh "$OLD_INIT"
 }
 
 # The customer's certificate stays in use.
@@ -270,7 +270,7 @@ choose_dashboard() {
 
 # Only file types that a page consists of: the ancestor's directory also has its program and its key.
 put_dashboard() {
-	local from="$SOURCE/nginx/html" file
+	local from="$SOURCE/nginx/dashboard" file
 	choose_dashboard
 	if [ -z "$PAGES" ]; then
 		rm -f "$ROOT$DASHBOARD"

@@ -12,7 +12,7 @@
 ### END INIT INFO
 #
 # For machines without systemd; with systemd, the unit of the same name takes precedence. install.sh generates this from
-# nginx/init.sh.
+# nginx/units/init.sh.
 #
 #     jidoteki-admin-api start | stop | restart | reload | status
 #
