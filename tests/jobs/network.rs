@@ -485,6 +485,18 @@ fn an_address_that_no_other_machine_has_is_not_refused() {
 }
 
 #[test]
+fn a_service_of_the_clock_may_restart_as_often_as_the_time_server_changes() {
+    let appliance = Appliance::new(super::appliance::Shell::Dash);
+    prepare(&appliance, "ifupdown");
+    machine(&appliance, &format!("change static '{STATIC}'; change static '{BARE}'"));
+    let record = appliance.record();
+    let told: Vec<&str> = record.lines().filter(|line| line.contains("timesyncd") && !line.contains("is-")).collect();
+    // systemd counts starts, and refuses the sixth within ten seconds.
+    let once = ["systemctl reset-failed systemd-timesyncd", "systemctl try-restart systemd-timesyncd"];
+    assert_eq!(told, [once, once].concat(), "{record}");
+}
+
+#[test]
 fn a_rollback_does_not_ask_who_has_the_address() {
     under_each_shell(|appliance| {
         prepare(appliance, "networkd");
