@@ -485,6 +485,27 @@ fn an_address_that_no_other_machine_has_is_not_refused() {
 }
 
 #[test]
+fn an_ipv6_address_is_asked_for_as_soon_as_the_kernel_can_ask() {
+    // The interface has just come up: the kernel checks its link-local address for two seconds, and asks for no other.
+    let steps = format!(
+        "another 2001:db8::7/64
+         cd /proc/sys/net/ipv6/conf/eth0; echo 0 >router_solicitation_delay; echo 2 >dad_transmits; cd \"$OLDPWD\"
+         ip link set eth0 down; ip link set eth0 up; ip route add default via 192.0.2.1 dev eth0
+         job static '{BOTH}'; told; addresses"
+    );
+    under_each_shell(|appliance| {
+        prepare(appliance, "networkd");
+        let reason = "The network settings could not be applied: Another machine has the address 2001:db8::7";
+        assert_eq!(
+            machine_with_another(appliance, &steps),
+            format!("Reason: {reason}\nfailed\n{reason}\neth0 192.0.2.77/20;by 192.0.2.1 eth0\n"),
+            "{}",
+            appliance.describe()
+        );
+    });
+}
+
+#[test]
 fn a_service_of_the_clock_may_restart_as_often_as_the_time_server_changes() {
     let appliance = Appliance::new(super::appliance::Shell::Dash);
     prepare(&appliance, "ifupdown");

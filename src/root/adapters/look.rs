@@ -18,6 +18,9 @@ const LEASE_PATIENCE: Duration = Duration::from_secs(60);
 /// How long another machine may take to answer for an address. Most answer within a few milliseconds; an address that
 /// is free costs all of it.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
+/// How long the kernel may check a link-local address before it asks for others: up to a second until it sends the
+/// question, and a second for the answer.
+const LINK_LOCAL_PATIENCE: Duration = Duration::from_secs(3);
 
 /// An address of the machine.
 struct Own {
@@ -123,29 +126,34 @@ pub fn check_free(settings: &NetworkSettings) -> Result<(), String> {
     if new.is_empty() {
         return Ok(());
     }
+    ask_for(interface, &new)
+}
+
+/// Asks for addresses, each with its gateway.
+fn ask_for(interface: &str, new: &[(IpAddr, Option<IpAddr>)]) -> Result<(), String> {
+    if new.iter().any(|(address, _)| address.is_ipv6()) {
+        // The kernel asks from this address. Without it, nobody would answer.
+        within(LINK_LOCAL_PATIENCE, &mut || {
+            addresses().iter().any(|own| own.interface == interface && !own.is_tentative && is_link_local(own.address))
+        });
+    }
     let neigh = |verb, address: &IpAddr, option: &[&str]| {
-        let address = address.to_string();
-        // Errors show as missing answers.
-        drop(programs::ask("ip", &[&["neigh", verb, &address, "dev", interface][..], option].concat()));
+        tell(&[&["neigh", verb, &address.to_string(), "dev", interface][..], option].concat());
     };
-    for (address, gateway) in &new {
+    for (address, gateway) in new {
         // The last answer may be from a machine that has gone.
         neigh("del", address, &[]);
         for asked in gateway.iter().chain([address]) {
             neigh("replace", asked, &["use"]);
         }
     }
-    let end = Instant::now() + ANSWER_PATIENCE;
-    let neighbors = loop {
-        let neighbors = ip(&["neigh", "show", "dev", interface]);
-        let is_asking = neighbors.iter().any(|one| one["state"][0] == "INCOMPLETE");
-        if !is_asking || Instant::now() >= end {
-            break neighbors;
-        }
-        sleep(Duration::from_millis(50));
-    };
+    let mut neighbors = Vec::new();
+    within(ANSWER_PATIENCE, &mut || {
+        neighbors = ip(&["neigh", "show", "dev", interface]);
+        neighbors.iter().all(|one| one["state"][0] != "INCOMPLETE")
+    });
     let hardware = |address| neighbors.iter().find(|one| to_address(&one["dst"]) == Some(address))?["lladdr"].as_str();
-    for (address, gateway) in &new {
+    for (address, gateway) in new {
         neigh("del", address, &[]);
         // A router that answers for every address, as in some clouds, does not have this one.
         if hardware(*address).is_some_and(|other| gateway.and_then(hardware) != Some(other)) {
@@ -153,6 +161,19 @@ pub fn check_free(settings: &NetworkSettings) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Tells the kernel something for a question. Errors show as missing answers.
+fn tell(arguments: &[&str]) {
+    drop(programs::ask("ip", arguments));
+}
+
+/// Waits for something, as long as it may take.
+fn within(patience: Duration, is_so: &mut dyn FnMut() -> bool) {
+    let end = Instant::now() + patience;
+    while !is_so() && Instant::now() < end {
+        sleep(Duration::from_millis(50));
+    }
 }
 
 fn is_of_another(address: IpAddr) -> String {
@@ -173,6 +194,10 @@ fn is_global(address: IpAddr) -> bool {
         IpAddr::V4(address) => !address.is_link_local() && !address.is_loopback(),
         IpAddr::V6(address) => !address.is_unicast_link_local() && !address.is_loopback(),
     }
+}
+
+fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
 }
 
 /// A list from `ip`, as JSON.
