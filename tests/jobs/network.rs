@@ -399,6 +399,11 @@ fn each_failure_has_its_own_reason() {
 /// ADDRESS` plugs in a machine with another hardware address. `job WORD JSON` is the job as it is started for a client,
 /// and `told` is what the client can read afterwards.
 fn machine_with_another(appliance: &Appliance, steps: &str) -> String {
+    machine_with_another_at(appliance, "peer0", steps)
+}
+
+/// The same, with the network at the other end of another interface.
+fn machine_with_another_at(appliance: &Appliance, peer: &str, steps: &str) -> String {
     machine(
         appliance,
         &format!(
@@ -407,11 +412,11 @@ fn machine_with_another(appliance: &Appliance, steps: &str) -> String {
             unshare --net sh -c 'echo >here; read -r _ <end' &
             pid=$!
             read -r _ <here
-            ip link set peer0 netns "$pid"
+            ip link set {peer} netns "$pid"
             other() {{ nsenter --target "$pid" --net sh -c "$1"; }}
-            other 'ip link set peer0 up; ip addr add 192.0.2.1/20 dev peer0; ip route add default dev peer0'
+            other 'ip link set {peer} up; ip addr add 192.0.2.1/20 dev {peer}; ip route add default dev {peer}'
             another() {{
-                other 'ip link add link peer0 name other type macvlan mode bridge; ip link set other up
+                other 'ip link add link {peer} name other type macvlan mode bridge; ip link set other up
                     ip addr add '"$1"' dev other nodad; ip route add default dev other metric 5
                     echo 1 >/proc/sys/net/ipv4/conf/all/arp_ignore'
             }}
@@ -499,6 +504,45 @@ fn an_ipv6_address_is_asked_for_as_soon_as_the_kernel_can_ask() {
         assert_eq!(
             machine_with_another(appliance, &steps),
             format!("Reason: {reason}\nfailed\n{reason}\neth0 192.0.2.77/20;by 192.0.2.1 eth0\n"),
+            "{}",
+            appliance.describe()
+        );
+    });
+}
+
+#[test]
+fn an_interface_that_is_down_comes_up_for_the_question_and_nobody_learns_of_it() {
+    const STATE: &str = "ip -o link show eth1 | grep -o 'state [A-Z]*'; ip -o addr show dev eth1
+         cat /proc/sys/net/ipv4/conf/eth1/arp_ignore /proc/sys/net/ipv6/conf/eth1/accept_ra";
+    // With its own address, the machine would move to this interface in the memory of others, which is down soon.
+    const LEARNED: &str = "other 'ip neigh show 192.0.2.77'";
+    let moved_6 = BOTH.replace("eth0", "eth1");
+    for (address, json) in [("192.0.2.7/20", MOVED), ("2001:db8::7/64", moved_6.as_str())] {
+        let steps = format!("another {address}; job static '{json}'; told; addresses; {STATE}; {LEARNED}");
+        under_each_shell(|appliance| {
+            prepare(appliance, "networkd");
+            let before = files(appliance);
+            let reason = format!(
+                "The network settings could not be applied: Another machine has the address {}",
+                address.split('/').next().unwrap()
+            );
+            assert_eq!(
+                machine_with_another_at(appliance, "peer1", &steps),
+                format!("Reason: {reason}\nfailed\n{reason}\neth0 192.0.2.77/20;by 192.0.2.1 eth0\nstate DOWN\n0\n1\n"),
+                "{address}\n{}",
+                appliance.describe()
+            );
+            assert_eq!(files(appliance), before);
+        });
+    }
+    // Nobody has it.
+    let steps =
+        format!("job static '{MOVED}'; told; addresses; ip -o -4 addr show dev eth1 | awk '{{ print $4 }}'; {LEARNED}");
+    under_each_shell(|appliance| {
+        prepare(appliance, "networkd");
+        assert_eq!(
+            machine_with_another_at(appliance, "peer1", &steps),
+            "success\neth1 192.0.2.7/20;by 192.0.2.1 eth1\n192.0.2.7/20\n",
             "{}",
             appliance.describe()
         );

@@ -18,9 +18,17 @@ const LEASE_PATIENCE: Duration = Duration::from_secs(60);
 /// How long another machine may take to answer for an address. Most answer within a few milliseconds; an address that
 /// is free costs all of it.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
+/// How long a cable may take until it works, after an interface comes up.
+const CABLE_PATIENCE: Duration = Duration::from_secs(5);
 /// How long the kernel may check a link-local address before it asks for others: up to a second until it sends the
 /// question, and a second for the answer.
 const LINK_LOCAL_PATIENCE: Duration = Duration::from_secs(3);
+
+/// The sender of questions on an interface without an address: no machine has it (RFC 7600).
+const NOBODY: &str = "192.0.0.8/32";
+/// On an interface that is up only for a question, the kernel neither answers for addresses of other interfaces nor
+/// follows routers.
+const QUIET: [(&str, &str); 2] = [("ipv4/conf/IF/arp_ignore", "1"), ("ipv6/conf/IF/accept_ra", "0")];
 
 /// An address of the machine.
 struct Own {
@@ -111,8 +119,9 @@ fn check_own(
     }
 }
 
-/// Fails if another machine of the network answers for a new address, by ARP or neighbor discovery. The kernel asks;
-/// where it cannot, as on an interface that is down, the address counts as free.
+/// Fails if another machine of the network answers for a new address, by ARP or neighbor discovery. The kernel asks.
+/// An interface that is down comes up for the question: after the change it would be too late, because the kernel does
+/// not ask for an IPv4 address that it has.
 pub fn check_free(settings: &NetworkSettings) -> Result<(), String> {
     let interface = settings.interface();
     let four = match settings {
@@ -123,10 +132,30 @@ pub fn check_free(settings: &NetworkSettings) -> Result<(), String> {
     let own = addresses();
     let is_new = |(address, _): &(IpAddr, _)| own.iter().all(|own| own.address != *address);
     let new: Vec<(IpAddr, Option<IpAddr>)> = four.into_iter().chain(six).filter(is_new).collect();
-    if new.is_empty() {
+    if new.is_empty() || !is_interface(interface) {
         return Ok(());
     }
-    ask_for(interface, &new)
+    if has_flag(interface, "UP") {
+        return ask_for(interface, &new);
+    }
+    let files = QUIET.map(|(name, value)| {
+        let path = format!("/proc/sys/net/{}", name.replace("IF", interface));
+        (std::fs::read_to_string(&path).unwrap_or_default(), path, value)
+    });
+    for (_, path, value) in &files {
+        // Without IPv6 there is no such file.
+        drop(std::fs::write(path, value));
+    }
+    tell(&["addr", "add", NOBODY, "dev", interface]);
+    tell(&["link", "set", interface, "up"]);
+    within(CABLE_PATIENCE, &mut || has_flag(interface, "LOWER_UP"));
+    let answer = ask_for(interface, &new);
+    tell(&["link", "set", interface, "down"]);
+    tell(&["addr", "del", NOBODY, "dev", interface]);
+    for (before, path, _) in &files {
+        drop(std::fs::write(path, before));
+    }
+    answer
 }
 
 /// Asks for addresses, each with its gateway.
@@ -174,6 +203,12 @@ fn within(patience: Duration, is_so: &mut dyn FnMut() -> bool) {
     while !is_so() && Instant::now() < end {
         sleep(Duration::from_millis(50));
     }
+}
+
+fn has_flag(interface: &str, flag: &str) -> bool {
+    ip(&["link", "show", "dev", interface])
+        .iter()
+        .any(|one| one["flags"].as_array().is_some_and(|flags| flags.iter().any(|one| one == flag)))
 }
 
 fn is_of_another(address: IpAddr) -> String {
