@@ -9,9 +9,10 @@ use rustix::fs::{AtFlags, Timespec, Timestamps};
 use sha2::{Digest, Sha256};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
+use std::net::TcpStream;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime};
 
 const UPLOADS: &str = "/api/v1/admin/uploads";
@@ -666,4 +667,93 @@ fn the_clients_continue_after_a_cut_through_nginx() {
 #[test]
 fn the_clients_continue_after_a_cut_through_lighttpd() {
     check_clients("lighttpd", 24032);
+}
+
+/// A web server in front of the appliance, with a limit that the appliance does not know.
+struct Front {
+    nginx: Child,
+    folder: PathBuf,
+}
+
+impl Front {
+    fn start(fixture: &Fixture, edge: &Edge, port: u16, behind: u16, limit: &str) -> Front {
+        let folder = fixture.root.join("front");
+        fs::create_dir(&folder).unwrap();
+        let certificate = edge.certificate();
+        let (path, pair) = (folder.display(), certificate.parent().unwrap().display());
+        let configuration = format!(
+            "daemon off; master_process off; pid {path}/pid; error_log stderr crit; events {{}}
+            http {{
+                log_format short '$request_method $status'; access_log {path}/access short;
+                client_body_temp_path {path}/body; proxy_temp_path {path}/proxy; fastcgi_temp_path {path}/fastcgi;
+                uwsgi_temp_path {path}/uwsgi; scgi_temp_path {path}/scgi;
+                server {{
+                    listen 127.0.0.1:{port} ssl; ssl_certificate {pair}/appliance.pem; ssl_certificate_key {pair}/appliance.key;
+                    client_max_body_size {limit};
+                    location / {{ proxy_pass https://127.0.0.1:{behind}; proxy_set_header Host $host; }}
+                }}
+            }}"
+        );
+        fs::write(folder.join("conf"), configuration).unwrap();
+        let mut nginx = Command::new("/usr/sbin/nginx");
+        let nginx = nginx.args(["-e", "stderr", "-c"]).arg(folder.join("conf")).spawn().unwrap();
+        let mut front = Front { nginx, folder };
+        wait_until("the front answers", || {
+            assert_eq!(front.nginx.try_wait().unwrap(), None, "its messages are above");
+            TcpStream::connect(("127.0.0.1", port)).is_ok()
+        });
+        front
+    }
+
+    /// Statuses of the requests with a method.
+    fn statuses(&self, method: &str) -> Vec<String> {
+        let log = fs::read_to_string(self.folder.join("access")).unwrap();
+        log.lines().filter_map(|line| line.strip_prefix(method)).map(|status| status.trim().to_owned()).collect()
+    }
+}
+
+impl Drop for Front {
+    fn drop(&mut self) {
+        drop(self.nginx.kill());
+        drop(self.nginx.wait());
+    }
+}
+
+#[test]
+fn the_clients_send_smaller_pieces_through_a_server_that_refuses_large_ones() {
+    let fixture = Fixture::new();
+    let edge = Edge::start(&fixture, "nginx", 24033);
+    let bytes = content(PIECE + 99);
+    let package = fixture.root.join("package.enc");
+    fs::write(&package, &bytes).unwrap();
+    for limit in ["3m", "300k"] {
+        let front = Front::start(&fixture, &edge, 24034, 24033, limit);
+        for client in ["resumable-upload.sh", "resumable_upload.py"] {
+            let mut child = Command::new(format!("{}/docs/clients/{client}", env!("CARGO_MANIFEST_DIR")))
+                .args(["https://localhost:24034", "update"])
+                .arg(&package)
+                .env("CACERT", edge.certificate())
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap();
+            child.stdin.take().unwrap().write_all(b"yourtoken\n").unwrap();
+            let output = child.wait_with_output().unwrap();
+            let answer: String = String::from_utf8(output.stdout).unwrap().split_whitespace().collect();
+            assert!(
+                output.status.success() && answer.starts_with(r#"{"Status":"202Accepted""#),
+                "{limit} {client}: {answer} {}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+            assert!(fs::read(fixture.path("home/sftp/uploads/software_package-zzz.enc")).unwrap() == bytes, "{client}");
+            let statuses = front.statuses("PATCH");
+            let n_refused = statuses.iter().filter(|status| *status == "413").count();
+            // No piece of a refused size is sent again.
+            assert!((1..=5).contains(&n_refused), "{limit} {client}: {statuses:?}");
+            fs::write(front.folder.join("access"), "").unwrap();
+        }
+        drop(front);
+        fs::remove_dir_all(fixture.root.join("front")).unwrap();
+    }
 }

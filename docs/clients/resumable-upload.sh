@@ -49,7 +49,7 @@ if [ -z "$upload" ]; then
 fi
 
 # A piece takes about ten seconds: that is what a line that breaks costs.
-wait=1 size=1048576
+wait=1 size=1048576 limit=1073741824
 while :; do
 	form ""
 	status=$(ask HEAD "$upload" application/partial-upload)
@@ -59,6 +59,7 @@ while :; do
 		[ "$(header upload-complete)" != '?1' ] || break
 		most=$(header upload-limit | sed -n 's/.*max-append-size=\([0-9]*\).*/\1/p')
 		[ "$size" -ge 1048576 ] || size=1048576
+		[ "$most" -le "$limit" ] || most=$limit
 		[ "$size" -le "$most" ] || size=$most
 		tail -c "+$((offset + 1))" "$file" | head -c "$size" >"$work/body"
 		last='?0'
@@ -74,12 +75,19 @@ while :; do
 		fail "The upload is gone: start again"
 		;;
 	esac
+	# A web server in front may take less than the appliance.
+	if [ "$status" = 413 ] && [ "$size" -ge 131072 ]; then
+		limit=$((size / 2))
+		continue
+	fi
 	case $status in
 	204)
 		wait=1
 		printf '\r%s of %s bytes' "$(header upload-offset)" "$length" >&2
 		;;
 	000 | 408 | 409 | 429 | 5??)
+		# Over a bad line, a short piece arrives more easily.
+		size=1048576
 		sleep "$wait"
 		[ "$wait" -ge 60 ] || wait=$((wait * 2))
 		;;

@@ -16,12 +16,14 @@ context = ssl.create_default_context(cafile=os.environ.get('CACERT'))
 connection = http.client.HTTPSConnection(box.hostname, box.port, context=context, timeout=3600)
 # The first piece, and how long a piece may take: that is what a line that breaks costs.
 SMALLEST, SECONDS = 1 << 20, 10
+# The least that a web server in front must accept.
+LEAST = 64 << 10
 API, FORM, PIECE = '/api/v1/admin', 'application/x-www-form-urlencoded', 'application/partial-upload'
 b64 = lambda data: base64.b64encode(data).decode()
 
 
 def ask(method, target, kind, body=b'', **headers):
-    """The status, the headers and the JSON of the answer; status 0 if there was none."""
+    """The status, the headers and the JSON of the answer, or its text; status 0 if there was none."""
     digest = f'sha-256=:{b64(hashlib.sha256(body).digest())}:'
     params = f'("@method" "@path" "@query" "content-type" "content-digest");created={int(time.time())};nonce="{secrets.token_hex(16)}"'
     base = f'"@method": {method}\n"@path": {target}\n"@query": ?\n"content-type": {kind}\n"content-digest": {digest}\n"@signature-params": {params}'
@@ -32,7 +34,9 @@ def ask(method, target, kind, body=b'', **headers):
         connection.request(method, target, body, headers)
         answer = connection.getresponse()
         text = answer.read()
-        return answer.status, answer.headers, json.loads(text) if text else {}
+        # A web server in front sends pages of its own.
+        is_json = answer.headers.get_content_type() == 'application/json'
+        return answer.status, answer.headers, json.loads(text) if text and is_json else text.decode(errors='replace')
     except (OSError, http.client.HTTPException) as error:
         print(f'\n{error}', file=sys.stderr)
         connection.close()
@@ -48,7 +52,7 @@ def open_upload(file, length):
 
 
 def send(file, length, upload):
-    wait, size = 1, SMALLEST
+    wait, size, limit = 1, SMALLEST, 1 << 60
     while True:
         status, headers, answer = ask('HEAD', upload, PIECE)
         if status == 404:
@@ -62,7 +66,7 @@ def send(file, length, upload):
             file.seek(offset)
             # Until something goes wrong, the answer to a piece tells where the next one begins.
             while status == 204 and headers.get('Upload-Complete') != '?1':
-                piece = file.read(min(size, most))
+                piece = file.read(min(size, most, limit))
                 is_last = offset + len(piece) == length
                 began = time.monotonic()
                 status, headers, answer = ask('PATCH', upload, PIECE, piece, Upload_Offset=str(offset), Upload_Complete='?1' if is_last else '?0')
@@ -70,10 +74,17 @@ def send(file, length, upload):
                     offset += len(piece)
                     size = max(SMALLEST, int(len(piece) / (time.monotonic() - began) * SECONDS))
                     print(f'\r{offset} of {length} bytes', end='', file=sys.stderr)
+                elif status == 413:
+                    # A web server in front takes less than the appliance.
+                    limit = len(piece) // 2
+            if status == 413 and limit >= LEAST:
+                continue
             wait = 1 if status == 204 else wait
         if status not in (0, 204, 408, 409, 429) and status < 500:
             sys.exit(f'The piece was refused: {answer}')
         if status != 204:
+            # Over a bad line, a short piece arrives more easily.
+            size = SMALLEST
             time.sleep(wait)
             wait = min(60, 2 * wait)
 
