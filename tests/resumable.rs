@@ -325,6 +325,14 @@ fn a_piece_that_does_not_continue_the_upload_changes_nothing() {
     check(send(&fixture, &id, 1000, "?0", &content(PIECE + 1)), 413, "Upload too large: the limit is 8387708 bytes");
     check(send(&fixture, &id, 1000, "?1", b"x"), 400, "The last piece ends at byte 1001 of 8388708");
     check(send(&fixture, &id, 1000, "yes", b"x"), 400, "Expected Upload-Complete: ?0 or ?1");
+    for (length, status, message) in [
+        (bytes.len() + 1, 400, "Upload-Length differs: the upload has 8388708 bytes"),
+        (bytes.len(), 409, "The upload continues at another offset"),
+    ] {
+        let mut piece = piece_command(&fixture, &id, 0, "?0");
+        piece.env("HTTP_UPLOAD_LENGTH", length.to_string());
+        check(send_with(piece, Some(("application/partial-upload", b"x".to_vec()))).0, status, message);
+    }
     let mut piece = piece_command(&fixture, &id, 0, "?0");
     piece.env("HTTP_UPLOAD_OFFSET", "+1");
     check(
@@ -448,6 +456,26 @@ fn two_requests_never_send_one_upload_at_a_time() {
     assert_eq!(kept(&fixture).len(), 2, "{:?}", kept(&fixture));
 }
 
+/// Web servers kill the program when its client goes away.
+#[test]
+fn a_slow_request_does_not_give_way_to_one_that_was_killed() {
+    let fixture = Fixture::new();
+    let id = opened(&fixture, b"package", None);
+    fs::write(folder(&fixture).join(format!("{id}.wanted")), "").unwrap();
+    age(&fixture, &format!("{id}.wanted"), 1);
+    let mut slow = piece_command(&fixture, &id, 0, "?1");
+    slow.env("CONTENT_TYPE", "application/partial-upload").env("CONTENT_LENGTH", "7");
+    let mut slow = slow.spawn().unwrap();
+    let mut stdin = slow.stdin.take().unwrap();
+    stdin.write_all(b"pack").unwrap();
+    // It would give way after a second.
+    std::thread::sleep(Duration::from_millis(2500));
+    drop(stdin.write_all(b"age"));
+    drop(stdin);
+    let output = String::from_utf8(slow.wait_with_output().unwrap().stdout).unwrap();
+    assert!(output.starts_with("Status: 204 "), "{output}");
+}
+
 /// For each point at which the kernel is asked for something: kill the program there, lose what was not flushed, and go on.
 #[test]
 fn no_kill_at_any_point_loses_an_acknowledged_byte() {
@@ -495,31 +523,54 @@ fn no_kill_at_any_point_loses_an_acknowledged_byte() {
     assert!(n_kills >= 10, "{n_kills} kills: the points were not met");
 }
 
+/// Lets the time of a file in the folder of uploads lie so many hours back.
+fn age(fixture: &Fixture, name: &str, hours: u64) {
+    let then = SystemTime::now() - Duration::from_secs(hours * 3600);
+    let then = then.duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    let then = Timespec { tv_sec: then.as_secs().try_into().unwrap(), tv_nsec: 0 };
+    let times = Timestamps { last_access: then, last_modification: then };
+    let path = folder(fixture).join(name);
+    rustix::fs::utimensat(rustix::fs::CWD, &path, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
+}
+
+/// What the sweep of root's jobs leaves in the folder of uploads.
+fn sweep(fixture: &Fixture) -> Vec<String> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_jidoteki-admin-jobs"));
+    command.arg("sweep").env("JIDO_ADMIN_PATH", fixture.admin()).env("JIDO_ETC_PATH", fixture.etc());
+    assert!(command.status().unwrap().success());
+    kept(fixture)
+}
+
+/// Its last piece was empty, so that only its record is younger than a day.
+#[test]
+fn the_sweep_leaves_the_bytes_of_an_upload_with_a_young_record() {
+    let fixture = Fixture::new();
+    let id = opened(&fixture, b"package", None);
+    assert_eq!(state(&send(&fixture, &id, 0, "?0", b"package")), said(204, 7, "?0"));
+    age(&fixture, &id, 24);
+    assert_eq!(state(&send(&fixture, &id, 7, "?1", b"")), said(204, 7, "?1"));
+    assert_eq!(sweep(&fixture), [id.clone(), format!("{id}.txt")]);
+    age(&fixture, &format!("{id}.txt"), 24);
+    assert_eq!(sweep(&fixture), Vec::<String>::new());
+}
+
 /// A day later, as the times of the files say.
 #[test]
 fn an_unfinished_upload_ends_after_a_day() {
     let fixture = Fixture::new();
     let (old, young) = (opened(&fixture, b"package", None), opened(&fixture, b"package", None));
-    let age = |name: &str, hours: u64| {
-        let path = folder(&fixture).join(name);
-        let then = SystemTime::now() - Duration::from_secs(hours * 3600);
-        let then = then.duration_since(SystemTime::UNIX_EPOCH).unwrap();
-        let then = Timespec { tv_sec: then.as_secs().try_into().unwrap(), tv_nsec: 0 };
-        let times = Timestamps { last_access: then, last_modification: then };
-        rustix::fs::utimensat(rustix::fs::CWD, &path, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
-    };
     for name in [old.clone(), format!("{old}.txt")] {
-        age(&name, 24);
+        age(&fixture, &name, 24);
     }
     for name in [young.clone(), format!("{young}.txt")] {
-        age(&name, 23);
+        age(&fixture, &name, 23);
     }
     // None of these is an upload, and none is followed or removed.
     let precious = fixture.path("etc/version.txt");
     std::os::unix::fs::symlink(&precious, folder(&fixture).join("f".repeat(32))).unwrap();
     fs::write(folder(&fixture).join("other"), "x").unwrap();
-    age("other", 48);
-    age(&"f".repeat(32), 48);
+    age(&fixture, "other", 48);
+    age(&fixture, &"f".repeat(32), 48);
 
     assert_eq!(head(&fixture, &old).status, 404);
     assert_eq!(
@@ -529,18 +580,12 @@ fn an_unfinished_upload_ends_after_a_day() {
     );
     let locked = OpenOptions::new().write(true).open(folder(&fixture).join(&old)).unwrap();
     locked.lock().unwrap();
-    let sweep = || {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_jidoteki-admin-jobs"));
-        command.arg("sweep").env("JIDO_ADMIN_PATH", fixture.admin()).env("JIDO_ETC_PATH", fixture.etc());
-        assert!(command.status().unwrap().success());
-        kept(&fixture)
-    };
     let mut wanted = vec![old.clone(), young.clone(), format!("{young}.txt"), "f".repeat(32), "other".to_owned()];
     wanted.sort();
-    assert_eq!(sweep(), wanted, "a request still has it");
+    assert_eq!(sweep(&fixture), wanted, "a request still has it");
     drop(locked);
     wanted.retain(|name| *name != old);
-    assert_eq!(sweep(), wanted);
+    assert_eq!(sweep(&fixture), wanted);
     assert_eq!(fixture.read("etc/version.txt"), "1.2.3\n");
 }
 

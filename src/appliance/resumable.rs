@@ -292,9 +292,8 @@ impl Folder {
             match data.try_lock() {
                 Ok(()) => break Ok(()),
                 Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
-                    if !is_wanted {
-                        is_wanted = self.open_file(&wanted, OFlags::WRONLY | OFlags::CREATE).is_ok();
-                    }
+                    // Again and again: an old mark is from a request that was killed while it waited.
+                    is_wanted |= self.open_file(&wanted, OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC).is_ok();
                     std::thread::sleep(STEP);
                 }
                 Err(error) => break Err(error.into()),
@@ -316,7 +315,8 @@ impl Folder {
             // A request that still sends this upload holds the lock of its bytes.
             let is_free = || self.open_file(&name, OFlags::RDONLY).is_ok_and(|data| data.try_lock().is_ok());
             let is_old = self.age(&name).is_ok_and(|age| age >= LIFETIME);
-            if is_old && (name != id || is_free()) {
+            // The last piece can be empty: then only the record is young.
+            if is_old && (name != id || (self.record(id)?.is_none() && is_free())) {
                 self.remove(&name);
             }
         }
@@ -384,7 +384,7 @@ impl Upload {
 
     /// Whether another request is waiting for this upload.
     pub fn is_wanted(&self) -> bool {
-        rustix::fs::statat(&self.folder.0, wanted_name(&self.id), AtFlags::SYMLINK_NOFOLLOW).is_ok()
+        self.folder.age(&wanted_name(&self.id)).is_ok_and(|age| age <= PATIENCE.as_secs())
     }
 
     pub fn forget(self) {

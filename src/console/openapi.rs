@@ -76,7 +76,8 @@ const ID: &str =
 const UPLOAD: &str = r#"{ "in": "path", "name": "upload", "required": true, "schema": { "type": "string", "pattern": "^[0-9a-f]{32}$" } }"#;
 const PIECE: &str = r#"[
     { "in": "header", "name": "Upload-Offset", "required": true, "description": "Where the piece begins", "schema": { "type": "integer", "minimum": 0 } },
-    { "in": "header", "name": "Upload-Complete", "required": true, "description": "Whether it is the last", "schema": { "type": "string", "enum": ["?0", "?1"] } }
+    { "in": "header", "name": "Upload-Complete", "required": true, "description": "Whether it is the last", "schema": { "type": "string", "enum": ["?0", "?1"] } },
+    { "in": "header", "name": "Upload-Length", "description": "Bytes of the complete upload; must be the announced length", "schema": { "type": "integer", "minimum": 0 } }
 ]"#;
 const STATE: &str = r#"{
     "Upload-Offset": { "description": "Where the next piece begins", "schema": { "type": "integer" } },

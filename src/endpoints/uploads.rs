@@ -238,6 +238,8 @@ fn fits(n_bytes: u64, free: u64) -> Result<(), Error> {
 struct Piece {
     offset: u64,
     is_last: bool,
+    /// Bytes of the complete upload, if the client repeats them.
+    length: Option<u64>,
 }
 
 impl Piece {
@@ -250,15 +252,20 @@ impl Piece {
         let Some(offset) = number(header("upload-offset")) else {
             return bad("Expected Upload-Offset: a number of bytes");
         };
-        match header("upload-complete") {
-            "?0" => Ok(Piece { offset, is_last: false }),
-            "?1" => Ok(Piece { offset, is_last: true }),
-            _ => bad("Expected Upload-Complete: ?0 or ?1"),
-        }
+        let is_last = match header("upload-complete") {
+            "?0" => false,
+            "?1" => true,
+            _ => return bad("Expected Upload-Complete: ?0 or ?1"),
+        };
+        Ok(Piece { offset, is_last, length: number(header("upload-length")) })
     }
 
     /// Whether a piece of this length continues the upload. `None` if the length is unknown until its end.
     fn judge(&self, record: &Record, length: Option<u64>) -> Result<(), Error> {
+        // The client's file has changed since the upload was opened.
+        if self.length.is_some_and(|length| length != record.length) {
+            return Err(Error::Bad(format!("Upload-Length differs: the upload has {} bytes", record.length)));
+        }
         if self.offset != record.offset {
             return Err(Error::Conflict("The upload continues at another offset", record.offset));
         }

@@ -122,8 +122,11 @@ impl Headers {
     ];
 
     /// The headers of a piece of an upload; no other request uses them.
-    const NAMES_OF_A_PIECE: [(&'static str, &'static str); 2] =
-        [("upload-complete", "HTTP_UPLOAD_COMPLETE"), ("upload-offset", "HTTP_UPLOAD_OFFSET")];
+    const NAMES_OF_A_PIECE: [(&'static str, &'static str); 3] = [
+        ("upload-complete", "HTTP_UPLOAD_COMPLETE"),
+        ("upload-length", "HTTP_UPLOAD_LENGTH"),
+        ("upload-offset", "HTTP_UPLOAD_OFFSET"),
+    ];
 
     fn from_cgi(method: &Method, variable: impl Fn(&str) -> String) -> Headers {
         let further = if *method == Method::Patch { &Headers::NAMES_OF_A_PIECE[..] } else { &[] };
@@ -238,6 +241,7 @@ impl<'a> Request<'a> {
                 may_stay: text("JIDO_UNREAD_BODY") == "allowed",
                 pace: None,
                 is_ready: None,
+                was_ready: false,
             },
             is_question: text("JIDO_QUESTION") == "body",
             client: text("REMOTE_ADDR")
@@ -395,6 +399,8 @@ pub struct Body<'a> {
     may_stay: bool,
     pace: Option<Pace>,
     is_ready: Option<IsReady>,
+    /// Whether the next read needs no wait.
+    was_ready: bool,
 }
 
 /// Waits with a time limit until there is something to read. Returns whether there is.
@@ -443,17 +449,21 @@ impl Body<'_> {
     }
 
     /// Waits for the body, until it is too late for the bytes read so far.
-    fn wait(&self) -> io::Result<()> {
+    fn wait(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.was_ready) {
+            return Ok(());
+        }
         let (Some(pace), Some(is_ready)) = (&self.pace, self.is_ready) else { return Ok(()) };
         if is_ready(pace.due(self.n_read))? { Ok(()) } else { Err(io::ErrorKind::TimedOut.into()) }
     }
 
     /// Whether no byte arrives for this long, although the body is incomplete and its deadline has not passed.
-    pub fn is_idle(&self, patience: Duration) -> io::Result<bool> {
+    pub fn is_idle(&mut self, patience: Duration) -> io::Result<bool> {
         let is_late = self.pace.as_ref().is_some_and(|pace| pace.due(self.n_read).is_zero());
         match self.is_ready {
             Some(is_ready) if !is_late && !self.is_at_end && self.expected != Some(self.n_read) => {
-                Ok(!is_ready(patience)?)
+                self.was_ready = is_ready(patience)?;
+                Ok(!self.was_ready)
             }
             Some(_) | None => Ok(false),
         }
