@@ -138,7 +138,7 @@ export class World {
 	}
 
 	async start() {
-		this.servers = spawn(path.join(ROOT, 'tests/edge/up'), [this.server, this.port, this.admin, this.etc, path.join(this.dir, 'program'), this.edge, USER, GROUP],
+		this.servers = spawn(path.join(ROOT, 'tests/support/edge'), [this.server, this.port, this.admin, this.etc, path.join(this.dir, 'program'), this.edge, USER, GROUP],
 			{env: {...process.env, MAX_BODY: String(MAX_BODY)}, stdio: ['pipe', 'pipe', 'inherit']});
 		this.words = '';
 		this.servers.stdout.on('data', data => {

@@ -91,9 +91,9 @@ impl Appliance {
         appliance.chmod("admin/lib", 0o700);
         install(&repository().join("cgi-bin"), &appliance.root.join("admin/bin"), shell);
         for name in FAKES {
-            fs::copy(repository().join("tests/bin/record"), appliance.root.join("fakes").join(name)).unwrap();
+            fs::copy(repository().join("tests/jobs/fakes/record"), appliance.root.join("fakes").join(name)).unwrap();
         }
-        fs::copy(repository().join("tests/bin/sudo"), appliance.root.join("fakes/sudo")).unwrap();
+        fs::copy(repository().join("tests/jobs/fakes/sudo"), appliance.root.join("fakes/sudo")).unwrap();
         symlink(env!("CARGO_BIN_EXE_jidoteki-admin-jobs"), appliance.root.join("fakes/jidoteki-admin-jobs")).unwrap();
         appliance.write("admin/etc/updates.key", "a pass phrase of the image\n");
         appliance.chmod("admin/etc/updates.key", 0o600);

@@ -5,7 +5,7 @@
 //! `CRASH_JOB=certs cargo test jobs::crash::` tries the points of one job only.
 //!
 //! The points are not marked in the jobs. Each command that changes something is replaced by
-//! `tests/bin/fault` in a directory that comes first in `PATH`, so nothing in production knows of this.
+//! `tests/jobs/fakes/fault` in a directory that comes first in `PATH`, so nothing in production knows of this.
 
 use super::appliance::{Appliance, DEADLINE, Outcome, Shell, repository, sh};
 use super::{backup, settings, storage, update};
@@ -396,7 +396,7 @@ fn make_pair(directory: &Path, name: &str) {
 fn with_faults(appliance: &Appliance, commands: &[&str]) {
     fs::create_dir(appliance.path("faults")).unwrap();
     for name in commands {
-        fs::copy(repository().join("tests/bin/fault"), appliance.path("faults").join(name)).unwrap();
+        fs::copy(repository().join("tests/jobs/fakes/fault"), appliance.path("faults").join(name)).unwrap();
     }
 }
 

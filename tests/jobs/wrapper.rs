@@ -90,7 +90,7 @@ fn every_script_is_clean_for_shellcheck() {
         .arg("-x")
         .args(["cgi-bin/wrapper.sh", "cgi-bin/license.sh", "cgi-bin/network.sh", "cgi-bin/web-server.sh"])
         .args(["cgi-bin/recover.sh", "cgi-bin/minute.sh", "docs/build-update.sh"])
-        .args(["tests/bin/record", "tests/bin/sudo", "tests/bin/fault"])
+        .args(["tests/jobs/fakes/record", "tests/jobs/fakes/sudo", "tests/jobs/fakes/fault"])
         .args(glob("cgi-bin/jobs"))
         .args(glob("cgi-bin/lib"))
         .current_dir(super::appliance::repository())

@@ -1,0 +1,3 @@
+//! What a request costs. Only counts are asserted; `bench/` measures times.
+
+mod counts;
