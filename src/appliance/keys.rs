@@ -12,8 +12,8 @@ use std::io;
 use std::ops::RangeInclusive;
 
 /// The name of the API token.
-pub const FIRST: &str = "admin";
-/// The prefix of names of previous first tokens.
+pub const API_TOKEN: &str = "admin";
+/// The prefix of the names that replaced API tokens have while both are valid.
 const PREVIOUS: &str = "previous-";
 
 /// Allowed days until a named token expires.
@@ -46,7 +46,7 @@ struct KeyFile {
 }
 
 pub fn first(token: &Token) -> Key {
-    Key { name: FIRST.to_owned(), scope: Scope::Admin, expires: None, verifier: Verifier::of(token.reveal()) }
+    Key { name: API_TOKEN.to_owned(), scope: Scope::Admin, expires: None, verifier: Verifier::of(token.reveal()) }
 }
 
 /// The named keys, including expired ones. A file that cannot be used is logged, and gives no access.
@@ -97,7 +97,7 @@ pub fn previous(now: u64) -> String {
 pub fn is_meant(key: &Key, named: Option<&str>) -> bool {
     match named {
         None => true,
-        Some(FIRST) => key.name == FIRST || is_previous(key),
+        Some(API_TOKEN) => key.name == API_TOKEN || is_previous(key),
         Some(name) => key.name == name,
     }
 }
@@ -109,7 +109,7 @@ pub const NAME: &str = "1 to 32 letters, digits, - and _; admin and previous-...
 pub fn is_name(name: &str) -> bool {
     (1..=32).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
-        && name != FIRST
+        && name != API_TOKEN
         && !name.starts_with(PREVIOUS)
 }
 

@@ -1,4 +1,4 @@
-//! The managed machine: every path, once (behaviour, section 1), and functions to read and replace its small files.
+//! The managed machine: every path, once, and functions to read and replace its small files.
 
 pub mod slots;
 pub mod keys;
@@ -310,7 +310,7 @@ pub fn set_aside(path: &Path) -> io::Result<()> {
 }
 
 /// Removes one of our files, or sets aside a directory in its place. A missing file is not an error.
-pub fn make_way(path: &Path) -> io::Result<()> {
+pub fn remove_or_set_aside(path: &Path) -> io::Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::IsADirectory => set_aside(path),
@@ -340,7 +340,7 @@ pub fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let beside = path.with_file_name(format!(".{name}.new"));
     // A file left by a killed process would block `create_new`, which follows no link and sets the mode at once.
-    make_way(&beside)?;
+    remove_or_set_aside(&beside)?;
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside)?;
     file.write_all(content).and_then(|()| file.sync_all()).and_then(|()| rename(&beside, path)).inspect_err(|_| {
         // Return the first error; a file that cannot be removed is removed next time.

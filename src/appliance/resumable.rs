@@ -393,7 +393,7 @@ impl Upload {
 
     /// Moves its bytes to a name in the exchange directory, and replaces an existing file.
     pub fn place(&self, place: &std::path::Path) -> io::Result<()> {
-        appliance::make_way(place)?;
+        appliance::remove_or_set_aside(place)?;
         Ok(rustix::fs::renameat(&self.folder.0, &self.id, rustix::fs::CWD, place)?)
     }
 

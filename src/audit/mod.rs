@@ -1,4 +1,4 @@
-//! The audit log: one line per decision, appended in one write (behaviour, section 6), and the same as JSON in a
+//! The audit log: one line per decision, appended in one write, and the same as JSON in a
 //! chained log. The only place that writes either.
 
 mod action;

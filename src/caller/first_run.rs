@@ -1,5 +1,4 @@
-//! First run: until somebody uses the passphrase on the console to set a token, only `/setup` is open (behaviour,
-//! section 6).
+//! First run: until somebody uses the passphrase on the console to set a token, only `/setup` is open.
 
 use crate::appliance::{self, Appliance};
 use crate::jobs::Job;

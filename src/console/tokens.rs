@@ -40,7 +40,7 @@ pub fn add_token(
 pub fn list_tokens(appliance: &Appliance, out: &mut dyn Write) -> Result<(), String> {
     let mut lines = Vec::new();
     if api_token(appliance)?.is_some() {
-        lines.push(format!("{:32} {:7} never expires", keys::FIRST, Scope::Admin.name()));
+        lines.push(format!("{:32} {:7} never expires", keys::API_TOKEN, Scope::Admin.name()));
     }
     for key in named_token::load(appliance).map_err(message_of)? {
         let end = match key.expires {
@@ -58,7 +58,7 @@ pub fn list_tokens(appliance: &Appliance, out: &mut dyn Write) -> Result<(), Str
 
 /// `token remove`
 pub fn remove_token(appliance: &Appliance, name: &str) -> Result<(), String> {
-    if name == keys::FIRST {
+    if name == keys::API_TOKEN {
         return Err("the API token cannot be removed: `token rotate` replaces it".to_owned());
     }
     named_token::remove(appliance, name).map_err(message_of)?;
@@ -103,7 +103,7 @@ pub fn rotate_token(appliance: &Appliance, overlap: u64, out: &mut dyn Write) ->
     appliance::replace(&path, format!("{}\n", token.reveal()).as_bytes(), 0o660)
         .and_then(|()| appliance::share(&path, 0o660))
         .map_err(|error| cannot("write", &path, &error))?;
-    record(appliance, Action::TokenRotated, keys::FIRST);
+    record(appliance, Action::TokenRotated, keys::API_TOKEN);
     print_token(&token, out)
 }
 

@@ -3,7 +3,7 @@
 use super::turn::Turn;
 use super::{Call, text_file};
 use crate::appliance;
-use crate::appliance::keys::FIRST;
+use crate::appliance::keys::API_TOKEN;
 use crate::caller::auth::Admin;
 use crate::endpoints::routes::{PREFIX, ROUTES};
 use crate::http::error::Error;
@@ -72,7 +72,7 @@ pub fn endpoints(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     paths.sort();
     paths.dedup();
     let token = match call.caller.key() {
-        FIRST => String::new(),
+        API_TOKEN => String::new(),
         name => [",\"token\":{\"name\":", &quote(name), ",\"scope\":\"", call.caller.scope().name(), "\"}"].concat(),
     };
     Ok(Response::json(["{\"endpoints\":[", &paths.join(","), "]", &token, "}"].concat()))

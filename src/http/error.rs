@@ -1,5 +1,5 @@
 //! Every error, its status, and the text that a client gets. The only file that chooses a 4xx or 5xx. The log gets
-//! another text (behaviour, section 5).
+//! another text.
 
 use crate::appliance::resumable::{MAX_OPEN, MAX_OPEN_PER_KEY};
 use crate::http::multipart::MultipartError;

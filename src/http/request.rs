@@ -49,7 +49,7 @@ pub struct Path {
 }
 
 impl Path {
-    /// Accepts a path with only one spelling (behaviour, section 4); `None` for any other.
+    /// Accepts a path with only one spelling; `None` for any other.
     fn parse(raw: &[u8]) -> Option<Path> {
         let sent = std::str::from_utf8(raw).ok()?;
         let is_plain =

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-/// Headers of every response (behaviour, section 5).
+/// Headers of every response.
 const FIXED_HEADERS: [(&str, &str); 3] = [
     ("Strict-Transport-Security", "max-age=31536000; includeSubDomains"),
     ("X-Frame-Options", "DENY"),

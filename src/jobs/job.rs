@@ -1,4 +1,4 @@
-//! The executable's side of the job contract (behaviour, section 2): one job of each kind at a time, started with an
+//! The executable's side of the job contract (docs/JOBS.md): one job of each kind at a time, started with an
 //! environment built from scratch and none of the web server's descriptors.
 //!
 //! The lock is an open file under `flock`. It is the job's standard input, so the kernel releases it when the last

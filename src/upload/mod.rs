@@ -419,7 +419,7 @@ impl Received {
         }
         remove_abandoned(&folder);
         let name = folder.join(format!(".part-{}", std::process::id()));
-        appliance::make_way(&name)?;
+        appliance::remove_or_set_aside(&name)?;
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&name)?;
         // If the name exists without this lock, its owner is dead.
         file.try_lock().map_err(io::Error::from)?;
@@ -434,7 +434,7 @@ impl Received {
         } else {
             // A link cannot replace a file; a rename can.
             let beside = self.folder.join(format!(".{name}.new"));
-            appliance::make_way(&beside)?;
+            appliance::remove_or_set_aside(&beside)?;
             let unnamed = PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd()));
             nix::unistd::linkat(None, &unnamed, None, &beside, AtFlags::AT_SYMLINK_FOLLOW)?;
             beside
@@ -500,7 +500,8 @@ impl Handover {
 
     /// Removes a file that the job must not find.
     pub fn absent(&mut self, name: &str) -> Result<(), Error> {
-        appliance::make_way(&self.folder.join(name)).map_err(|error| Error::Disk("Cannot remove an old upload", error))
+        appliance::remove_or_set_aside(&self.folder.join(name))
+            .map_err(|error| Error::Disk("Cannot remove an old upload", error))
     }
 
     /// The job has started: the input belongs to it now.

@@ -1,4 +1,4 @@
-//! The configuration file, `jidoteki-admin-api.json`, and its limits (behaviour, section 3).
+//! The configuration file, `jidoteki-admin-api.json`, and its limits.
 //!
 //! A file that is absent, empty or not JSON enables nothing: a broken configuration never exposes more. A file that
 //! cannot be read or is not JSON may have enabled `first-run`, so nobody can claim the appliance.

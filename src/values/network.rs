@@ -1,4 +1,4 @@
-//! Network settings, valid by construction, and the files in which jobs read them (behaviour, section 7).
+//! Network settings, valid by construction, and the files in which jobs read them.
 
 use crate::values::json::{self, Object};
 use crate::values::rule::{ADDRESS, ALPHANUMERIC, InvalidOption, Rule};

@@ -1,4 +1,4 @@
-//! The only file that writes client text into a file that a shell reads as root (behaviour, section 7).
+//! The only file that writes client text into a file that a shell reads as root.
 
 /// The lines of a file that a POSIX shell sources.
 #[derive(Debug, Default)]

@@ -1,4 +1,4 @@
-//! Storage settings, valid by construction, and the two files in which jobs read them (behaviour, section 7).
+//! Storage settings, valid by construction, and the two files in which jobs read them.
 
 use crate::values::json::{self, Object};
 use crate::values::network::{Address, Loopback};
@@ -123,7 +123,7 @@ impl StorageSettings {
     }
 }
 
-/// The text of a member. Only for `port`, a number is accepted as its decimal text (behaviour, section 9).
+/// The text of a member. Only for `port`, a number is accepted as its decimal text.
 fn text(storage: &Object, name: &str) -> Result<Option<String>, InvalidOption> {
     let Some(raw) = storage.get(name) else { return Ok(None) };
     match serde_json::from_slice(raw.get().as_bytes()) {

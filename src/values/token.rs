@@ -1,7 +1,7 @@
 //! The API token and its tags: their syntax, and comparisons in constant time.
 //!
 //! The HMAC key is the *hexadecimal text* of SHA-256(token). The tag is lowercase hexadecimal over method and path
-//! without query (API document, section 2; behaviour, section 4).
+//! without query (docs/API.md).
 
 use crate::values::rule::{InvalidOption, PRINTABLE, Rule};
 use base64ct::{Base64, Encoding};
