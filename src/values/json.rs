@@ -30,12 +30,9 @@ impl Object {
         self.members().find(|(key, _)| *key == name).map(|(_, value)| value)
     }
 
-    /// Fails with the first member that contains a number too large for double precision.
-    pub fn check_numbers(&self) -> Result<(), InvalidOption> {
-        match self.members().find(|(_, value)| !has_readable_numbers(value.get())) {
-            Some((name, _)) => Err(unreadable_number(&printable(name))),
-            None => Ok(()),
-        }
+    /// Fails with the first member that another parser could not read.
+    pub fn check_readable(&self) -> Result<(), InvalidOption> {
+        self.members().try_for_each(|(name, value)| check_readable(name, value.get()))
     }
 
     /// The members in order.
@@ -93,8 +90,38 @@ pub fn compact(text: &str) -> String {
     out
 }
 
+/// Fails if another parser could not read a valid JSON text: not every number fits double precision, or not every string
+/// is text.
+pub fn check_readable(name: &str, text: &str) -> Result<(), InvalidOption> {
+    let allowed = if !has_readable_numbers(text) {
+        "numbers that fit into double precision"
+    } else if !has_whole_characters(text) {
+        "both halves of a surrogate pair"
+    } else {
+        return Ok(());
+    };
+    Err(InvalidOption::new(&printable(name), allowed))
+}
+
+/// Whether the escapes in a valid JSON text are characters: `\ud83d` alone is half of one, which UTF-8 cannot write.
+fn has_whole_characters(text: &str) -> bool {
+    let half = |digits: &str| u16::from_str_radix(digits, 16).ok().filter(|unit| (0xD800..0xE000).contains(unit));
+    let mut rest = text;
+    while let Some((_, escape)) = rest.split_once('\\') {
+        // An escaped backslash begins no escape.
+        rest = escape.get(1..).unwrap_or_default();
+        let Some(first) = escape.strip_prefix('u').and_then(|digits| half(digits.get(..4)?)) else { continue };
+        let second = rest.get(4..).and_then(|after| after.strip_prefix("\\u")?.get(..4)).and_then(half);
+        match (first < 0xDC00, second) {
+            (true, Some(0xDC00..)) => rest = &rest[10..],
+            _ => return false,
+        }
+    }
+    true
+}
+
 /// Whether every number in a valid JSON text fits double precision: `1e400` would be infinite.
-pub fn has_readable_numbers(text: &str) -> bool {
+fn has_readable_numbers(text: &str) -> bool {
     let mut in_string = false;
     let mut is_escaped = false;
     // Every character that cannot be in a number ends one.
@@ -137,11 +164,6 @@ fn is_finite(number: &str) -> bool {
         EXPONENT => significant < LIMIT,
         exponent => exponent < EXPONENT,
     }
-}
-
-/// The error for a member with such a number.
-pub fn unreadable_number(name: &str) -> InvalidOption {
-    InvalidOption::new(name, "numbers that fit into double precision")
 }
 
 pub fn quote(text: &str) -> String {
@@ -232,6 +254,28 @@ mod tests {
         assert!(!has_readable_numbers(&"9".repeat(310)));
         for text in ["0", "-0.0", "1e308", "1.5e-400", "0e999", "[true,false,null,\"e\",1E5]", "9007199254740993"] {
             assert!(has_readable_numbers(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_is_noticed() {
+        for half in
+            ["\\ud83d", "\\uDE00", "\\ud83d\\ud83d", "\\ude00\\ud83d", "\\ud83dx\\ude00", "\\uDFd0dpp", "\\ud83d\\n"]
+        {
+            for text in [format!("\"{half}\""), format!("[1,{{\"{half}\":0}}]"), format!("\"\\\\\\\"{half}\\\\\"")] {
+                assert!(is_valid(&text) && serde_json::from_str::<serde_json::Value>(&text).is_err(), "{text}");
+                assert!(!has_whole_characters(&text), "{text}");
+            }
+        }
+        for text in [
+            r#""\ud83d\ude00""#,
+            r#""\\ud83d""#,
+            r#"["\\\ud83d\udE00\u00e9\\"]"#,
+            r#""\ud7ff\ue000\uffff""#,
+            "\"\u{1f600}\"",
+        ] {
+            assert!(serde_json::from_str::<serde_json::Value>(text).is_ok(), "{text}");
+            assert!(has_whole_characters(text), "{text}");
         }
     }
 

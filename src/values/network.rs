@@ -231,9 +231,7 @@ impl SettingsFiles {
             Some(app) if app.starts_with('{') && json::is_valid(app) => app,
             Some(_) => return Err(not_an_object("app")),
         };
-        if !json::has_readable_numbers(app) {
-            return Err(json::unreadable_number("app"));
-        }
+        json::check_readable("app", app)?;
         let network_json = network.to_json(&object);
         Ok(SettingsFiles { network, network_json, app_json: json::compact(app) + "\n" })
     }
@@ -275,7 +273,7 @@ impl NetworkSettings {
         if six.is_some() && own.as_ref().is_some_and(|(address, ..)| address.value.is_ipv6()) {
             return Err(InvalidOption::new("ip6_address", "none if ip_address is IPv6"));
         }
-        network.check_numbers()?;
+        network.check_readable()?;
         let interface = wire.interface;
         match (given, own) {
             ((None, None, None), _) => Ok(NetworkSettings::Dhcp { interface, hostname, ntpserver, six }),

@@ -543,6 +543,25 @@ pub const CASES: &[Case] = &[
         &[],
     ),
     post(
+        "no half of a surrogate pair in the network",
+        "/api/v1/admin/settings?token=yourtoken",
+        Body::Form(&[("settings", r#"{"network":{"interface":"eth0","hostname":"new.host","note":"\ud83d!"}}"#)]),
+        400,
+        r#"{"Status":"400 Bad Request","Error-Message":"Invalid option: note. Allowed: both halves of a surrogate pair","Field":"note"}"#,
+        &[],
+    ),
+    post(
+        "no half of a surrogate pair in the application",
+        "/api/v1/admin/settings?token=yourtoken",
+        Body::Form(&[(
+            "settings",
+            r#"{"network":{"interface":"eth0","hostname":"new.host"},"app":{"a":[{"\udc00":1}]}}"#,
+        )]),
+        400,
+        r#"{"Status":"400 Bad Request","Error-Message":"Invalid option: app. Allowed: both halves of a surrogate pair","Field":"app"}"#,
+        &[],
+    ),
+    post(
         "settings are confirmed",
         "/api/v1/admin/settings/confirm?token=yourtoken",
         Body::None,
