@@ -1,4 +1,4 @@
-//! What a client sees through the real web servers with the shipped configurations, over TLS on loopback. `edge/up`
+//! What a client sees through the real web servers with the shipped configurations, over TLS on loopback. `support/edge`
 //! starts them from the templates in `nginx/`. Needs root, as web servers do.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a helper of tests says what is wrong as a test does")]
@@ -16,7 +16,7 @@ use std::sync::{LazyLock, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The servers' limit for a body in bytes, as `edge/up` configures it.
+/// The servers' limit for a body in bytes, as `support/edge` configures it.
 const LIMIT: u64 = 4 << 30;
 const DEADLINE: Duration = Duration::from_secs(60);
 const DASHBOARD_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'none'; frame-ancestors 'none'; base-uri 'none'";

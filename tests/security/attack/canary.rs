@@ -38,7 +38,7 @@ for name in reboot shutdown halt poweroff systemctl hostname networkctl ifup ifd
 	[ "$name" != nginx ] || continue
 	mount --bind /bin/true "$(readlink -f "$file")"
 done
-exec "$repository/tests/edge/up" "$@"
+exec "$repository/tests/support/edge" "$@"
 "#;
 
 fn sh(folder: &Path, script: &str) -> Vec<u8> {
