@@ -27,17 +27,17 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 /// The command of our executable that connects to the gate.
 pub const GATE_ASK: &str = "gate-ask";
 
-/// How long a lock can be held by a process that only checks it, or by a job that the kernel is still ending.
+/// How long to wait for a lock: a process that only checks it can hold it, or a job that the kernel is still ending.
 const PATIENCE: Duration = Duration::from_millis(200);
 /// The same for a job that only reads: two concurrent requests both get their response.
 const READING_PATIENCE: Duration = Duration::from_millis(1500);
 
-/// Time limit for a job that the response waits for.
-const WAITING: Duration = Duration::from_secs(300);
+/// Time limit of a job that the response waits for.
+const TIME_LIMIT: Duration = Duration::from_secs(300);
 /// The same for restores and collections; the web servers give up after an hour.
-const LONG_WAITING: Duration = Duration::from_secs(3000);
+const LONG_TIME_LIMIT: Duration = Duration::from_secs(3000);
 /// Time limit of the vendor's license script.
-const LICENSE_PATIENCE: Duration = Duration::from_secs(20);
+const LICENSE_TIME_LIMIT: Duration = Duration::from_secs(20);
 /// Maximum output of a program that becomes a response.
 const MAX_OUTPUT: usize = 8 << 20;
 
@@ -59,7 +59,7 @@ pub enum JobError {
     NoLock(Job, io::Error),
     /// It could not be started.
     NotStarted(Job, io::Error),
-    /// It was started, but did not end in time.
+    /// It was started, but did not end in time, or printed too much.
     Unfinished(Job, io::Error),
     /// It failed, with an optional reason for the client.
     Failed(Job, Option<String>),
@@ -102,15 +102,16 @@ impl Lock {
             return Lock::take(appliance, job);
         }
         let file = open(appliance, job)?;
-        // If two jobs that exclude each other start at once, one must win: only one process at a time checks and locks.
-        let turn = open_named(appliance, STARTING).map_err(|error| JobError::NoLock(job, error))?;
+        // If two jobs that exclude each other start at once, one must win. So a process checks and locks only while it has
+        // this second lock.
+        let starting = open_named(appliance, STARTING).map_err(|error| JobError::NoLock(job, error))?;
         wait_until(deadline(job), || {
-            // With a deadline, because another process could hold it.
-            if !try_lock(&turn, job)? {
+            // Not a lock that blocks: another process could keep it.
+            if !try_lock(&starting, job)? {
                 return Err(JobError::Running(job));
             }
             let result = excluded(appliance, job).and_then(|()| try_lock(&file, job));
-            turn.unlock().map_err(|error| JobError::NoLock(job, error))?;
+            starting.unlock().map_err(|error| JobError::NoLock(job, error))?;
             if result? { Ok(()) } else { Err(JobError::Running(job)) }
         })?;
         Ok(Lock { job, file })
@@ -136,10 +137,9 @@ impl Lock {
 
     /// Runs the job to its end and returns its output. If it takes too long, it keeps running with its lock: only root
     /// could kill it.
-    /// could end it.
     pub fn wait(&self, appliance: &Appliance, argument: Option<&'static str>) -> Result<Vec<u8>, JobError> {
         let job = self.job;
-        let limit = if matches!(job, Job::Backup | Job::Logs | Job::Debug) { LONG_WAITING } else { WAITING };
+        let limit = if matches!(job, Job::Backup | Job::Logs | Job::Debug) { LONG_TIME_LIMIT } else { TIME_LIMIT };
         let output = match run(self.command(appliance, argument)?, limit) {
             Ok(output) => output,
             Err(RunError::NotStarted(error)) => return Err(JobError::NotStarted(job, error)),
@@ -202,7 +202,7 @@ fn open(appliance: &Appliance, job: Job) -> Result<File, JobError> {
     open_named(appliance, job.row().lock).map_err(|error| JobError::NoLock(job, error))
 }
 
-/// Whether we have the lock now.
+/// Takes the lock if it is free. Returns whether it was.
 fn try_lock(file: &File, job: Job) -> Result<bool, JobError> {
     match file.try_lock() {
         Ok(()) => Ok(true),
@@ -211,7 +211,7 @@ fn try_lock(file: &File, job: Job) -> Result<bool, JobError> {
     }
 }
 
-/// Returns the running job that excludes this one.
+/// Fails with the running job that excludes this one, if there is one.
 fn excluded(appliance: &Appliance, job: Job) -> Result<(), JobError> {
     job.exclusions().try_for_each(|(by, reason)| match running_since(appliance, by) {
         Some(since) => Err(JobError::Excluded { job, by, since, reason }),
@@ -224,7 +224,7 @@ fn deadline(job: Job) -> Instant {
     Instant::now() + if only_reads { READING_PATIENCE } else { PATIENCE }
 }
 
-/// Tries again until the deadline while another job is in the way.
+/// Repeats an attempt until the deadline, as long as it fails because of another job.
 fn wait_until(deadline: Instant, mut attempt: impl FnMut() -> Result<(), JobError>) -> Result<(), JobError> {
     loop {
         match attempt() {
@@ -255,7 +255,7 @@ pub fn status_since(appliance: &Appliance, job: Job) -> Option<SystemTime> {
     operation.is_none_or(|operation| operation.trace == Trace::Status).then_some(since)
 }
 
-/// A lock file, and whether a job has it.
+/// A lock file, and whether it is locked.
 fn look(appliance: &Appliance, job: Job) -> Option<(File, bool)> {
     let file = appliance::open_unlinked(&appliance.uploads().join(job.row().lock)).ok()?;
     // A shared lock, so that two checks do not see each other.
@@ -270,7 +270,7 @@ fn modified(file: &File) -> SystemTime {
 /// Runs the vendor's license script and returns its output, if it succeeded and printed something. After the time limit
 /// it is killed with its children, because a worker of the web server waits for it.
 pub fn license(appliance: &Appliance) -> Option<Vec<u8>> {
-    license_within(appliance, LICENSE_PATIENCE)
+    license_within(appliance, LICENSE_TIME_LIMIT)
 }
 
 fn license_within(appliance: &Appliance, limit: Duration) -> Option<Vec<u8>> {
