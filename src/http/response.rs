@@ -1,4 +1,5 @@
-//! Response -> bytes: the fixed headers, and files that the web server sends itself if it can.
+//! Responses, and how they are written: with the fixed headers, and with files that the web server sends itself if it
+//! can.
 
 use crate::http::request::Sendfile;
 use crate::values::json::quote;
@@ -13,9 +14,9 @@ const FIXED_HEADERS: [(&str, &str); 3] = [
     ("X-Content-Type-Options", "nosniff"),
 ];
 
-/// The response is data, whatever a browser thinks.
+/// For data: even if a browser takes it for a page, it loads and runs nothing.
 const DATA_POLICY: &str = "default-src 'none'; frame-ancestors 'none'; sandbox";
-/// The response is our one page: its own style, nothing else.
+/// For our one page, which has its style in itself and needs nothing else.
 const PAGE_POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -26,13 +27,13 @@ enum Body {
     Bytes(Vec<u8>),
     /// This many bytes from the current position of the file.
     File(File, u64),
-    /// Sent by the web server, as a header tells it.
-    Redirected,
-    /// Not sent; a header has its length.
-    LeftOut,
+    /// None from us: the response has none, or the web server sends the one that a header names.
+    None,
+    /// None, because the method is HEAD. A header has its length.
+    LengthOnly,
 }
 
-/// Whether a response is delayed.
+/// Whether a response is delayed, from least to most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Wait {
     No,
@@ -80,7 +81,7 @@ impl Response {
 
     /// 204: only headers.
     pub fn no_content() -> Response {
-        Response { status: "204 No Content", headers: Vec::new(), body: Body::Redirected, wait: Wait::No }
+        Response { status: "204 No Content", headers: Vec::new(), body: Body::None, wait: Wait::No }
     }
 
     /// 200 with one of our pages.
@@ -105,8 +106,8 @@ impl Response {
         let (body, redirect) = match sendfile {
             // An empty file is not worth a redirect, and lighttpd reports one as an error.
             Some(_) | None if length == 0 => (Body::File(file, length), None),
-            Some(Sendfile::Accel) => (Body::Redirected, Some(("X-Accel-Redirect", format!("/_files/{name}")))),
-            Some(Sendfile::XSendfile) => (Body::Redirected, Some(("X-Sendfile", path.to_string_lossy().into_owned()))),
+            Some(Sendfile::Accel) => (Body::None, Some(("X-Accel-Redirect", format!("/_files/{name}")))),
+            Some(Sendfile::XSendfile) => (Body::None, Some(("X-Sendfile", path.to_string_lossy().into_owned()))),
             None => (Body::File(file, length), None),
         };
         let response = Response::new("200 OK", "application/octet-stream", body)
@@ -150,13 +151,13 @@ impl Response {
         self
     }
 
-    /// Delays the response, at least like this.
+    /// Delays the response at least this much.
     pub fn waiting(mut self, wait: Wait) -> Response {
         self.wait = self.wait.max(wait);
         self
     }
 
-    /// Whether the response is delayed.
+    /// How much the response is delayed.
     pub fn wait(&self) -> Wait {
         self.wait
     }
@@ -166,18 +167,18 @@ impl Response {
     pub fn sent_by_nginx(mut self) -> Response {
         let body = match &self.body {
             Body::Bytes(bytes) => header_value(&String::from_utf8_lossy(bytes)),
-            Body::File(..) | Body::Redirected | Body::LeftOut => return self,
+            Body::File(..) | Body::None | Body::LengthOnly => return self,
         };
         self.headers.push(("X-Accel-Redirect", format!("/_pause/{}", &self.status[..3])));
         self.headers.push(("Jidoteki-Answer", body));
-        self.body = Body::Redirected;
+        self.body = Body::None;
         self
     }
 
     /// For a web server that has only the head: accept the body. The number and size of bodies depend on whether the
     /// caller is known.
     pub fn accept_body(is_known: bool) -> Response {
-        let response = Response::new("204 No Content", "application/json", Body::Redirected);
+        let response = Response::new("204 No Content", "application/json", Body::None);
         if is_known { response.header("Jidoteki-Known", "yes".to_owned()) } else { response }
     }
 
@@ -186,7 +187,7 @@ impl Response {
     pub fn instead_of_body(mut self, status: &'static str) -> Response {
         let body = match &self.body {
             Body::Bytes(bytes) => header_value(&String::from_utf8_lossy(bytes)),
-            Body::File(..) | Body::Redirected | Body::LeftOut => String::new(),
+            Body::File(..) | Body::None | Body::LengthOnly => String::new(),
         };
         self.headers.push(("Jidoteki-Status", self.status[..3].to_owned()));
         self.headers.push(("Jidoteki-Answer", body));
@@ -194,7 +195,7 @@ impl Response {
             self.headers.push(("Jidoteki-Wait", "yes".to_owned()));
         }
         self.status = status;
-        self.body = Body::Redirected;
+        self.body = Body::None;
         self
     }
 
@@ -203,14 +204,15 @@ impl Response {
         let length = match &self.body {
             Body::Bytes(bytes) => bytes.len() as u64,
             Body::File(_, length) => *length,
-            Body::Redirected | Body::LeftOut => return self,
+            Body::None | Body::LengthOnly => return self,
         };
         self.headers.push(("Content-Length", length.to_string()));
-        self.body = Body::LeftOut;
+        self.body = Body::LengthOnly;
         self
     }
 
-    /// Writes the complete response. It always has a length, because a server takes a truncated body for a good one.
+    /// Writes the complete response. A body always has a length: without it, the web server would take a truncated body for
+    /// a complete one.
     pub fn write_to(self, out: &mut dyn Write) -> io::Result<()> {
         let mut head = String::with_capacity(HEAD + if let Body::Bytes(bytes) = &self.body { bytes.len() } else { 0 });
         head.extend(["Status: ", self.status, "\r\n"]);
@@ -224,17 +226,17 @@ impl Response {
         let is_page =
             self.headers.iter().any(|(name, value)| *name == "Content-Type" && value.starts_with("text/html"));
         add("Content-Security-Policy", if is_page { PAGE_POLICY } else { DATA_POLICY });
-        // Everything carries state: a response from a cache would be wrong.
+        // Every response shows the current state, so one from a cache would be wrong.
         if !self.headers.iter().any(|(name, _)| *name == "Cache-Control") {
             add("Cache-Control", "no-cache");
         }
         match &self.body {
             Body::Bytes(bytes) => add("Content-Length", &bytes.len().to_string()),
             Body::File(_, length) => add("Content-Length", &length.to_string()),
-            Body::Redirected | Body::LeftOut => {}
+            Body::None | Body::LengthOnly => {}
         }
-        if !matches!(self.body, Body::Redirected) {
-            // lighttpd would cut ranges out of our output. It can for a file that it sends itself.
+        if !matches!(self.body, Body::None) {
+            // Otherwise lighttpd would serve ranges of our output, too. For a file that it sends itself, it can.
             add("Accept-Ranges", "none");
         }
         head.push_str("\r\n");
@@ -244,7 +246,7 @@ impl Response {
                 bytes.extend(body);
                 out.write_all(&bytes)?;
             }
-            Body::Redirected | Body::LeftOut => out.write_all(&bytes)?,
+            Body::None | Body::LengthOnly => out.write_all(&bytes)?,
             Body::File(file, length) => {
                 out.write_all(&bytes)?;
                 copy(&mut file.take(length), out)?;
