@@ -12,9 +12,10 @@ use crate::jobs::job::JobError;
 use crate::jobs::status::{self, Phase};
 use crate::values::rule::InvalidOption;
 
-/// The name of the job's input file.
+/// The input of a restore, as its job takes it.
 const ARCHIVE: &str = "backup-archive.tar";
-const NAME: &str = "backup.tar";
+/// The backup, as its job publishes it and as clients download it.
+const BACKUP: &str = "backup.tar";
 
 /// `POST /backup`
 pub fn post(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
@@ -27,8 +28,8 @@ pub fn post(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     }
 }
 
-/// The right to delete a backup. A running backup can be stopped at any time, so `STOP` then needs its own lock; a
-/// restore cannot be stopped.
+/// Takes the turn of `STOP`. A running backup has the lock of its job, so `STOP` then takes another one. During a restore
+/// it is refused, because a restore cannot be stopped.
 fn turn_to_stop(call: &Call<'_, '_>) -> Result<Turn, Error> {
     match Turn::take(call, Job::Backup, "STOP") {
         Err(Error::Job(_, JobError::Running(_))) if says_running(call) => Turn::take(call, Job::BackupStop, "STOP"),
@@ -36,6 +37,7 @@ fn turn_to_stop(call: &Call<'_, '_>) -> Result<Turn, Error> {
     }
 }
 
+/// Whether the status file says that a backup is running.
 fn says_running(call: &Call<'_, '_>) -> bool {
     let status = status::read_object(&call.appliance.uploads().join("backup.json"));
     status.is_some_and(|status| status.get("status").is_some_and(|raw| raw.get() == "\"running\""))
@@ -62,8 +64,8 @@ fn running(call: &Call<'_, '_>) -> Response {
 
 /// `GET /backup/download`
 pub fn file(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
-    let response = download(call, NAME).ok_or(Error::NotFound)?;
-    call.audit(Action::BackupDownloaded, NAME);
+    let response = download(call, BACKUP).ok_or(Error::NotFound)?;
+    call.audit(Action::BackupDownloaded, BACKUP);
     Ok(response)
 }
 

@@ -18,7 +18,7 @@ const PACKAGE: &str = "software_package-zzz.enc";
 /// `POST /update`
 pub fn post(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     let mut turn = Turn::take(call, Job::Update, "")?;
-    // Before the first byte of the package, which would be wasted.
+    // Before the package arrives, so that none of it is sent in vain.
     uploads::check_room(call, Purpose::Update, call.request.body.expected())?;
     let mut form = call.form()?;
     match (form.file("update"), form.text("upload")) {
@@ -34,7 +34,7 @@ pub fn post(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
 pub fn inspect(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     let mut turn = Turn::take(call, Job::Inspect, "")?;
     let id = call.form()?.text("upload").ok_or_else(|| missing("upload"))?;
-    // Held until the job has read it.
+    // Keeps its lock until the job has read it.
     let upload = uploads::complete(call, &id, Purpose::Update)?;
     uploads::check_room_to_inspect(call.appliance, &upload)?;
     turn.document("inspect.upload", id.as_bytes())?;
@@ -56,10 +56,11 @@ pub fn get(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
 
     let mut body = format!("{{\"status\":{}", status::or_null(job.text.as_deref()));
     let mut member = |name: &str, value: &str| body.extend([",", &quote(name), ":", value]);
-    let (percentage, others): (Vec<_>, Vec<_>) = job.members.iter().partition(|(name, _)| name == "percentage");
-    let (share, signs) = super::life_by_status(call, Job::Update, &job);
-    for (name, value) in percentage {
-        member(name, share.map(|share| share.to_string()).as_ref().unwrap_or(value));
+    let (stored, others): (Vec<_>, Vec<_>) = job.members.iter().partition(|(name, _)| name == "percentage");
+    // While the update runs, its script can report a newer percentage than the status file has.
+    let (reported, signs_of_life) = super::life_by_status(call, Job::Update, &job);
+    for (name, value) in stored {
+        member(name, reported.map(|percentage| percentage.to_string()).as_ref().unwrap_or(value));
     }
     member("log", &status::or_null(call.log_tail(LOG).as_deref()));
     for (name, value) in [("error-message", message), ("error-code", code)] {
@@ -72,7 +73,7 @@ pub fn get(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     for (name, value) in others.into_iter().filter(|(name, _)| !known.contains(&name.as_str())) {
         member(name, value);
     }
-    for (name, value) in signs {
+    for (name, value) in signs_of_life {
         member(name, &value);
     }
     body.push('}');
