@@ -47,16 +47,16 @@ pub fn state(appliance: &Appliance, config: &Config) -> (FirstRun, Option<Token>
         (token, None) if config.is_known => (FirstRun::NotConfigured, token),
         (None, None) => (FirstRun::Unknown, None),
         (None, Some(words)) => {
-            let made = make(appliance, words).inspect_err(|error| {
+            let passphrase = create_passphrase(appliance, words).inspect_err(|error| {
                 log::error!(
                     "first run: cannot create the passphrase: {error}. Run `jidoteki-admin-api first-run` as root"
                 );
             });
-            (FirstRun::Pending, made.ok().flatten())
+            (FirstRun::Pending, passphrase.ok().flatten())
         }
         (Some(token), words) => match appliance.passphrase() {
-            // The passphrase is unused while both files are equal. So first run ends even if emptying the second file
-            // fails.
+            // First run is pending while the token is still the passphrase. So a new token ends it, even if the file with
+            // the passphrase cannot be emptied.
             Ok(Some(passphrase)) if token == passphrase => (FirstRun::Pending, Some(token)),
             Ok(_) if words.is_none() => (FirstRun::NotConfigured, Some(token)),
             Ok(_) => (FirstRun::Done, Some(token)),
@@ -68,13 +68,13 @@ pub fn state(appliance: &Appliance, config: &Config) -> (FirstRun, Option<Token>
     }
 }
 
-/// Creates the passphrase once, even with concurrent requests. `None` if another request is creating it.
-fn make(appliance: &Appliance, words: usize) -> io::Result<Option<Token>> {
+/// Creates the passphrase, and makes it the token. Concurrent requests create one: `None` if another request is doing it.
+fn create_passphrase(appliance: &Appliance, words: usize) -> io::Result<Option<Token>> {
     let Ok(_lock) = Lock::take(appliance, Job::Token) else { return Ok(None) };
     if let Some(token) = appliance.token()? {
         return Ok(Some(token));
     }
-    // The console's file first: if the power fails between the two, the next request finds and completes it.
+    // The file for the console first: if the power fails before the second one, the next request writes that.
     let passphrase = if let Some(passphrase) = appliance.passphrase()? {
         passphrase
     } else {
@@ -89,11 +89,11 @@ fn make(appliance: &Appliance, words: usize) -> io::Result<Option<Token>> {
 
 fn write(path: &std::path::Path, passphrase: &Token) -> io::Result<()> {
     appliance::replace(path, format!("{}\n", passphrase.reveal()).as_bytes(), 0o660)?;
-    // Both root and the API's group write these two, whatever the umask.
+    // Root and the API's group must both be able to write it, whatever the umask.
     std::fs::set_permissions(path, Permissions::from_mode(0o660))
 }
 
-/// Ends first run: the console has nothing more to show.
+/// Empties the file with the passphrase, so that the console shows it no more.
 pub fn end(appliance: &Appliance) {
     let path = appliance.setup_file();
     match appliance::open_own(&path, None).and_then(|file| file.set_len(0)) {
