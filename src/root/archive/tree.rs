@@ -1,5 +1,5 @@
-//! A tree of files by descriptor: each name is one component below an open directory, and no link is followed. Renames
-//! by others on the way have no effect. The only file for archives that creates, moves and removes files.
+//! A tree of files by descriptor: each name is one component below an open directory, and no link is followed. So it does
+//! not matter whether others rename a directory above. The only file for archives that creates, moves and removes files.
 
 use super::member::{Fault, Kind, Member, Pairs};
 use rustix::fs::{
@@ -67,7 +67,7 @@ pub fn look(directory: impl AsFd, name: &[u8]) -> Result<Seen, Errno> {
     })
 }
 
-/// A kernel before 5.8 reports the filesystem instead of the mount.
+/// The mount; its filesystem if the kernel, before 5.8, does not report mounts.
 fn mount(stat: &Statx) -> u64 {
     if stat.stx_mask & StatxFlags::MNT_ID.bits() != 0 {
         return stat.stx_mnt_id;
@@ -111,13 +111,13 @@ pub fn create_directory(parent: impl AsFd, name: &[u8]) -> Result<OwnedFd, Errno
 /// Removes inherited ACLs from a directory, so that files in it do not inherit them.
 pub fn inherit_nothing(directory: impl AsFd) {
     for name in [ACL, DEFAULT_ACL] {
-        // Most directories have none, and most filesystems without support report that.
+        // It fails if the directory has none, or if the filesystem has no ACLs.
         let _ = rustix::fs::fremovexattr(&directory, name);
     }
 }
 
-/// The names of a directory after `last`, in byte order: as many as fit in memory, none at the end. No name occurs
-/// twice, however large the directory is, and whatever is created and removed meanwhile.
+/// The next names of a directory after `last`, in byte order, as many as fit in memory; empty at the end. No name is
+/// returned twice, even if names are created and removed meanwhile.
 pub fn names(directory: impl AsFd, last: Option<&[u8]>) -> Result<Vec<Vec<u8>>, Errno> {
     let mut names = BTreeSet::new();
     let mut n_bytes = 0;
@@ -150,16 +150,16 @@ pub fn attributes(file: impl AsFd) -> Result<Pairs, Errno> {
     let mut list = [0; 4096];
     let n = match rustix::fs::flistxattr(&file, &mut list) {
         Ok(0) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => return Ok(Vec::new()),
-        Ok(n) => return take_attributes(&file, &list[..n]),
+        Ok(n) => return read_attributes(&file, &list[..n]),
         Err(Errno::RANGE) => 64 << 10,
         Err(error) => return Err(error),
     };
     let mut list = vec![0; n];
     let n = rustix::fs::flistxattr(&file, list.as_mut_slice())?;
-    take_attributes(&file, &list[..n])
+    read_attributes(&file, &list[..n])
 }
 
-fn take_attributes(file: impl AsFd, list: &[u8]) -> Result<Pairs, Errno> {
+fn read_attributes(file: impl AsFd, list: &[u8]) -> Result<Pairs, Errno> {
     let mut attributes = Vec::new();
     for name in list.split(|byte| *byte == 0) {
         // A PAX record cannot contain a name with an equals sign.
@@ -178,7 +178,7 @@ fn take_attributes(file: impl AsFd, list: &[u8]) -> Result<Pairs, Errno> {
             Err(error) => return Err(error),
         }
     }
-    // The kernel returns them in no order.
+    // The kernel returns them in no fixed order, and an archive must not depend on it.
     attributes.sort_unstable();
     Ok(attributes)
 }
@@ -186,7 +186,7 @@ fn take_attributes(file: impl AsFd, list: &[u8]) -> Result<Pairs, Errno> {
 /// Sets owner, mode, attributes and time of an open file or directory from a member. Returns the names of attributes
 /// that this filesystem refuses.
 pub fn set_attributes(file: impl AsFd, member: &Member) -> Result<Vec<Vec<u8>>, Errno> {
-    own(rustix::fs::fchown(&file, Some(uid(member.uid)), Some(gid(member.gid))))?;
+    unless_refused_to_a_user(rustix::fs::fchown(&file, Some(uid(member.uid)), Some(gid(member.gid))))?;
     rustix::fs::fchmod(&file, Mode::from_raw_mode(member.mode))?;
     let mut refused = Vec::new();
     for (name, value) in &member.attributes {
@@ -206,11 +206,11 @@ pub fn set_attributes(file: impl AsFd, member: &Member) -> Result<Vec<Vec<u8>>, 
 /// The same for a link, which has only an owner and a time.
 pub fn set_link_attributes(parent: impl AsFd, name: &[u8], member: &Member) -> Result<(), Errno> {
     let flags = AtFlags::SYMLINK_NOFOLLOW;
-    own(rustix::fs::chownat(&parent, name, Some(uid(member.uid)), Some(gid(member.gid)), flags))?;
+    unless_refused_to_a_user(rustix::fs::chownat(&parent, name, Some(uid(member.uid)), Some(gid(member.gid)), flags))?;
     rustix::fs::utimensat(&parent, name, &times(member.seconds, member.nanoseconds), flags)
 }
 
-/// Removes a directory's attributes before it gets others.
+/// Removes the extended attributes of a directory that belong to the data.
 pub fn clear_attributes(directory: impl AsFd) -> Result<(), Errno> {
     for (name, _) in attributes(&directory)? {
         match rustix::fs::fremovexattr(&directory, name.as_slice()) {
@@ -239,8 +239,8 @@ pub fn member_of(directory: impl AsFd) -> Result<Member, Errno> {
     })
 }
 
-/// Only root can change owners; other users, as in tests, keep theirs.
-fn own(result: Result<(), Errno>) -> Result<(), Errno> {
+/// Only root can change owners. If tests run as another user, files keep that user.
+fn unless_refused_to_a_user(result: Result<(), Errno>) -> Result<(), Errno> {
     match result {
         Err(Errno::PERM) if rustix::process::geteuid().as_raw() != 0 => Ok(()),
         result => result,
@@ -263,8 +263,8 @@ pub fn times(seconds: i64, nanoseconds: u32) -> Timestamps {
     }
 }
 
-/// Where the data of an open file is. If it has more pieces than an archive allows, pieces are merged, with zeros
-/// between.
+/// The pieces of an open file that have data: offset and length. If an archive does not allow that many, the last one
+/// reaches to the end and includes holes as zeros.
 pub fn pieces(file: impl AsFd, size: u64, on_disk: u64) -> Result<Vec<(u64, u64)>, Errno> {
     if size == 0 {
         return Ok(Vec::new());
@@ -301,7 +301,8 @@ pub fn pieces(file: impl AsFd, size: u64, on_disk: u64) -> Result<Vec<(u64, u64)
 /// Moves a name to another directory, where it must not exist. Never across filesystems: the kernel refuses that.
 pub fn shift(from: impl AsFd, name: &[u8], to: impl AsFd) -> Result<(), Errno> {
     match rustix::fs::renameat_with(&from, name, &to, name, RenameFlags::NOREPLACE) {
-        // A filesystem without this check: nobody else is in a stage, and current files were moved out before.
+        // This filesystem cannot check that, and it is not needed: only root writes to a stage, and the files that had
+        // these names were moved out before.
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => rustix::fs::renameat(&from, name, &to, name),
         result => result,
     }
@@ -348,7 +349,7 @@ pub fn allow_deep_trees() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
-    // With fewer descriptors, a deep tree is an error.
+    // If this fails, a very deep tree is an error later.
     let _ = setrlimit(Resource::Nofile, limit);
 }
 
