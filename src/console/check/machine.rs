@@ -17,17 +17,17 @@ const MIN_CLOCK: u64 = 1_704_067_200;
 const DAY: u64 = 86_400;
 
 impl Findings {
-    /// The network managers that `network.sh` supports.
+    /// Whether `network.sh` finds a network manager that it supports.
     pub(super) fn network(&mut self, machine: &Machine) {
         let has_ifupdown = ["/sbin/ifup", "/usr/sbin/ifup"].iter().any(|path| machine.file(path).exists())
             && machine.file("/etc/network/interfaces").exists();
-        // An image whose boot scripts read network.conf has its own script.
+        // An image can have a script of its own, which needs none of these.
         let is_ours = machine.text("/etc/jidoteki-admin-api/installed").contains("/bin/network.sh\n");
         if is_ours && !has_ifupdown && !machine.runs(&["systemd-network"]) {
             self.add(
                 Severity::Warning,
                 format_args!("POST /settings cannot configure the network: no systemd-networkd, no ifupdown"),
-                format_args!("systemctl enable --now systemd-networkd, or put a network.sh of the image's own there"),
+                format_args!("systemctl enable --now systemd-networkd, or replace bin/network.sh with the image's own"),
             );
         }
     }
