@@ -3,7 +3,7 @@
 use super::appliance::{sh, under_each_shell};
 use serde_json::Value;
 
-/// A store whose first hour holds what it is told, a minute each: processor and network as counters that run.
+/// Creates a history of one hour, with a sample per minute. Processor and network are counters that grow evenly.
 const FILL: &str = r"
 end=$(($(date +%s) / 60 * 60))
 at=$((end - 3600))
@@ -26,7 +26,7 @@ fn the_history_is_what_was_sampled() {
             [("cpu", 25.0), ("memory", 40.0), ("disk", 7.0), ("network_in", 1000.0), ("network_out", 3.0)]
         {
             let values = history["series"][name].as_array().unwrap();
-            // The first step has nothing before it that a rate could be taken of, and the clock may go on meanwhile.
+            // A rate needs two samples, so the first value is unknown. So is the last, if a new minute has begun.
             let known: Vec<&Value> = values.iter().filter(|value| !value.is_null()).collect();
             assert!(values.len() == 60 && known.len() >= 57, "{name}: {values:?}");
             assert!(known.iter().all(|known| known.as_f64() == Some(value)), "{name}: {values:?}");
@@ -35,7 +35,7 @@ fn the_history_is_what_was_sampled() {
 }
 
 #[test]
-fn samples_are_taken_and_every_range_is_there() {
+fn a_sample_creates_the_history_with_every_range() {
     under_each_shell(|appliance| {
         appliance.refuse("monitor 1h", "There is no history yet: the first sample comes within a minute");
         let sample = appliance.path("admin/bin/jobs/monitor");
@@ -44,8 +44,8 @@ fn samples_are_taken_and_every_range_is_there() {
             let history: Value = serde_json::from_str(&appliance.succeed(&format!("monitor {range}")).stdout).unwrap();
             assert_eq!(history["series"]["disk"].as_array().unwrap().len(), n_steps, "{range}");
         }
-        // A store that is no store is begun again.
-        appliance.write("admin/lib/history.rrd", "half of a store");
+        // A broken history is replaced by a new one.
+        appliance.write("admin/lib/history.rrd", "half of a history");
         assert!(appliance.command(&sample).arg("sample").status().unwrap().success());
         appliance.succeed("monitor 1d");
     });
@@ -54,7 +54,7 @@ fn samples_are_taken_and_every_range_is_there() {
 #[test]
 fn an_appliance_without_rrdtool_says_so() {
     under_each_shell(|appliance| {
-        // All that the job needs, but for rrdtool.
+        // A PATH with everything that the job needs except rrdtool.
         sh(
             &appliance.root,
             "mkdir only; for tool in date stat tr cut flock mkdir rm sed awk df sleep id cat env; do ln -s \"$(command -v $tool)\" only/; done",

@@ -1,4 +1,4 @@
-"""A machine that had nothing of ours: installed, used as the README says, held against the conformance cases, removed."""
+"""A new machine: install, do what the README says, uninstall, install again, run the conformance cases."""
 
 import re
 import subprocess
@@ -27,27 +27,27 @@ def session(stage, server):
 
     output = stage.install(machine, server)
     report.need(f"./install.sh --server {server} ends well", f"localhost:8443 ({server}" in output, output)
-    report.same("... and its web server has nothing to say against the configuration", complaints(machine, server), "")
+    report.same("... and its web server accepts the configuration without a warning", complaints(machine, server), "")
     errors = faults(machine)
-    report.check("check finds nothing wrong with what was just installed", not errors, errors)
+    report.check("check finds no error after the installation", not errors, errors)
     typed = machine.attempt("cd /root/src && tests/docs/console.sh README.md", seconds=300)
     report.check("the README's session does what it says", typed.returncode == 0, typed.stdout)
     errors = faults(machine)
-    report.check("check finds nothing wrong after it", not errors, errors)
+    report.check("check finds no error after the README's commands", not errors, errors)
 
     output = machine.sh("cd /root/src && ./install.sh --uninstall 2>&1", seconds=120)
     report.check("./install.sh --uninstall ends well", "is removed" in output, output)
     left = [path for path in sorted(everything(machine) - before) if not is_data(path)]
-    report.same("it leaves no file and no directory but the data", left, [])
+    report.same("it leaves no file and no directory except the data", left, [])
     gone = sorted(before - everything(machine))
-    report.same("... and takes away nothing that was there before", gone, [])
+    report.same("... and removes nothing that was there before", gone, [])
 
     stage.install(machine, server)
     conformance(stage, machine, server)
 
 
 def everything(machine):
-    """Every path of the machine, but for what runs, what was asked of it here, and what Debian's own programs keep."""
+    """Every path of the machine, except temporary files, files of this test, and files that Debian's programs keep."""
     paths = machine.sh("find / -xdev \\( -path /proc -o -path /sys -o -path /run -o -path /tmp -o -path /root -o -path /dev "
                        "-o -path /var/log/journal -o -path /var/lib/systemd -o -path /var/cache -o -path /var/tmp \\) "
                        "-prune -o -print")
@@ -55,23 +55,23 @@ def everything(machine):
 
 
 def is_data(path):
-    """What --uninstall says that it keeps, what a job wrote of the machine's settings, and logs of Debian's programs."""
+    """Whether a path may stay: data that --uninstall keeps, network settings from a job, or a file of Debian's programs."""
     ours = (ADMIN, ETC, "/opt/jidoteki", "/var/log")
-    # useradd and groupdel keep what was there; a network that was set is not taken back.
+    # useradd and groupdel leave backups such as /etc/passwd-. The network settings of a job stay.
     return any(path == place or path.startswith(f"{place}/") for place in ours) or \
         path in ("/etc/passwd-", "/etc/group-", "/etc/shadow-", "/etc/gshadow-") or path.startswith("/etc/systemd/network/") or \
         path.startswith(("/var/lib/nginx", "/var/lib/lighttpd", "/var/lib/logrotate", "/var/lib/sudo"))
 
 
 def complaints(machine, server):
-    """What the server's own test prints, beside that all is well."""
+    """What the server prints when it tests its configuration; empty if it accepts it without a warning."""
     script = {"nginx": "nginx -q -t", "lighttpd": "lighttpd -tt -f /etc/jidoteki-admin-api/lighttpd.conf"}[server]
     done = machine.attempt(script)
     return done.stdout if done.returncode == 0 else f"exit {done.returncode}: {done.stdout}"
 
 
 def faults(machine):
-    """The errors of `check`; warnings tell what a person has to decide."""
+    """The errors of `check`. Warnings are not faults: a person decides about them."""
     said = machine.attempt("jidoteki-admin-api check", seconds=120).stdout
     return "\n".join(line for line in said.splitlines() if line.startswith("error"))
 
@@ -79,19 +79,20 @@ def faults(machine):
 def conformance(stage, machine, server):
     report, cases = stage.report, stage.options.conformance
     if not cases:
-        report.note("the conformance cases were not named (--conformance)")
+        report.note("skipped the conformance cases: --conformance names their directory")
         return
-    # Its stand-in for the jobs leaves files as they come, where our jobs give them to the API's group.
+    # The cases use fake jobs, which do not give their files to the API's group as ours do. So all users must be able to
+    # read them.
     machine.sh(f"mkdir -p {UNIT.rsplit('/', 1)[0]} && printf '[Service]\\nUMask=0022\\n' >{UNIT} && systemctl daemon-reload")
-    # The minute writes what a case then takes for a trace of its request.
+    # The timer writes files that a case would take for the result of its request.
     machine.sh("systemctl stop jidoteki-admin-api-minute.timer jidoteki-admin-api-minute.service")
-    # With the machine's processes and network, our files, and the appliance's folders at their own places: jobs are
-    # told these places.
-    # What is remembered of callers is bounded, and these cases are more refusals than a day of them.
-    # None of them expects a certificate in the answer of GET /certs; the server has read it already.
+    # Without rate limits: the cases are refused more often than a caller may be in a day.
+    # Without the certificate, which the server has already read: no case expects one in the response of GET /certs.
     machine.sh(f"mv {ADMIN}/state /root/state && mv {ETC}/tls/current {ETC}/tls/aside")
     overtaken = "|".join(re.escape(line.split()[0]) for line in
                          (stage.repository / "tests/contract/overtaken.txt").read_text().splitlines() if line[:1].islower())
+    # In the machine's network and process namespaces, but with the files of this host. The appliance's folders are mounted at
+    # their usual paths, because the jobs get these paths.
     script = f"""mount -t proc proc /proc && mount -t tmpfs tmpfs /opt && mkdir -p {ADMIN} &&
         mount --bind "$1{ADMIN}" {ADMIN} && mount --bind "$1{ETC}" {ETC} &&
         exec python3 -B "$2/replay.py" --force --url https://127.0.0.1:8443 --admin {ADMIN} --etc {ETC} --only "$3" "$2/cases.json" """
