@@ -378,6 +378,15 @@ fn each_failure_has_its_own_reason() {
             BOTH.to_owned(),
             "Another machine has the address 2001:db8::7",
         ),
+        (
+            "an address that another machine has, and that the manager has removed already",
+            // As NetworkManager does.
+            "ip addr add 2001:db8::7/64 dev peer0 nodad; ip addr add 2001:db8::7/64 dev eth0
+             until ip -o addr show dev eth0 dadfailed | grep -q 2001:db8::7; do sleep 0.05; done
+             ip addr del 2001:db8::7/64 dev eth0; exit 1",
+            BOTH.to_owned(),
+            "Another machine has the address 2001:db8::7",
+        ),
     ];
     thread::scope(|scope| {
         for (what, networkctl, json, reason) in &cases {

@@ -5,8 +5,12 @@ use super::root::Root;
 use super::say;
 use crate::root::programs;
 use crate::values::network::NetworkSettings;
+use rustix::net::netlink::SocketAddrNetlink;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with};
 use serde_json::Value;
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -37,6 +41,53 @@ struct Own {
     prefix: u64,
     is_tentative: bool,
     is_duplicate: bool,
+}
+
+/// What the kernel reports about its IPv6 addresses during a change: `NetworkManager` removes an address that another
+/// machine has at once, so it cannot be seen afterwards.
+pub struct Reports(Option<File>);
+
+impl Reports {
+    pub fn begin() -> Reports {
+        // RTMGRP_IPV6_IFADDR
+        const ADDRESSES: u32 = 0x100;
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        // NETLINK_ROUTE is the protocol 0.
+        let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None).ok();
+        // Without reports, a failure has its general reason.
+        Reports(socket.filter(|socket| bind(socket, &SocketAddrNetlink::new(0, ADDRESSES)).is_ok()).map(File::from))
+    }
+
+    /// The reason for a failure, if it is an address of these settings that another machine has.
+    pub fn reason(self, settings: &NetworkSettings) -> Option<String> {
+        let wanted = wanted(settings);
+        let mut socket = self.0?;
+        let mut buffer = [0; 1024];
+        // Each message is a report. When there is none any more, reading fails.
+        while let Ok(length) = socket.read(&mut buffer) {
+            let report = buffer.get(..length)?;
+            let is_in = |address: &IpAddr| match address {
+                IpAddr::V4(_) => false,
+                IpAddr::V6(six) => report.windows(16).any(|bytes| bytes == six.octets()),
+            };
+            // RTM_NEWADDR, and IFA_F_DADFAILED among the flags after family and prefix.
+            let is_duplicate = report.get(4) == Some(&20) && report.get(18).is_some_and(|flags| flags & 8 != 0);
+            if is_duplicate && let Some((address, _)) = wanted.iter().find(|(address, _)| is_in(address)) {
+                return Some(is_of_another(*address));
+            }
+        }
+        None
+    }
+}
+
+/// The static addresses of settings, each with its gateway.
+fn wanted(settings: &NetworkSettings) -> Vec<(IpAddr, Option<IpAddr>)> {
+    let four = match settings {
+        NetworkSettings::Dhcp { .. } => None,
+        NetworkSettings::Static { address, gateway, .. } => Some((address.value, Some(gateway.value))),
+    };
+    let six = settings.six().map(|six| (six.address.value, six.gateway.as_ref().map(|gateway| gateway.value)));
+    four.into_iter().chain(six).collect()
 }
 
 /// Waits until the machine matches the settings, or returns the difference.
@@ -124,14 +175,9 @@ fn check_own(
 /// not ask for an IPv4 address that it has.
 pub fn check_free(settings: &NetworkSettings) -> Result<(), String> {
     let interface = settings.interface();
-    let four = match settings {
-        NetworkSettings::Dhcp { .. } => None,
-        NetworkSettings::Static { address, gateway, .. } => Some((address.value, Some(gateway.value))),
-    };
-    let six = settings.six().map(|six| (six.address.value, six.gateway.as_ref().map(|gateway| gateway.value)));
     let own = addresses();
-    let is_new = |(address, _): &(IpAddr, _)| own.iter().all(|own| own.address != *address);
-    let new: Vec<(IpAddr, Option<IpAddr>)> = four.into_iter().chain(six).filter(is_new).collect();
+    let mut new = wanted(settings);
+    new.retain(|(address, _)| own.iter().all(|own| own.address != *address));
     if new.is_empty() || !is_interface(interface) {
         return Ok(());
     }

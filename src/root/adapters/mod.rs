@@ -126,14 +126,14 @@ fn apply(root: &Root, settings: &NetworkSettings) -> Result<ExitCode, String> {
         left: ours.filter(|ours| ours != interface),
     };
     names::apply(root, settings, manager)?;
+    let reports = look::Reports::begin();
     match manager {
-        Adapter::NetworkManager => network_manager::apply(&change, is_running)?,
-        Adapter::Networkd => networkd::apply(&change, is_running)?,
-        Adapter::Ifupdown => ifupdown::apply(&change, is_running)?,
+        Adapter::NetworkManager => network_manager::apply(&change, is_running),
+        Adapter::Networkd => networkd::apply(&change, is_running),
+        Adapter::Ifupdown => ifupdown::apply(&change, is_running),
     }
-    if is_running {
-        look::wait(root, settings)?;
-    }
+    .and_then(|()| if is_running { look::wait(root, settings) } else { Ok(()) })
+    .map_err(|reason| reports.reason(settings).unwrap_or(reason))?;
     Ok(ExitCode::SUCCESS)
 }
 
