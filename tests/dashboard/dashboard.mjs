@@ -740,7 +740,7 @@ async function through(server, port) {
 			await sendingAt(STALLED, one);
 		};
 
-		await each('an upload that stalls shows it, and can be cancelled', async () => {
+		await each('an upload that stalls shows it, and can be canceled', async () => {
 			const one = await visitor(world, {at: 'update'});
 			await stalledUpload(one);
 			await one.see(/of 8 MB, 0 B\/s$/, {timeout: 60_000});
@@ -1088,7 +1088,7 @@ async function through(server, port) {
 			await one.end();
 		});
 
-		await each('a licence is replaced and shown', async () => {
+		await each('a license is replaced and shown', async () => {
 			const one = await visitor(world, {at: 'license'});
 			const file = path.join(world.vendor, 'license.asc');
 			fs.writeFileSync(file, JSON.stringify({app: 'enterprise', users: 77}));

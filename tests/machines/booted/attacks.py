@@ -10,7 +10,7 @@ import tarfile
 from api import Api, settings
 from machine import ADMIN, API_USER, ETC, UPLOADS
 from report import poll, table
-from stage import LICENCE_PASSPHRASE, TOKEN
+from stage import LICENSE_PASSPHRASE, TOKEN
 from whole import outcome
 
 CANARY = "canary-of-root-3f1c"
@@ -102,7 +102,7 @@ def prepare(stage, machine, api):
                f"{ETC}/network.conf {ETC}/storage.conf {GOOD}; cd /root && mkdir -m 700 gnupg && printf '{{}}' | "
                "gpg --homedir gnupg --batch --quiet --no-tty --pinentry-mode loopback --passphrase \"$1\" --armor "
                f"-o {GOOD}/license.asc --symmetric && gpgconf --homedir gnupg --kill gpg-agent; chmod 644 {GOOD}/*",
-               LICENCE_PASSPHRASE)
+               LICENSE_PASSPHRASE)
     machine.write(f"{GOOD}/api.token", TOKEN + "\n")
     machine.write(f"{GOOD}/appliance.pem", pair.pem.decode())
     machine.write(f"{GOOD}/appliance.key", pair.key.decode())

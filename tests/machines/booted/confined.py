@@ -5,7 +5,7 @@ import re
 from machine import ADMIN, API_USER, ETC, WEB_USER
 
 SOCKET = "/run/jidoteki-admin-api/jobs.sock"
-# What the executable runs without root, and so in its own unit: the licence script tells what it may not do there.
+# What the executable runs without root, and so in its own unit: the license script tells what it may not do there.
 PROBE = f"""#!/bin/sh
 tries() {{ "$@" >/dev/null 2>&1 && echo yes || echo no; }}
 printf '{{"sudo":"%s","etc":"%s","system":"%s","admin":"%s","namespace":"%s","interfaces":"%s","capabilities":"%s"}}\\n' \

@@ -14,7 +14,7 @@ import time
 from api import NOTHING, Api, settings
 from machine import ADMIN, ETC, UPLOADS, run
 from report import poll, table
-from stage import LICENCE_PASSPHRASE, TOKEN
+from stage import LICENSE_PASSPHRASE, TOKEN
 
 COMMANDS = ("mv rm mkdir rmdir cat chmod chgrp chown cp ln sync tar gzip openssl head dd tee touch mktemp "
             "systemctl networkctl ip hostname gpg").split()
@@ -198,15 +198,15 @@ class Storage(Job):
         return f"share{value} is in force, and the status is failed" if word == "failed" and value == wanted else None
 
 
-class Licence(Job):
+class License(Job):
     name = lock = "license"
 
     def post(self, api, value):
         machine = self.stage.machine
         machine.sh('cd /root && rm -rf gnupg && mkdir -m 700 gnupg && printf \'{"number":%s}\' "$1" | gpg --homedir gnupg '
-                   '--batch --quiet --no-tty --pinentry-mode loopback --passphrase "$2" --armor --yes -o licence.asc '
-                   '--symmetric && gpgconf --homedir gnupg --kill gpg-agent', value, LICENCE_PASSPHRASE)
-        return api.post("/license", {"license": machine.read("/root/licence.asc").encode()}, timeout=60)
+                   '--batch --quiet --no-tty --pinentry-mode loopback --passphrase "$2" --armor --yes -o license.asc '
+                   '--symmetric && gpgconf --homedir gnupg --kill gpg-agent', value, LICENSE_PASSPHRASE)
+        return api.post("/license", {"license": machine.read("/root/license.asc").encode()}, timeout=60)
 
     def in_force(self, machine, api):
         answer = api.get("/license", timeout=60)
@@ -252,7 +252,7 @@ class Backup(Job):
         return self.stage.value if word == "failed" or answer.status == 404 else f"GET /backup says {answer}"
 
 
-JOBS = (Token, Update, Settings, Confirmed, Certs, Storage, Licence, Restore, Backup)
+JOBS = (Token, Update, Settings, Confirmed, Certs, Storage, License, Restore, Backup)
 
 
 def cuts(stage):

@@ -7,7 +7,7 @@ import time
 
 from machine import ADMIN, API_USER, ETC, PATH, UPLOADS, run
 from report import poll
-from stage import LICENCE_PASSPHRASE
+from stage import LICENSE_PASSPHRASE
 from whole import UPDATE
 
 INIT = "/etc/init.d/jidoteki-admin-api"
@@ -104,7 +104,7 @@ def fill(stage, root):
     (root / "data/documents").mkdir(parents=True)
     (root / "data/documents/letter").write_text("one\n")
     (root / "srv/settings").mkdir(parents=True)
-    (root / "srv/settings/app.conf").write_text("colour=one\n")
+    (root / "srv/settings/app.conf").write_text("color=one\n")
 
 
 def fingerprint_of_this_side():
@@ -150,8 +150,8 @@ def use(stage, machine, server):
     report.check("a new certificate is served", poll(lambda: "CN = plain" in machine.sh(served), 10),
                  lambda: machine.curl(f"/certs{token}"))
     machine.sh("printf '{\"customer\":\"plain\"}' | gpg --batch --quiet --no-tty --pinentry-mode loopback --passphrase \"$1\" "
-               "--armor -o /var/tmp/license.asc --symmetric", LICENCE_PASSPHRASE)
-    report.same("a licence", machine.curl(f"/license{token}", "-F", "license=@/var/tmp/license.asc"), '{"customer":"plain"}')
+               "--armor -o /var/tmp/license.asc --symmetric", LICENSE_PASSPHRASE)
+    report.same("a license", machine.curl(f"/license{token}", "-F", "license=@/var/tmp/license.asc"), '{"customer":"plain"}')
     machine.curl(f"/backup{token}", "-F", "action=START")
     machine.sh(f"flock -w 40 {UPLOADS}/.backup.lock true")
     machine.curl(f"/backup/download{token}", "-o", "/var/tmp/backup.tar")

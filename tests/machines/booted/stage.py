@@ -8,7 +8,7 @@ from machine import ADMIN, ETC, Machine
 from report import Failed, poll
 
 TOKEN = "machine-token-1"
-LICENCE_PASSPHRASE = "of-the-licence"
+LICENSE_PASSPHRASE = "of-the-license"
 
 # How the machine has its address before the API ever changes it.
 NETWORKD = """[Match]
@@ -108,7 +108,7 @@ class Stage:
         (data / "documents/letter").write_text("one\n")
         (data / "app-version").write_text("1.0.0\n")
         machine.path("/srv/settings").mkdir(parents=True)
-        machine.path("/srv/settings/app.conf").write_text("colour=one\n")
+        machine.path("/srv/settings/app.conf").write_text("color=one\n")
 
     def connect(self, machine, flavour="networkd"):
         """A Debian that is still switched off gets our sources, a name and an address, and nothing of an appliance."""
@@ -148,7 +148,7 @@ class Stage:
     def fill_admin(self, etc, local):
         etc.mkdir(parents=True, exist_ok=True)
         for name, text in {
-                "version.txt": "1.0.0\n", "changelog.txt": "1.0.0: the first\n", "license.key": LICENCE_PASSPHRASE + "\n",
+                "version.txt": "1.0.0\n", "changelog.txt": "1.0.0: the first\n", "license.key": LICENSE_PASSPHRASE + "\n",
                 "backup.txt": "/data/documents\n/srv/settings\n", "logs.txt": "/var/log/appliance.log\n",
                 "debug.txt": "uname -a\nip addr\n"}.items():
             (etc / name).write_text(text)

@@ -1,4 +1,4 @@
-"""What the vendor of an appliance has: keys, update packages, certificates, licences."""
+"""What the vendor of an appliance has: keys, update packages, certificates, licenses."""
 
 import hashlib
 import os

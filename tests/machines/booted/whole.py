@@ -9,7 +9,7 @@ import tarfile
 from api import Api, settings
 from machine import ADMIN, API_USER, ETC
 from report import poll
-from stage import LICENCE_PASSPHRASE, TOKEN, is_addressed
+from stage import LICENSE_PASSPHRASE, TOKEN, is_addressed
 
 # What the vendor's scripts do in the machine: they say who they were, and what they were told.
 UPDATE = """id -un >/root/update-user
@@ -107,7 +107,7 @@ def the_whole_api(stage, machine, api, server, version, next_version):
     updates(stage, machine, api, version, next_version)
     network(report, machine, api, server)
     certificates(stage, machine, api, server)
-    licence(stage, machine, api)
+    license(stage, machine, api)
     storage(report, machine, api)
     backup(report, machine, api)
     support(stage, machine, api)
@@ -181,13 +181,13 @@ def certificates(stage, machine, api, server):
                 "600 root")
 
 
-def licence(stage, machine, api):
+def license(stage, machine, api):
     report = stage.report
-    machine.write("/root/licence.json", '{"customer":"the tests"}\n')
-    machine.sh('cd /root && rm -rf gnupg licence.asc && mkdir -m 700 gnupg && gpg --homedir gnupg --batch --quiet '
-               '--no-tty --pinentry-mode loopback --passphrase "$1" --armor -o licence.asc --symmetric licence.json && '
-               'gpgconf --homedir gnupg --kill gpg-agent', LICENCE_PASSPHRASE)
-    answer = api.post("/license", {"license": machine.read("/root/licence.asc").encode()}, timeout=60)
+    machine.write("/root/license.json", '{"customer":"the tests"}\n')
+    machine.sh('cd /root && rm -rf gnupg license.asc && mkdir -m 700 gnupg && gpg --homedir gnupg --batch --quiet '
+               '--no-tty --pinentry-mode loopback --passphrase "$1" --armor -o license.asc --symmetric license.json && '
+               'gpgconf --homedir gnupg --kill gpg-agent', LICENSE_PASSPHRASE)
+    answer = api.post("/license", {"license": machine.read("/root/license.asc").encode()}, timeout=60)
     report.same("POST /license answers with what is in it", answer.json(), {"customer": "the tests"})
     answer = api.post("/license", {"license": b"-----BEGIN PGP MESSAGE-----\n\nnone\n"}, timeout=60)
     report.same("one that does not open is refused", answer.status, 400)
@@ -215,7 +215,7 @@ def storage(report, machine, api):
 
 
 def backup(report, machine, api):
-    machine.sh("printf 'two\\n' >/data/documents/letter; printf 'colour=two\\n' >/srv/settings/app.conf")
+    machine.sh("printf 'two\\n' >/data/documents/letter; printf 'color=two\\n' >/srv/settings/app.conf")
     report.same("POST /backup START is accepted", api.post("/backup", {"action": "START"}).status, 202)
     made = outcome(machine, api, "backup")
     report.need("the backup is made", made.get("status") == "success",
@@ -229,7 +229,7 @@ def backup(report, machine, api):
     answer = api.post("/backup/restore", {"archive": archive.body}, timeout=120)
     report.same("POST /backup/restore", answer.status, 200)
     report.same("... puts the data of the archive back", machine.sh("cat /data/documents/*; cat /srv/settings/*"),
-                "two\ncolour=two\n")
+                "two\ncolor=two\n")
     answer = api.post("/backup/restore", {"action": "UNDO"}, timeout=120)
     report.check("... and UNDO takes that back",
                  machine.sh("cd /data/documents; cat letter; ls") == "three\nletter\nnewer\n",

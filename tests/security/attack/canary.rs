@@ -19,8 +19,8 @@ const OLD_TOKEN: &str = "yourtoken";
 const NEW_TOKEN: &str = "canary-new-token";
 const WRONG_TOKEN: &str = "canary-wrong-token";
 const STORAGE_PASSWORD: &str = "canary-$(id)-password";
-const LICENCE: &str = "canary-licence-customer";
-const LICENCE_PASS: &str = "canary-licence-pass";
+const LICENSE: &str = "canary-license-customer";
+const LICENSE_PASS: &str = "canary-license-pass";
 const UPDATES_KEY: &str = "canary-updates-key";
 
 /// In the name space: sudo with our rule alone, and nothing that changes the machine.
@@ -68,8 +68,8 @@ fn appliance() -> Fixture {
                  -subj /CN=canary.example -addext subjectAltName=DNS:canary.example 2>/dev/null
              umask 077
              printf '%s\\n' '{UPDATES_KEY}' >admin/etc/updates.key
-             printf '%s\\n' '{LICENCE_PASS}' >admin/etc/license.key
-             printf '%s\\n' '{LICENCE_PASS}' >pass; printf '{{\"customer\":\"{LICENCE}\"}}\\n' >license.json
+             printf '%s\\n' '{LICENSE_PASS}' >admin/etc/license.key
+             printf '%s\\n' '{LICENSE_PASS}' >pass; printf '{{\"customer\":\"{LICENSE}\"}}\\n' >license.json
              mkdir -m 700 gnupg
              gpg --homedir gnupg --batch --quiet --pinentry-mode loopback --passphrase-file pass --armor --symmetric --output license.asc license.json
              gpgconf --homedir gnupg --kill gpg-agent
@@ -214,8 +214,8 @@ fn check(server: &'static str) {
         ("the new token", NEW_TOKEN),
         ("a wrong token", WRONG_TOKEN),
         ("the storage password", STORAGE_PASSWORD),
-        ("the licence", LICENCE),
-        ("the pass phrase of the licence", LICENCE_PASS),
+        ("the license", LICENSE),
+        ("the pass phrase of the license", LICENSE_PASS),
         ("the pass phrase of updates", UPDATES_KEY),
         ("the private key", key_line),
     ]
@@ -338,7 +338,7 @@ fn use_all(world: &World, named: &str) -> (Seen, String) {
     ask(&mut seen, 202, format!("{}{token}\"\n{}", path("certs"), pair(&format!("{root}/new.key"))));
     ask(&mut seen, 202, format!("{}{token}\"\n{}", path("certs"), pair(&format!("{root}/updates.pem"))));
     ask(&mut seen, 200, format!("{}{token}\"\nform = \"license=@{root}/license.asc\"\n", path("license")));
-    let broken = form("license", &format!("{LICENCE} {LICENCE_PASS}"));
+    let broken = form("license", &format!("{LICENSE} {LICENSE_PASS}"));
     ask(&mut seen, 400, format!("{}{token}\"\n{broken}", path("license")));
     ask(&mut seen, 202, format!("{}{token}\"\n{}", path("update"), form("update", UPDATES_KEY)));
     let settings =
