@@ -23,10 +23,12 @@ impl Findings {
             && machine.file("/etc/network/interfaces").exists();
         // An image can have a script of its own, which needs none of these.
         let is_ours = machine.text("/etc/jidoteki-admin-api/installed").contains("/bin/network.sh\n");
-        if is_ours && !has_ifupdown && !machine.runs(&["systemd-network"]) {
+        if is_ours && !has_ifupdown && !machine.runs(&["systemd-network", "NetworkManager"]) {
             self.add(
                 Severity::Warning,
-                format_args!("POST /settings cannot configure the network: no systemd-networkd, no ifupdown"),
+                format_args!(
+                    "POST /settings cannot configure the network: no NetworkManager, systemd-networkd or ifupdown"
+                ),
                 format_args!("systemctl enable --now systemd-networkd, or replace bin/network.sh with the image's own"),
             );
         }

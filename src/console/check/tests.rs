@@ -169,6 +169,12 @@ fn a_correct_installation_has_no_findings() {
     assert_eq!(installation.problems(), Vec::<String>::new());
     installation.write("admin/etc/web-server.txt", "lighttpd\n", 0o644);
     assert_eq!(installation.problems(), Vec::<String>::new());
+    // Each of the network managers is enough for our network.sh.
+    installation.write("etc/jidoteki-admin-api/installed", "0  /opt/x/bin/network.sh\n", 0o644);
+    for manager in ["systemd-network", "NetworkManager"] {
+        installation.write("proc/2/comm", &format!("{manager}\n"), 0o644);
+        assert_eq!(installation.problems(), Vec::<String>::new(), "{manager}");
+    }
     // Files that are not ours are ignored.
     installation.machine.is_root = false;
     installation.remove("etc");
@@ -221,7 +227,7 @@ fn each_thing_that_is_wrong_is_named() {
         (
             "network",
             |i| i.write("etc/jidoteki-admin-api/installed", "0  /opt/x/bin/network.sh\n", 0o644),
-            "POST /settings cannot configure the network: no systemd-networkd, no ifupdown",
+            "POST /settings cannot configure the network: no NetworkManager, systemd-networkd or ifupdown",
         ),
         (
             "past",
