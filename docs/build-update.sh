@@ -5,12 +5,11 @@
 #
 #   build-update.sh --key PRIVATE.pem --pass updates.key --out software_package-1.0.1.enc [--program FILE] DIRECTORY
 #
-# Needs openssl, tar, gzip, and jidoteki-admin-jobs, which judges the package as an appliance will: the one in PATH,
-# or that of --program. Any build of it does, for the machine where this runs.
+# Needs openssl, tar, gzip and jidoteki-admin-jobs, which checks the package as an appliance does. If that is not in PATH,
+# --program names it. It must be a build for the machine where this script runs.
 #
-# DIRECTORY holds what is to be in the package: version.txt and update.sh at least.
-# The private key signs; its public half is etc/updates.pub of the appliance. updates.key is the pass
-# file of the encryption, the same file on both sides.
+# DIRECTORY contains the files of the package: at least version.txt and update.sh. PRIVATE.pem signs the package; its public
+# key is etc/updates.pub of the appliance. updates.key has the passphrase of the encryption; the appliance has the same file.
 
 set -eu
 umask 077
@@ -25,7 +24,7 @@ refuse() {
 	exit 1
 }
 
-# judged FILE: what the executable says of a package that an appliance would refuse: a code, and the reason.
+# judged FILE: prints why an appliance would refuse the package, from a file with a code and a reason.
 judged() {
 	local code="" reason=""
 
@@ -65,15 +64,15 @@ main() {
 	[ -s "$pass" ] || refuse "$pass is empty"
 
 	work=$(mktemp -d)
-	# shellcheck disable=SC2064  # the name of now: the variable is gone when the trap runs
+	# shellcheck disable=SC2064  # expanded now, because the variable no longer exists when the trap runs
 	trap "rm -rf '$work'" EXIT
 	trap 'exit 130' INT
 	trap 'exit 143' TERM
 
-	# Readable by everybody inside, whatever the umask of whoever builds.
+	# All users can read the files in the package, whatever the umask is here.
 	(umask 022 && tar --owner=0 --group=0 --numeric-owner -czf "$work/software_package.tar.gz" -C "$content" .)
 
-	# What an appliance would refuse is refused here, before the package has left the house: unpacked as an appliance unpacks it.
+	# Refuse here what an appliance would refuse: unpack the package as an appliance does.
 	mkdir "$work/unpacked"
 	gzip -dc "$work/software_package.tar.gz" | "$program" archive unpack "$work/unpacked" >"$work/judged" ||
 		refuse "$(judged "$work/judged")"
@@ -88,7 +87,7 @@ main() {
 	tar -cf "$work/package.tar" -C "$work" software_package.tar.gz software_package.tar.gz.sign
 	openssl enc -aes-256-cbc -md sha256 -pbkdf2 -pass "file:$pass" -in "$work/package.tar" -out "$work/package.enc"
 
-	# What we would not open ourselves does not go out.
+	# Verify the signature before the package is written.
 	openssl pkey -in "$key" -pubout -out "$work/updates.pub"
 	openssl dgst -sha256 -verify "$work/updates.pub" -signature "$work/software_package.tar.gz.sign" \
 		"$work/software_package.tar.gz" >/dev/null
