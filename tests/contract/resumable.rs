@@ -650,6 +650,62 @@ ask '{}'
     );
 }
 
+/// The disk is a file here, with ext4. A copy of it after each response has what a power cut at this moment leaves.
+#[test]
+fn acknowledged_bytes_are_on_the_disk_after_a_power_cut() {
+    const PIECE: usize = 100_001;
+    let fixture = Fixture::new();
+    let bytes = content(5 * PIECE);
+    let (disk, package, copy) = (fixture.root.join("disk"), fixture.root.join("package"), fixture.root.join("copy"));
+    fs::write(&package, &bytes).unwrap();
+    fs::create_dir(&copy).unwrap();
+    let script = format!(
+        r#"set -eu
+PATH=$PATH:/usr/sbin:/sbin
+uploads=$JIDO_ADMIN_PATH/home/sftp/uploads
+truncate -s 16M "$DISK"
+mkfs.ext4 -q "$DISK"
+mount -o loop "$DISK" "$uploads"
+ask() {{ # ask TARGET [NAME=VALUE...]: sends the bytes of standard input, and prints the value of the header WANTED
+	target=$1
+	shift
+	env "$@" REQUEST_URI="{UPLOADS}$target?token=yourtoken" "$PROGRAM" | tr -d '\r' | sed -n "s/^$WANTED: //p"
+}}
+export WANTED=Location
+id=$(printf 'for=update&length={length}' | ask '' CONTENT_LENGTH={form_length} CONTENT_TYPE=application/x-www-form-urlencoded)
+id=${{id##*/}}
+export WANTED=Upload-Offset REQUEST_METHOD=PATCH CONTENT_TYPE=application/partial-upload CONTENT_LENGTH={PIECE}
+for n in 1 2 3 4; do
+	offset=$((n * {PIECE} - {PIECE}))
+	tail -c +$((offset + 1)) "$PACKAGE" | head -c {PIECE} | ask "/$id" HTTP_UPLOAD_OFFSET=$offset HTTP_UPLOAD_COMPLETE='?0'
+	cp "$DISK" "$DISK.$n"
+done
+umount "$uploads"
+for n in 1 2 3 4; do
+	mount -o loop "$DISK.$n" "$COPY"
+	readlink "$COPY/.resumable/$id.txt" | cut -d ' ' -f 2
+	cmp -n $((n * {PIECE})) "$PACKAGE" "$COPY/.resumable/$id" || echo "piece $n differs"
+	umount "$COPY"
+done
+"#,
+        length = bytes.len(),
+        form_length = format!("for=update&length={}", bytes.len()).len(),
+    );
+    let mut shell = Command::new("unshare");
+    shell.args(["-m", "sh", "-c", &script]).env("PROGRAM", env!("CARGO_BIN_EXE_jidoteki-admin-api"));
+    for (name, value) in command(&fixture, "POST", "").get_envs() {
+        shell.env(name, value.unwrap());
+    }
+    let output = shell.env("DISK", &disk).env("PACKAGE", &package).env("COPY", &copy).output().unwrap();
+    let offsets: String = (1..5).map(|n| format!("{}\n", n * PIECE)).collect();
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        offsets.repeat(2),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
 /// The record of the one upload that is open.
 fn record(fixture: &Fixture) -> Option<(PathBuf, u64)> {
     let name = kept(fixture).into_iter().find(|name| name.ends_with(".txt"))?;
