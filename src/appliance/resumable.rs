@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 /// Maximum bytes of a piece. A flush for each piece costs little of the throughput of a fast line; on a slow line, clients
 /// send shorter pieces.
-pub const PIECE: u64 = 32 << 20;
+pub const PIECE: u64 = 64 << 20;
 /// Seconds for which an upload is kept after its last piece.
 pub const LIFETIME: u64 = 24 * 60 * 60;
 /// Maximum open uploads per key.

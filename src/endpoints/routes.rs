@@ -429,7 +429,7 @@ mod example {
     pub const UPDATE_INSPECT: &str =
         r#"{"version":"1.0.1","version-before":"1.0.0","signature":"valid","changelog":"1.0.1: fixes"}"#;
     pub const UPLOADS: &str = r#"{"uploads":[{"id":"8a1c6f0b2d3e4f508a1c6f0b2d3e4f50","for":"update","length":20971520,"offset":8388608,"complete":false,"started":"2026-11-23T12:00:00Z"}]}"#;
-    pub const UPLOADS_POST: &str = r#"{"Status":"201 Created","Location":"/api/v1/admin/uploads/8a1c6f0b2d3e4f508a1c6f0b2d3e4f50","Upload":"8a1c6f0b2d3e4f508a1c6f0b2d3e4f50","Length":20971520,"Offset":0,"Piece":33554432}"#;
+    pub const UPLOADS_POST: &str = r#"{"Status":"201 Created","Location":"/api/v1/admin/uploads/8a1c6f0b2d3e4f508a1c6f0b2d3e4f50","Upload":"8a1c6f0b2d3e4f508a1c6f0b2d3e4f50","Length":20971520,"Offset":0,"Piece":67108864}"#;
     pub const UPLOAD: &str = r#"{"id":"8a1c6f0b2d3e4f508a1c6f0b2d3e4f50","for":"update","length":20971520,"offset":8388608,"complete":false,"started":"2026-11-23T12:00:00Z"}"#;
     pub const VERSION: &str = r#"{"version":"1.0.0"}"#;
 }

@@ -992,7 +992,7 @@ pub const CASES: &[Case] = &[
         "/api/v1/admin/uploads?token=yourtoken",
         Body::Form(&[("for", "update"), ("length", "11")]),
         201,
-        r#"{"Status":"201 Created","Location":"/api/v1/admin/uploads/ID","Upload":"ID","Length":11,"Offset":0,"Piece":33554432}"#,
+        r#"{"Status":"201 Created","Location":"/api/v1/admin/uploads/ID","Upload":"ID","Length":11,"Offset":0,"Piece":67108864}"#,
         &[],
     ),
     post(

@@ -75,7 +75,7 @@ fn answer(program: &[&OsStr], route: &Route) -> String {
     let text = String::from_utf8(output.stdout).unwrap();
     // A job has a different id each time, and an open upload has fewer seconds left.
     let text = masked(text, "\"Job\":\"", |c| c.is_ascii_hexdigit());
-    masked(text, "max-append-size=33554432, max-age=", |c| c.is_ascii_digit())
+    masked(text, "max-append-size=67108864, max-age=", |c| c.is_ascii_digit())
 }
 
 /// The text with `X` instead of the value after `name`.

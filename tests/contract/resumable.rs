@@ -39,12 +39,12 @@ fn opened(fixture: &Fixture, bytes: &[u8], sha256: Option<&str>) -> String {
     let answer = open(fixture, "yourtoken", &fields);
     assert_eq!(answer.status, 201, "{}", answer.text());
     let location = answer.header("Location");
-    assert_eq!(answer.header("Upload-Limit"), "max-append-size=33554432, max-age=86400");
+    assert_eq!(answer.header("Upload-Limit"), "max-append-size=67108864, max-age=86400");
     let id = location.strip_prefix("/api/v1/admin/uploads/").unwrap().to_owned();
     assert_eq!(
         answer.text(),
         format!(
-            r#"{{"Status":"201 Created","Location":"{location}","Upload":"{id}","Length":{length},"Offset":0,"Piece":33554432}}"#
+            r#"{{"Status":"201 Created","Location":"{location}","Upload":"{id}","Length":{length},"Offset":0,"Piece":67108864}}"#
         )
     );
     id
@@ -361,10 +361,10 @@ fn a_piece_that_does_not_continue_the_upload_changes_nothing() {
     let output = child.wait_with_output().unwrap().stdout;
     assert!(output.starts_with(b"Status: 413 "), "{}", String::from_utf8_lossy(&output));
     // Nor may a piece be as long as it likes in an upload that is longer.
-    let long = opened(&fixture, &vec![0; (32 << 20) + 2], None);
+    let long = opened(&fixture, &vec![0; (64 << 20) + 2], None);
     let mut piece = piece_command(&fixture, &long, 0, "?0");
-    piece.env("CONTENT_TYPE", "application/partial-upload").env("CONTENT_LENGTH", "33554433");
-    check(send_with(piece, None).0, 413, "Upload too large: the limit is 33554432 bytes");
+    piece.env("CONTENT_TYPE", "application/partial-upload").env("CONTENT_LENGTH", "67108865");
+    check(send_with(piece, None).0, 413, "Upload too large: the limit is 67108864 bytes");
     // The client goes away in the middle.
     let mut piece = piece_command(&fixture, &id, 1000, "?0");
     piece.env("CONTENT_TYPE", "application/partial-upload").env("CONTENT_LENGTH", "5000");
