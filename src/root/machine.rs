@@ -88,7 +88,7 @@ struct Interface {
 fn address(one: &InterfaceAddress) -> Option<String> {
     let (address, mask) = (one.address.as_ref()?, one.netmask.as_ref()?);
     let (ip, n_bits): (IpAddr, u32) = match address.as_sockaddr_in() {
-        Some(four) => (four.ip().into(), mask.as_sockaddr_in()?.ip().to_bits().count_ones()),
+        Some(ipv4) => (ipv4.ip().into(), mask.as_sockaddr_in()?.ip().to_bits().count_ones()),
         None => (address.as_sockaddr_in6()?.ip().into(), mask.as_sockaddr_in6()?.ip().to_bits().count_ones()),
     };
     Some(format!("{ip}/{n_bits}"))

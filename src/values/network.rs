@@ -35,7 +35,7 @@ pub enum NetworkSettings {
         /// The time server; empty for the default.
         ntpserver: String,
         /// An IPv6 address in addition.
-        six: Option<Six>,
+        ipv6: Option<Ipv6Settings>,
     },
     /// A static address.
     Static {
@@ -56,13 +56,13 @@ pub enum NetworkSettings {
         /// The time server; empty for the default.
         ntpserver: String,
         /// An IPv6 address in addition to an IPv4 one.
-        six: Option<Six>,
+        ipv6: Option<Ipv6Settings>,
     },
 }
 
 /// An IPv6 address in addition to IPv4.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Six {
+pub struct Ipv6Settings {
     pub address: Address,
     /// Its prefix length.
     pub prefix: u8,
@@ -70,7 +70,7 @@ pub struct Six {
     pub gateway: Option<Address>,
 }
 
-impl Six {
+impl Ipv6Settings {
     /// Whether the gateway is outside the network, so the system must be told that it is on the link. A link-local address
     /// always is.
     pub fn is_gateway_outside(&self) -> bool {
@@ -269,14 +269,14 @@ impl NetworkSettings {
             }
         }
         let ntpserver = wire.ntpserver.map_or(Ok(String::new()), |text| server("ntpserver", &text))?;
-        let six = six(wire.ip6_address, wire.ip6_prefix, wire.ip6_gateway)?;
-        if six.is_some() && own.as_ref().is_some_and(|(address, ..)| address.value.is_ipv6()) {
+        let ipv6 = ipv6(wire.ip6_address, wire.ip6_prefix, wire.ip6_gateway)?;
+        if ipv6.is_some() && own.as_ref().is_some_and(|(address, ..)| address.value.is_ipv6()) {
             return Err(InvalidOption::new("ip6_address", "none if ip_address is IPv6"));
         }
         network.check_readable()?;
         let interface = wire.interface;
         match (given, own) {
-            ((None, None, None), _) => Ok(NetworkSettings::Dhcp { interface, hostname, ntpserver, six }),
+            ((None, None, None), _) => Ok(NetworkSettings::Dhcp { interface, hostname, ntpserver, ipv6 }),
             ((_, Some(netmask), _), Some((address, prefix, Some(gateway)))) => Ok(NetworkSettings::Static {
                 interface,
                 hostname,
@@ -286,7 +286,7 @@ impl NetworkSettings {
                 gateway,
                 dns,
                 ntpserver,
-                six,
+                ipv6,
             }),
             ((ip_address, netmask, _), _) => {
                 let missing = if ip_address.is_none() {
@@ -336,9 +336,9 @@ impl NetworkSettings {
     }
 
     /// The IPv6 address in addition to IPv4, if any.
-    pub fn six(&self) -> Option<&Six> {
+    pub fn ipv6(&self) -> Option<&Ipv6Settings> {
         match self {
-            NetworkSettings::Dhcp { six, .. } | NetworkSettings::Static { six, .. } => six.as_ref(),
+            NetworkSettings::Dhcp { ipv6, .. } | NetworkSettings::Static { ipv6, .. } => ipv6.as_ref(),
         }
     }
 
@@ -374,10 +374,10 @@ impl NetworkSettings {
                 conf.quoted("ntpserver", ntpserver);
             }
         }
-        if let Some(six) = self.six() {
-            conf.bare("ip6", &six.address.text);
-            conf.bare("ip6_prefix", &six.prefix.to_string());
-            conf.bare("ip6_router", six.gateway.as_ref().map_or("", |gateway| &gateway.text));
+        if let Some(ipv6) = self.ipv6() {
+            conf.bare("ip6", &ipv6.address.text);
+            conf.bare("ip6_prefix", &ipv6.prefix.to_string());
+            conf.bare("ip6_router", ipv6.gateway.as_ref().map_or("", |gateway| &gateway.text));
         }
         conf.into_string()
     }
@@ -457,7 +457,11 @@ fn own(
 }
 
 /// The IPv6 address in addition to IPv4: complete, or none.
-fn six(address: Option<String>, prefix: Option<String>, gateway: Option<String>) -> Result<Option<Six>, InvalidOption> {
+fn ipv6(
+    address: Option<String>,
+    prefix: Option<String>,
+    gateway: Option<String>,
+) -> Result<Option<Ipv6Settings>, InvalidOption> {
     const NEEDS: &str = "ip6_gateway needs ip6_address and ip6_prefix, which need each other";
     let (address, prefix) = match (address, prefix) {
         (None, None) if gateway.is_none() => return Ok(None),
@@ -470,7 +474,7 @@ fn six(address: Option<String>, prefix: Option<String>, gateway: Option<String>)
     }
     let names = ["ip6_address", "ip6_prefix", "ip6_gateway"];
     let (address, prefix, gateway) = own(names, &address, &prefix, gateway.as_deref())?;
-    Ok(Some(Six { address, prefix, gateway }))
+    Ok(Some(Ipv6Settings { address, prefix, gateway }))
 }
 
 /// The prefix length from a mask of the address's family, or from a number with or without `/`.

@@ -120,9 +120,9 @@ fn file(settings: &NetworkSettings) -> String {
             }
         }
     }
-    if let Some(six) = settings.six() {
-        let gateway = six.gateway.as_ref().map(|gateway| gateway.value);
-        text.push_str(&stanza(interface, six.address.value, six.prefix, gateway));
+    if let Some(ipv6) = settings.ipv6() {
+        let gateway = ipv6.gateway.as_ref().map(|gateway| gateway.value);
+        text.push_str(&stanza(interface, ipv6.address.value, ipv6.prefix, gateway));
     }
     text
 }

@@ -68,7 +68,7 @@ impl Reports {
             let report = buffer.get(..length)?;
             let is_in = |address: &IpAddr| match address {
                 IpAddr::V4(_) => false,
-                IpAddr::V6(six) => report.windows(16).any(|bytes| bytes == six.octets()),
+                IpAddr::V6(ipv6) => report.windows(16).any(|bytes| bytes == ipv6.octets()),
             };
             // RTM_NEWADDR, and IFA_F_DADFAILED among the flags after family and prefix.
             let is_duplicate = report.get(4) == Some(&20) && report.get(18).is_some_and(|flags| flags & 8 != 0);
@@ -82,12 +82,12 @@ impl Reports {
 
 /// The static addresses of settings, each with its gateway.
 fn wanted(settings: &NetworkSettings) -> Vec<(IpAddr, Option<IpAddr>)> {
-    let four = match settings {
+    let ipv4 = match settings {
         NetworkSettings::Dhcp { .. } => None,
         NetworkSettings::Static { address, gateway, .. } => Some((address.value, Some(gateway.value))),
     };
-    let six = settings.six().map(|six| (six.address.value, six.gateway.as_ref().map(|gateway| gateway.value)));
-    four.into_iter().chain(six).collect()
+    let ipv6 = settings.ipv6().map(|ipv6| (ipv6.address.value, ipv6.gateway.as_ref().map(|gateway| gateway.value)));
+    ipv4.into_iter().chain(ipv6).collect()
 }
 
 /// Waits until the machine matches the settings, or returns the difference.
@@ -128,9 +128,9 @@ fn check(root: &Root, settings: &NetworkSettings) -> Result<(), String> {
             }
         }
     }
-    if let Some(six) = settings.six() {
-        let gateway = six.gateway.as_ref().map(|gateway| gateway.value);
-        check_own(settings.interface(), six.address.value, six.prefix, gateway, &addresses)?;
+    if let Some(ipv6) = settings.ipv6() {
+        let gateway = ipv6.gateway.as_ref().map(|gateway| gateway.value);
+        check_own(settings.interface(), ipv6.address.value, ipv6.prefix, gateway, &addresses)?;
     }
     if names::host_name().as_deref() != Some(settings.hostname()) {
         return Err(format!("The host name is not {}", settings.hostname()));
@@ -316,12 +316,12 @@ fn addresses() -> Vec<Own> {
 /// The default routes with a gateway: the interface and the gateway.
 fn default_routes() -> BTreeSet<(String, IpAddr)> {
     let read = |name: &str| std::fs::read_to_string(format!("/proc/net/{name}")).unwrap_or_default();
-    let (four, six) = (read("route"), read("ipv6_route"));
-    four.lines().filter_map(route_of_four).chain(six.lines().filter_map(route_of_six)).collect()
+    let (ipv4, ipv6) = (read("route"), read("ipv6_route"));
+    ipv4.lines().filter_map(route_of_ipv4).chain(ipv6.lines().filter_map(route_of_ipv6)).collect()
 }
 
 /// A line of `/proc/net/route`: name, destination, gateway, flags, three counts, mask.
-fn route_of_four(line: &str) -> Option<(String, IpAddr)> {
+fn route_of_ipv4(line: &str) -> Option<(String, IpAddr)> {
     let fields: Vec<&str> = line.split_ascii_whitespace().collect();
     let [name, destination, gateway, _, _, _, _, mask, ..] = fields[..] else { return None };
     let is_default = destination == "00000000" && mask == "00000000" && gateway != "00000000";
@@ -330,7 +330,7 @@ fn route_of_four(line: &str) -> Option<(String, IpAddr)> {
 }
 
 /// A line of `/proc/net/ipv6_route`: destination and its length, source and its length, gateway, four counts, name.
-fn route_of_six(line: &str) -> Option<(String, IpAddr)> {
+fn route_of_ipv6(line: &str) -> Option<(String, IpAddr)> {
     let fields: Vec<&str> = line.split_ascii_whitespace().collect();
     let [_, length, _, _, gateway, _, _, _, _, name] = fields[..] else { return None };
     let gateway = u128::from_str_radix(gateway, 16).ok().filter(|gateway| length == "00" && *gateway != 0)?;
@@ -352,7 +352,7 @@ mod tests {
             // The kernel writes numbers in the machine's byte order; these are from a little-endian machine.
             if cfg!(target_endian = "little") {
                 let wanted = wanted.map(|(name, gateway)| (name.to_owned(), gateway.parse().unwrap()));
-                assert_eq!(route_of_four(line), wanted, "{line}");
+                assert_eq!(route_of_ipv4(line), wanted, "{line}");
             }
         }
         let zero = "0".repeat(32);
@@ -366,7 +366,7 @@ mod tests {
             (format!("20010db8{} 40 {zero} 00 {zero} 00000100 00000001 00000000 00000001 eth0", &zero[8..]), None),
         ] {
             let wanted = wanted.map(|(name, gateway)| (name.to_owned(), gateway.parse().unwrap()));
-            assert_eq!(route_of_six(&line), wanted, "{line}");
+            assert_eq!(route_of_ipv6(&line), wanted, "{line}");
         }
     }
 }

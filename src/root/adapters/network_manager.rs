@@ -116,9 +116,9 @@ fn file(settings: &NetworkSettings) -> String {
 
 /// The IPv6 settings, in addition to IPv4.
 fn beside(settings: &NetworkSettings) -> String {
-    let Some(six) = settings.six() else { return "method=auto\n".to_owned() };
-    let gateway = six.gateway.as_ref().map_or_else(String::new, |gateway| format!(",{}", gateway.value));
+    let Some(ipv6) = settings.ipv6() else { return "method=auto\n".to_owned() };
+    let gateway = ipv6.gateway.as_ref().map_or_else(String::new, |gateway| format!(",{}", gateway.value));
     // A static address in addition to announced ones. Without a gateway, announced routes are used.
     let method = if gateway.is_empty() { "auto" } else { "manual" };
-    format!("method={method}\naddress1={}/{}{gateway}\n", six.address.value, six.prefix)
+    format!("method={method}\naddress1={}/{}{gateway}\n", ipv6.address.value, ipv6.prefix)
 }

@@ -79,10 +79,10 @@ fn file(settings: &NetworkSettings) -> String {
             route = format!("\n[Route]\nGateway={}\n{on_link}", gateway.value);
         }
     }
-    if let Some(six) = settings.six() {
-        let _ = writeln!(text, "Address={}/{}", six.address.value, six.prefix);
-        if let Some(gateway) = &six.gateway {
-            let on_link = if six.is_gateway_outside() { "GatewayOnLink=yes\n" } else { "" };
+    if let Some(ipv6) = settings.ipv6() {
+        let _ = writeln!(text, "Address={}/{}", ipv6.address.value, ipv6.prefix);
+        if let Some(gateway) = &ipv6.gateway {
+            let on_link = if ipv6.is_gateway_outside() { "GatewayOnLink=yes\n" } else { "" };
             let _ = write!(route, "\n[Route]\nGateway={}\n{on_link}", gateway.value);
         }
     }
