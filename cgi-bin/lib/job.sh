@@ -22,6 +22,8 @@ export LC_ALL PATH
 exec 9<&0 </dev/null 8>&1
 
 JOB=${0##*/}
+# A timer of 2.0.0 can still be waiting; this is its word.
+[ "${1-}" != revert ] || set -- recover
 ADMIN=$(cd "${0%/*}/../.." && pwd -P)
 ETC=${JIDO_ETC_PATH:-/usr/local/etc}
 ETC=${ETC%/}
@@ -371,6 +373,14 @@ give_group() {
 	# shellcheck disable=SC2046  # split on purpose: these are numbers
 	group=$(new_group $(stat -c '%u %g %a' "${1%/*}"))
 	[ -z "$group" ] || chgrp "$group" "$1" || :
+}
+
+# put_link PATH TARGET: replaces a link atomically by one to TARGET in the same directory. If TARGET is gone, the old link
+# is better.
+put_link() {
+	[ -e "${1%/*}/$2" ] || return 0
+	rm -f "$1.new" && ln -s "$2" "$1.new" && mv -fT "$1.new" "$1" || return 1
+	flush "${1%/*}"
 }
 
 # put_line TARGET TEXT: writes a status file of one line.

@@ -572,7 +572,7 @@ pub const CASES: &[Case] = &[
     given(
         &[("etc/pending_settings.txt", Some("boot_id=x\nuntil=SOON\n"))],
         post(
-            "settings are taken back",
+            "settings are rolled back",
             "/api/v1/admin/settings/revert?token=yourtoken",
             Body::None,
             202,
@@ -581,7 +581,7 @@ pub const CASES: &[Case] = &[
         ),
     ),
     post(
-        "settings are taken back where none wait",
+        "settings are rolled back where none wait",
         "/api/v1/admin/settings/revert?token=yourtoken",
         Body::None,
         400,
@@ -618,7 +618,7 @@ pub const CASES: &[Case] = &[
     given(
         &[("etc/pending_settings.txt", Some("boot_id=another\ndeadline=1\nuntil=1\n"))],
         get(
-            "settings that are being taken back are pending until they are back",
+            "settings that are being rolled back are pending until they are back",
             "/api/v1/admin/settings?token=yourtoken",
             200,
             r#"{"network":{"mode":"dhcp","interface":"eth0"},"app":{"name":"testapp"},"pending":{"seconds-left":0}}"#,
@@ -627,7 +627,7 @@ pub const CASES: &[Case] = &[
     given(
         &[("etc/status_settings.txt", Some("running\n")), ("log/update_settings.log", None)],
         get(
-            "settings of a change that was cut off are pending until they are taken back",
+            "settings of a change that was cut off are pending until they are rolled back",
             "/api/v1/admin/settings?token=yourtoken",
             200,
             r#"{"network":{"mode":"dhcp","interface":"eth0"},"app":{"name":"testapp"},"pending":{"seconds-left":0},"status":"failed","log":null,"error-message":"The change was interrupted: it ended without a result"}"#,
@@ -678,7 +678,7 @@ pub const CASES: &[Case] = &[
     given(
         &[("etc/pending_certs.txt", Some("boot_id=x\nuntil=SOON\n"))],
         post(
-            "a certificate is taken back",
+            "a certificate is rolled back",
             "/api/v1/admin/certs/revert?token=yourtoken",
             Body::None,
             202,
@@ -687,7 +687,7 @@ pub const CASES: &[Case] = &[
         ),
     ),
     post(
-        "a certificate is taken back where none waits",
+        "a certificate is rolled back where none waits",
         "/api/v1/admin/certs/revert?token=yourtoken",
         Body::None,
         400,
@@ -913,7 +913,7 @@ pub const CASES: &[Case] = &[
         &["backup RESTORE"],
     ),
     post(
-        "a restore is taken back",
+        "a restore is rolled back",
         "/api/v1/admin/backup/restore?token=yourtoken",
         Body::Form(&[("action", "UNDO")]),
         200,

@@ -207,8 +207,8 @@ impl Appliance {
             assert!(Instant::now() < deadline, "the lock of {job} is not free: {error}");
             thread::sleep(Duration::from_millis(10));
         }
-        // What is taken back is so by bin/recover.sh, which asks nobody.
-        let program = if job.ends_with(" revert") { format!("jobs/{name}") } else { "wrapper.sh".to_owned() };
+        // bin/recover.sh calls the job itself.
+        let program = if job.ends_with(" recover") { format!("jobs/{name}") } else { "wrapper.sh".to_owned() };
         // The pid is written by the process that becomes the job, so no fault can come too early for it.
         let mut command = self.command(Path::new("/bin/sh"));
         command

@@ -644,7 +644,7 @@ fn a_listed_link_is_followed_and_stays() {
 }
 
 /// An account owns the directory that holds the data. While a restore is at work it puts a link in place of that, and its own
-/// stage in place of ours: nothing of it lands elsewhere, neither when the restore ends nor when it is taken back.
+/// stage in place of ours: nothing of it lands elsewhere, neither when the restore ends nor when it is rolled back.
 #[test]
 fn the_owner_of_the_parent_of_the_data_cannot_place_a_file_elsewhere() {
     if !is_root() {

@@ -531,7 +531,7 @@ fn a_change_is_confirmed_or_rolled_back() {
                 check_old_pair_alone(appliance);
                 assert_eq!(
                     appliance.read("admin/etc/status_error_certs.txt"),
-                    "The change was not confirmed or not completed: the previous certificate was restored\n"
+                    "The change of certificates was not confirmed in time\n"
                 );
             }
         }

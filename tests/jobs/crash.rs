@@ -134,7 +134,7 @@ fn cases() -> Vec<Case> {
             keeps: &[],
         },
         Case {
-            job: "settings revert",
+            job: "settings recover",
             before: |appliance| drop(settings::old_settings(appliance)),
             upload: |appliance| {
                 settings::put_on_trial(appliance);
@@ -191,7 +191,7 @@ fn cases() -> Vec<Case> {
             keeps: &[],
         },
         Case {
-            job: "certs revert",
+            job: "certs recover",
             before: |appliance| {
                 sh(&appliance.path("etc"), "mkdir -p tls/pair.0; ln -s pair.0 tls/current");
                 make_pair(&appliance.path("etc/tls/pair.0"), "old");
@@ -461,6 +461,7 @@ fn ended_inside(case: &Case, (word, call): (&str, &str), (mode, rule): (&str, &s
 
 /// What must be true after an end, wherever that was.
 fn survive(case: &Case, mode: &str, appliance: &Appliance, [before, after]: [&str; 2], outcome: &Outcome, point: &str) {
+    check_documented(appliance, point);
     // Where nothing could be written nothing could be put right, either.
     if case.recovers == Recovers::AtOnce && mode != "readonly" {
         check_whole(case, appliance, [before, after], point);
@@ -489,6 +490,44 @@ fn survive(case: &Case, mode: &str, appliance: &Appliance, [before, after]: [&st
     let already_done = case.job == "update" && next.stdout.contains("already up-to-date");
     assert!(next.code == Some(0) || already_done, "{point}: the next run failed: {next:?}\n{}", appliance.describe());
     check_nothing_left(case, appliance, point);
+}
+
+/// What a job leaves, wherever it is ended, is in the table of docs/JOBS.md.
+#[track_caller]
+fn check_documented(appliance: &Appliance, point: &str) {
+    static TABLE: OnceLock<Vec<(String, String)>> = OnceLock::new();
+    let table = TABLE.get_or_init(|| {
+        let document = fs::read_to_string(repository().join("docs/JOBS.md")).unwrap();
+        let table = document.split("## Files that jobs leave").nth(1).unwrap().split("\n## ").next().unwrap();
+        let first_cells = table.lines().filter_map(|line| line.strip_prefix("| `")?.split(" | ").next());
+        let names = first_cells.flat_map(|cell| cell.split('`').step_by(2));
+        // The beginning and the end of each name; in between is the name of a job or file.
+        names
+            .map(|name| match name.split_once('<').zip(name.split_once('>')) {
+                Some(((beginning, _), (_, end))) => (beginning.to_owned(), end.to_owned()),
+                None => (name.to_owned(), String::new()),
+            })
+            .collect()
+    });
+    let is_documented = |path: &str| {
+        // A file that is being written, and what is in a directory.
+        let path = path.strip_suffix(".new").unwrap_or(path);
+        table.iter().any(|(beginning, end)| {
+            let between = path.strip_prefix(beginning.as_str()).and_then(|rest| rest.strip_suffix(end.as_str()));
+            between.is_some_and(|name| {
+                !name.contains('/') && (name.is_empty() || beginning.len() + end.len() < path.len())
+            })
+        })
+    };
+    for folder in ["lib", "progress", "etc"] {
+        for name in appliance.files(&format!("admin/{folder}")) {
+            let path = format!("{folder}/{}", name.trim_end_matches('/'));
+            let is_ours = folder != "etc" || name.starts_with("status_") || name.starts_with("pending_");
+            let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
+            let is_listed = ends.map(|end| &path[..end]).any(is_documented);
+            assert!(!is_ours || is_listed || path == "lib/work", "{point}: docs/JOBS.md does not explain {path}");
+        }
+    }
 }
 
 #[track_caller]
@@ -542,6 +581,64 @@ fn eventually_nothing(what: &str, point: &str, appliance: &Appliance, find: impl
         }
         assert!(started.elapsed() < DEADLINE, "{point}: left {what}: {left:?}\n{}", appliance.describe());
         thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A test cannot cut the power of a disk, so it reads in which order a job flushes and renames: what is saved is on the
+/// disk before the first change, and what is settled before it is told.
+#[test]
+fn each_step_of_a_change_is_on_disk_before_the_next() {
+    let jobs = ["settings dhcp", "storage", "certs", "license", "update"];
+    for case in cases().iter().filter(|case| jobs.contains(&case.job)) {
+        let appliance = Appliance::new(Shell::Dash);
+        (case.before)(&appliance);
+        (case.upload)(&appliance);
+        for name in ["mv", "rm", "sync"] {
+            appliance.hook(
+                &format!("fakes/{name}"),
+                &format!(
+                    "echo \"{name} $*\" >>'{}'; PATH=${{PATH#*:}} exec {name} \"$@\"",
+                    appliance.path("order").display()
+                ),
+            );
+        }
+        appliance.succeed(case.job);
+        let order = appliance.read("order").replace(&*appliance.root.to_string_lossy(), "");
+        let name = case.job.split(' ').next().unwrap();
+        let undo = format!("/admin/lib/{name}.undo");
+        let lines: Vec<&str> = order.lines().collect();
+        let find = |what: &str| {
+            lines.iter().position(|line| line.starts_with(what)).unwrap_or_else(|| panic!("{what}\n{order}"))
+        };
+        let kept = find(&format!("mv -fT {undo}.new {undo}"));
+        let settled = find(&format!("mv -fT {undo} "));
+        assert_eq!((lines[kept - 1], lines[kept + 1]), ("sync ", "sync /admin/lib"), "{order}");
+        let pending = format!("rm -f /admin/etc/pending_{name}.txt");
+        assert_eq!(lines[settled + 1..settled + 3], [&*pending, "sync /admin/lib /admin/etc"], "{order}");
+        // Everything that the change installs, and its status, come in between; of an update, what its script did.
+        let installs = |line: &str| {
+            let target = line.strip_prefix("mv ").and_then(|line| line.rsplit(' ').next()).unwrap_or_default();
+            let is_etc = target.starts_with("/etc/") || target.starts_with("/admin/etc/");
+            is_etc && !target.contains("/pair.") && !target.ends_with("certificate.txt")
+        };
+        let is_running = |at: usize| at < kept && lines[at].ends_with(&format!("status_{name}.txt"));
+        let outside =
+            (0..lines.len()).filter(|at| installs(lines[*at]) && !(kept..settled).contains(at) && !is_running(*at));
+        assert!(name == "update" || outside.clone().count() == 0, "{:?}\n{order}", outside.collect::<Vec<_>>());
+        let inside = (kept..settled).filter(|at| installs(lines[*at])).count();
+        assert!(inside > 0, "{order}");
+    }
+}
+
+/// The same after each job that was not ended.
+#[test]
+fn what_each_job_leaves_is_in_the_table_of_the_document() {
+    for case in cases() {
+        let appliance = Appliance::new(Shell::Dash);
+        (case.before)(&appliance);
+        (case.upload)(&appliance);
+        appliance.succeed(case.job);
+        check_documented(&appliance, case.job);
     }
 }
 

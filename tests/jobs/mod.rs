@@ -3,6 +3,7 @@
 mod appliance;
 mod backup;
 mod certs;
+mod change;
 mod crash;
 mod hostile;
 mod license;

@@ -237,9 +237,10 @@ fn every_file_that_a_job_leaves_is_in_the_table_of_the_document() {
             let script = fs::read_to_string(entry.unwrap().path()).unwrap();
             let code = script.lines().filter(|line| !line.trim_start().starts_with('#')).collect::<Vec<_>>().join("\n");
             found.extend(code.split("$STATE/").skip(1).map(|rest| {
-                let rest = ["${WORK##*/}", "${1}", "$1", "$name"].iter().fold(rest.to_owned(), |rest, variable| {
-                    rest.strip_prefix(variable).map_or(rest.clone(), |end| format!("<name>{end}"))
-                });
+                let rest =
+                    ["${WORK##*/}", "${1}", "$1", "$name", "$JOB"].iter().fold(rest.to_owned(), |rest, variable| {
+                        rest.strip_prefix(variable).map_or(rest.clone(), |end| format!("<name>{end}"))
+                    });
                 let is_part = |c: char| c.is_ascii_alphanumeric() || "<>._-".contains(c);
                 rest.chars().take_while(|c| is_part(*c)).collect::<String>()
             }));

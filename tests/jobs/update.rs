@@ -404,7 +404,7 @@ fn an_update_that_lacked_only_its_final_status_is_not_rolled_back() {
                 r#"{"percentage":100,"status":"success","version-after":"1.0.1","version-before":"1.0.0"}"#
             );
             assert_eq!(appliance.files("admin/lib/work"), [""; 0]);
-            assert!(!appliance.exists("admin/lib/update.applied"));
+            assert!(!appliance.exists("admin/lib/update.installed"));
         });
     }
 }
@@ -420,7 +420,7 @@ fn a_rollback_that_fails_is_tried_again_and_not_for_ever() {
         appliance.refuse("update", "Error running update");
         appliance.recover();
         assert_eq!(appliance.read("etc/rolled"), "tried\ntried\n");
-        assert!(appliance.exists("admin/lib/update.applying"), "{}", appliance.describe());
+        assert!(appliance.exists("admin/lib/update.undo/package"), "{}", appliance.describe());
         // What went wrong is told as it was.
         assert_eq!(appliance.read("admin/etc/status_error_code.txt"), "E1002\n");
         assert_eq!(
@@ -432,7 +432,7 @@ fn a_rollback_that_fails_is_tried_again_and_not_for_ever() {
         appliance.recover();
         assert_eq!(appliance.read("etc/rolled"), "tried\ntried\ntried\n");
         assert_eq!(appliance.files("admin/lib/work"), [""; 0]);
-        assert!(!appliance.exists("admin/lib/update.applying") && !appliance.exists("admin/lib/update.rollbacks"));
+        assert!(!appliance.exists("admin/lib/update.undo"), "{}", appliance.describe());
         // One that never succeeds.
         fs::remove_file(appliance.path("etc/room")).unwrap();
         fs::remove_file(appliance.path("etc/rolled")).unwrap();
@@ -446,7 +446,7 @@ fn a_rollback_that_fails_is_tried_again_and_not_for_ever() {
         }
         assert_eq!(appliance.read("etc/rolled"), "tried\n".repeat(5));
         assert_eq!(appliance.files("admin/lib/work"), [""; 0]);
-        assert!(!appliance.exists("admin/lib/update.applying") && !appliance.exists("admin/lib/update.rollbacks"));
+        assert!(!appliance.exists("admin/lib/update.undo"), "{}", appliance.describe());
     });
 }
 
@@ -476,7 +476,7 @@ fn a_script_that_takes_too_long_is_ended_with_its_children() {
 
 /// Whether anything with the environment of the package's scripts still runs. A zombie has no environment any more.
 fn has_process_of(appliance: &Appliance) -> bool {
-    let own = format!("JIDO_PACKAGE_PATH={}", appliance.path("admin/lib/work/update/package").display());
+    let own = format!("JIDO_PACKAGE_PATH={}", appliance.path("admin/lib/update.undo/package").display());
     let processes = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path());
     let mut environments = processes.filter_map(|process| fs::read(process.join("environ")).ok());
     environments.any(|environment| environment.split(|byte| *byte == 0).any(|variable| variable == own.as_bytes()))
@@ -501,7 +501,7 @@ fn the_script_gets_the_documented_environment_and_nothing_else() {
             .with("update.sh", "#!/bin/dash\nexec >\"$JIDO_ETC_PATH/given\"\nenv | grep -v ^OLDPWD= | sort\npwd\nfor fd in 7 8 9; do [ ! -e /proc/$$/fd/$fd ] || echo open; done\n")
             .upload(appliance);
         appliance.succeed("update");
-        let package = appliance.path("admin/lib/work/update/package");
+        let package = appliance.path("admin/lib/update.undo/package");
         assert_eq!(
             appliance.read("etc/given"),
             format!(

@@ -11,7 +11,7 @@ fn commands_outside_the_list_are_refused() {
         ("settings", &[]),
         ("settings", &["static; reboot"]),
         ("settings static dhcp", &[]),
-        ("settings", &["revert"]),
+        ("settings", &["recover"]),
         ("backup", &["start"]),
         ("update", &["x"]),
         ("../jobs/token", &[]),

@@ -391,7 +391,7 @@ impl Holder {
     }
 
     /// Reverses `swap`, however far it got.
-    fn unswap(&self) -> Result<(), Failure> {
+    fn roll_back(&self) -> Result<(), Failure> {
         self.each_listed(&mut |name| {
             if !tree::exists(&self.new, name)? {
                 match tree::shift(&self.directory, name, &self.new) {
@@ -399,9 +399,9 @@ impl Holder {
                     Err(error) => return Err(error),
                 }
             }
-            if tree::exists(&self.old, name)? { self.put_back(name) } else { Ok(()) }
+            if tree::exists(&self.old, name)? { self.move_back(name) } else { Ok(()) }
         })?;
-        each_name(&self.old, &mut |name| self.put_back(name))?;
+        each_name(&self.old, &mut |name| self.move_back(name))?;
         let (seconds, nanoseconds) = self.row.modified;
         let member = tree::member_of(&self.old)?;
         self.copy_attributes(Some(Member { seconds, nanoseconds, ..member }))?;
@@ -409,7 +409,7 @@ impl Holder {
     }
 
     /// Moves the previous files back. Files that somebody created in their place meanwhile are not among them.
-    fn put_back(&self, name: &[u8]) -> Result<(), Errno> {
+    fn move_back(&self, name: &[u8]) -> Result<(), Errno> {
         match tree::shift(&self.old, name, &self.directory) {
             Err(Errno::EXIST | Errno::NOTEMPTY) => {
                 tree::sweep(self.directory.as_fd(), name)?;
@@ -481,7 +481,7 @@ pub fn recover(appliance: &Appliance) -> Result<(), Failure> {
     if journal.exists() {
         say("The last restore was interrupted: restoring the previous data");
         // While the journal exists, the stages contain the previous data and must not be removed.
-        unswap(&appliance::read(&journal)?)
+        roll_back(&appliance::read(&journal)?)
             .map_err(|failure| failure.with("The previous data cannot be restored now"))?;
         remove(&journal)?;
         flush(&state)?;
@@ -500,18 +500,19 @@ pub fn undo(appliance: &Appliance) -> Result<(), Failure> {
     // From here on, it is an interrupted restore and ends like one.
     std::fs::rename(&undo, &journal)?;
     flush(&state)?;
-    unswap(&appliance::read(&journal)?).map_err(|failure| failure.with("The previous data cannot be restored now"))?;
+    roll_back(&appliance::read(&journal)?)
+        .map_err(|failure| failure.with("The previous data cannot be restored now"))?;
     remove(&journal)?;
     flush(&state)?;
     drop_stages(appliance)
 }
 
-fn unswap(table: &[u8]) -> Result<(), Failure> {
+fn roll_back(table: &[u8]) -> Result<(), Failure> {
     let rows = rows(table)?;
     // Restore inner holders first.
     for row in rows.iter().rev() {
         if let Some(old) = &row.of_2_0_0 {
-            unswap_of_2_0_0(row, old)?;
+            roll_back_2_0_0(row, old)?;
             continue;
         }
         let gone = |what: &str| Failure::log("E1002", UNABLE, &format!("{}: {what}", shown(&row.path)));
@@ -524,13 +525,13 @@ fn unswap(table: &[u8]) -> Result<(), Failure> {
         let name = row.number.to_string();
         let new = tree::directory(&tree::directory(&stage, b"new")?, name.as_bytes())?;
         let old = tree::directory(&tree::directory(&stage, b"old")?, name.as_bytes())?;
-        Holder { row: row.clone(), directory, stage, new, old, list: None, attributes: None }.unswap()?;
+        Holder { row: row.clone(), directory, stage, new, old, list: None, attributes: None }.roll_back()?;
     }
     Ok(())
 }
 
 /// A line in 2.0.0's table: `new/N` and `old/N` of the stage are one name each.
-fn unswap_of_2_0_0(row: &Row, name: &[u8]) -> Result<(), Failure> {
+fn roll_back_2_0_0(row: &Row, name: &[u8]) -> Result<(), Failure> {
     let directory = open(&row.path)?;
     let stage = open(&row.stage)?;
     if !is_ours(&stage, None)? {

@@ -263,10 +263,10 @@ def other_commands(attacker):
     """sudo with anything but exactly the words in sudoers; the wrapper with anything but its words."""
     jobs = f"{ADMIN}/bin/jobs"
     commands = (
-        "/bin/sh", "/bin/sh -c id", f"{jobs}/settings", f"{jobs}/settings revert", f"{jobs}/settings static x",
-        f"{jobs}/settings ''", f"{jobs}/token x", f"{jobs}/token ''", f"{jobs}/update revert", f"{jobs}/backup",
-        f"{jobs}/backup revert", f"{jobs}/backup START STOP", f"{jobs}/backup start", f"{jobs}/certs revert",
-        f"{jobs}/storage revert", f"{jobs}/license revert", f"{jobs}/health", f"{jobs}/monitor sample",
+        "/bin/sh", "/bin/sh -c id", f"{jobs}/settings", f"{jobs}/settings recover", f"{jobs}/settings static x",
+        f"{jobs}/settings ''", f"{jobs}/token x", f"{jobs}/token ''", f"{jobs}/update recover", f"{jobs}/backup",
+        f"{jobs}/backup recover", f"{jobs}/backup START STOP", f"{jobs}/backup start", f"{jobs}/certs recover",
+        f"{jobs}/storage recover", f"{jobs}/license recover", f"{jobs}/health", f"{jobs}/monitor sample",
         f"{jobs}/monitor", f"{jobs}/../network.sh none",
         f"{ADMIN}/bin/recover.sh", f"{ADMIN}/bin/minute.sh", f"{ADMIN}/bin/wrapper.sh", f"/bin/sh {jobs}/token",
         "-s", "-i", f"-e {jobs}/token", f"-u www-data {jobs}/token", f"-g root {jobs}/token", "-l -U root",
@@ -296,9 +296,9 @@ def other_commands(attacker):
     attacker.held("jobs called by links of ours, beside a library of ours", "what ran was root's own", ran == "bin\n", ran)
     attacker.machine.sh("rm -rf /tmp/evil /tmp/other")
 
-    requests = (("token; id", ""), ("token", "x"), ("settings", "revert"), ("settings static revert", ""),
+    requests = (("token; id", ""), ("token", "x"), ("settings", "recover"), ("settings static recover", ""),
                 ("../../../bin/sh", ""), ("sh", ""), ("", ""), ("backup", "START STOP"), ("backup", "-x"),
-                ("settings", "static\nrevert"), ("health", ""), ("*", ""), ("monitor", "sample"), ("services", "--help"))
+                ("settings", "static\nrecover"), ("health", ""), ("*", ""), ("monitor", "sample"), ("services", "--help"))
     faults = [str(request) for request in requests if attacker.call(*request)[0] == 0]
     attacker.held(f"wrapper.sh with {len(requests)} other requests", "each refused", not faults, "\n".join(faults))
     done = attacker.machine.attempt(f"sudo -n {jobs}/token </dev/null", user="www-data")

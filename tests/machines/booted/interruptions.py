@@ -152,5 +152,5 @@ def reboot(stage):
     report.check("the same update, sent again, ends with success", ended.get("status") == "success",
                  lambda: f"{answer} {ended}\n{machine.sh(f'tail -n 40 {ADMIN}/log/update.log')}")
     report.same("... and the version is the new one", api.get("/version").json().get("version"), "1.1.0")
-    report.same("nothing of the interrupted one is left", machine.sh(f"ls {ADMIN}/lib/work {ADMIN}/lib/*.applying "
-                                                                    f"2>/dev/null || :").strip(), f"{ADMIN}/lib/work:")
+    left = machine.sh(f"ls {ADMIN}/lib/work {ADMIN}/lib/update.undo {ADMIN}/lib/update.installed 2>/dev/null || :").strip()
+    report.same("nothing of the interrupted one is left", left, f"{ADMIN}/lib/work:")
