@@ -498,7 +498,7 @@ make_directories() {
 # Replaces a file atomically: a concurrent request or job sees the old file or the new one.
 put() { # put MODE FROM TO
 	make_directory "${3%/*}"
-	put_aside "$3"
+	set_aside "$3"
 	cp "$2" "$ROOT$3.new"
 	own "$1" 0:0 "$ROOT$3.new"
 	mv -f "$ROOT$3.new" "$ROOT$3"

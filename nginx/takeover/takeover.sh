@@ -149,7 +149,7 @@ take_from_old_group() {
 }
 
 # Sets a file aside that ours replaces, once.
-put_aside() { # put_aside PATH
+set_aside() { # set_aside PATH
 	[ -e "$ROOT$1" ] || return 0
 	[ ! -e "$ROOT$BEFORE$1" ] || return 0
 	if [ -r "$ROOT$RECORD" ] && cut -c 67- "$ROOT$RECORD" | grep -qxF "$1"; then
@@ -161,7 +161,7 @@ put_aside() { # put_aside PATH
 }
 
 # Restores a file that was set aside, unless somebody else has replaced it since.
-put_back() { # put_back PATH
+restore_original() { # restore_original PATH
 	if [ -e "$ROOT$1" ] && ! is_ours "$1"; then
 		note "kept $1, which was changed since it was installed; the original was not restored"
 		return 0
@@ -170,20 +170,20 @@ put_back() { # put_back PATH
 	mv -f "$ROOT$BEFORE$1" "$ROOT$1"
 }
 
-put_aside_jobs() {
+set_aside_jobs() {
 	local file
 	for file in "$ROOT$ADMIN/bin"/update_*.sh; do
 		[ -f "$file" ] || continue
-		put_aside "${file#"$ROOT"}"
+		set_aside "${file#"$ROOT"}"
 		rm -f "$file"
 	done
 }
 
 # Restores what "--jobs ours" set aside.
-put_back_jobs() {
+restore_jobs() {
 	local file
 	for file in "$ROOT$BEFORE$ADMIN/bin"/*; do
-		[ ! -f "$file" ] || put_back "${file#"$ROOT$BEFORE"}"
+		[ ! -f "$file" ] || restore_original "${file#"$ROOT$BEFORE"}"
 	done
 }
 
@@ -192,7 +192,7 @@ put_wrapper() {
 	local job
 	case $TAKES_OVER:$JOBS in
 	yes:keep)
-		put_back_jobs
+		restore_jobs
 		KEPT_WRAPPER=$ADMIN/bin/wrapper.sh
 		printf '%s\n' "$KEPT_WRAPPER" >>"$WORK/kept"
 		put 755 "$SOURCE/cgi-bin/wrapper.sh" "$ADMIN/bin/start.sh"
@@ -202,7 +202,7 @@ put_wrapper() {
 		;;
 	yes:ours)
 		put 755 "$SOURCE/cgi-bin/wrapper.sh" "$ADMIN/bin/wrapper.sh"
-		put_aside_jobs
+		set_aside_jobs
 		;;
 	*) put_script 755 "$SOURCE/cgi-bin/wrapper.sh" "$ADMIN/bin/wrapper.sh" ;;
 	esac
@@ -340,7 +340,7 @@ give_back() {
 	if [ -d "$BEFORE" ]; then
 		find "$BEFORE" ! -type d | LC_ALL=C sort >"$CONF/files"
 		while IFS= read -r file; do
-			put_back "${file#"$BEFORE"}"
+			restore_original "${file#"$BEFORE"}"
 		done <"$CONF/files"
 	fi
 	[ -r "$TAKEOVER" ] || return 0

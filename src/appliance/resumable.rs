@@ -398,7 +398,7 @@ impl Upload {
     }
 
     /// Moves its bytes back, because no job used them.
-    pub fn take_back(&self, place: &std::path::Path) -> io::Result<()> {
+    pub fn reclaim(&self, place: &std::path::Path) -> io::Result<()> {
         Ok(rustix::fs::renameat(rustix::fs::CWD, place, &self.folder.0, &self.id)?)
     }
 }

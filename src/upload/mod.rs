@@ -519,7 +519,7 @@ impl Drop for Handover {
         }
         for (name, upload) in &self.uploads {
             // If the job has taken it anyway, there is nothing to move back.
-            let _ = upload.take_back(&self.folder.join(name));
+            let _ = upload.reclaim(&self.folder.join(name));
         }
     }
 }

@@ -807,7 +807,7 @@ pub const CASES: &[Case] = &[
         &[],
     ),
     post(
-        "storage goes back",
+        "the last storage change is rolled back",
         "/api/v1/admin/storage/undo?token=yourtoken",
         Body::None,
         202,

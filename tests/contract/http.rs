@@ -494,7 +494,7 @@ fn a_pending_change_is_rolled_back_at_once_by_a_job_that_can_be_followed() {
         let path = format!("/api/v1/admin/{name}/revert?token=yourtoken");
         let pending = format!("etc/pending_{name}.txt");
         let n_calls = fixture.read("record/calls").lines().count();
-        // Neither one that is being taken back nor one that cannot be read is any to start a job for.
+        // Neither for one that is being rolled back nor for one that cannot be read is a job started.
         fixture.write(&pending, "boot_id=x\ndeadline=0\nuntil=0\n");
         assert_eq!(post(&fixture, &path, &[]).status, 400);
         fixture.write(&pending, "boot_id=x\ndeadline=5\nuntil=SOON\n");

@@ -933,7 +933,7 @@ async function through(server, port) {
 			await one.end();
 		});
 
-		await each('a network change that nobody confirms is taken back, and the page says so', async () => {
+		await each('a network change that nobody confirms is rolled back, and the page says so', async () => {
 			const one = await visitor(world, {at: 'network'});
 			await one.page.getByLabel('Gateway').fill('192.0.2.254');
 			await one.press('Review changes');
@@ -1180,7 +1180,7 @@ async function through(server, port) {
 			await one.end();
 		});
 
-		await each('while a change is taken back, every page says so and none shows it as in force', async () => {
+		await each('while a change is rolled back, every page says so and none shows it as in force', async () => {
 			const one = await visitor(world, {at: 'network'});
 			await one.page.getByLabel('Gateway').fill('192.0.2.254');
 			await one.press('Review changes');

@@ -50,7 +50,7 @@ pub fn apply(change: &Change<'_>, is_running: bool) -> Result<(), String> {
     run("ifup", &["--force", interface])
 }
 
-pub fn take_back(root: &Root) -> Result<(), String> {
+pub fn restore_original(root: &Root) -> Result<(), String> {
     let Some(interface) = ours(root) else { return Ok(()) };
     let is_running = is_up(root);
     if is_running {

@@ -51,16 +51,16 @@ struct Change<'a> {
     left: Option<String>,
 }
 
-/// Configures the network from `network.json`. Arguments: `static`, `dhcp`, or `none` to undo all of our changes. For a
+/// Configures the network from `network.json`. Arguments: `static`, `dhcp`, or `none` to remove all of our changes. For a
 /// failure, prints the reason on standard output, in a line that starts with `Reason: `.
 pub fn network(arguments: Arguments<'_>, appliance: &Appliance) -> Result<ExitCode, String> {
     let mode = arguments.next().unwrap_or_default();
     let root = Root::new(appliance);
     let done = match mode.to_str() {
-        Some("none") => take_back(&root).map(|()| ExitCode::SUCCESS),
+        Some("none") => restore_original(&root).map(|()| ExitCode::SUCCESS),
         // Without settings, use those of the machine.
         Some("static" | "dhcp") if !appliance.etc_file("network.json").exists() => {
-            take_back(&root).map(|()| ExitCode::SUCCESS)
+            restore_original(&root).map(|()| ExitCode::SUCCESS)
         }
         Some(mode @ ("static" | "dhcp")) => settings(&appliance.etc_file("network.json")).and_then(|settings| {
             if settings.mode() == mode {
@@ -138,11 +138,11 @@ fn apply(root: &Root, settings: &NetworkSettings) -> Result<ExitCode, String> {
 }
 
 /// Restores everything from before our first change, whichever manager runs now.
-fn take_back(root: &Root) -> Result<(), String> {
-    names::take_back(root)?;
-    network_manager::take_back(root)?;
-    networkd::take_back(root)?;
-    ifupdown::take_back(root)?;
+fn restore_original(root: &Root) -> Result<(), String> {
+    names::restore_original(root)?;
+    network_manager::restore_original(root)?;
+    networkd::restore_original(root)?;
+    ifupdown::restore_original(root)?;
     root.forget_what_led_out()
 }
 

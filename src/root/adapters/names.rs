@@ -33,7 +33,7 @@ pub fn apply(root: &Root, settings: &NetworkSettings, manager: Adapter) -> Resul
     apply_ntp(root, settings.ntpserver())
 }
 
-pub fn take_back(root: &Root) -> Result<(), String> {
+pub fn restore_original(root: &Root) -> Result<(), String> {
     if root.bring_back(HOSTNAME)?
         && let Some(name) = root.text(HOSTNAME)
     {

@@ -58,7 +58,7 @@ pub fn apply(change: &Change<'_>, is_running: bool) -> Result<(), String> {
     Ok(())
 }
 
-pub fn take_back(root: &Root) -> Result<(), String> {
+pub fn restore_original(root: &Root) -> Result<(), String> {
     let mut touched = down_names(root);
     touched.extend(ours(root));
     let is_running = is_active("NetworkManager");

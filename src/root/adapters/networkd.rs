@@ -48,7 +48,7 @@ pub fn apply(change: &Change<'_>, is_running: bool) -> Result<(), String> {
     run("networkctl", &["reconfigure", interface])
 }
 
-pub fn take_back(root: &Root) -> Result<(), String> {
+pub fn restore_original(root: &Root) -> Result<(), String> {
     let of = |file| root.text(file).map(|text| names(&text).collect::<Vec<_>>()).unwrap_or_default();
     let touched = [of(OURS), of(DOWN)].concat();
     let (was_ours, was_down) = (root.remove(OURS)?, root.remove(DOWN)?);
