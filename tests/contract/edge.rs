@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a helper of tests says what is wrong as a test does")]
 
 use crate::contract::cases::Answer;
+use jidoteki_admin_api::appliance::resumable::PIECE;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
@@ -605,8 +606,9 @@ fn a_wrong_credential_is_refused_before_the_body_comes() {
 #[test]
 fn a_request_that_its_head_condemns_is_refused_before_the_body_comes() {
     each(&Program::Ours, |edge| {
-        let form = [("for", "update"), ("length", "40000000")].map(|(name, value)| format!("{name}={value}"));
-        let opened = edge.curl("/api/v1/admin/uploads?token=yourtoken", &["-d", &form.join("&")]);
+        // Longer than the longest piece.
+        let form = format!("for=update&length={}", 2 * PIECE);
+        let opened = edge.curl("/api/v1/admin/uploads?token=yourtoken", &["-d", &form]);
         assert_eq!(opened.status, 201, "{}", opened.text());
         let upload = opened.header("location");
         let nothing = format!("/api/v1/admin/uploads/{}", "0".repeat(32));
@@ -616,7 +618,7 @@ fn a_request_that_its_head_condemns_is_refused_before_the_body_comes() {
         mode(&edge.upload(".update.lock"), 0o666);
         let piece = "Content-Type: application/partial-upload\r\nUpload-Complete: ?0\r\nUpload-Offset: ";
         let form = "Content-Type: multipart/form-data; boundary=x\r\nX: ";
-        let check = |method: &str, path: &str, headers: &str, length: u32, status: u16, text: &str| {
+        let check = |method: &str, path: &str, headers: &str, length: u64, status: u16, text: &str| {
             let head = format!(
                 "{method} {path}?token=yourtoken HTTP/1.1\r\nHost: localhost\r\n{headers}7\r\nContent-Length: {length}\r\n\r\n"
             );
@@ -646,9 +648,9 @@ fn a_request_that_its_head_condemns_is_refused_before_the_body_comes() {
             "PATCH",
             &upload,
             &piece.replace("Offset: ", "Offset: 0\r\nX: "),
-            33_554_433,
+            PIECE + 1,
             413,
-            "Upload too large: the limit is 33554432",
+            &format!("Upload too large: the limit is {PIECE}"),
         );
         lock.lock().unwrap();
         check("POST", &update, form, 20_000_000, 400, "is already running\",\"Error-Code\":\"E1004\"");
