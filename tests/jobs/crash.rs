@@ -510,8 +510,8 @@ fn check_documented(appliance: &Appliance, point: &str) {
             .collect()
     });
     let is_documented = |path: &str| {
-        // A file that is being written, and what is in a directory.
-        let path = path.strip_suffix(".new").unwrap_or(path);
+        // A file that is being written: NAME.new, or .NAME.new by the program.
+        let path = &path.strip_suffix(".new").map_or_else(|| path.to_owned(), |path| path.replace("/.", "/"));
         table.iter().any(|(beginning, end)| {
             let between = path.strip_prefix(beginning.as_str()).and_then(|rest| rest.strip_suffix(end.as_str()));
             between.is_some_and(|name| {
