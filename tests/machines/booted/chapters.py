@@ -28,7 +28,6 @@ ALL = [
     ("disk", "Disks that are full or read-only in the middle of jobs", cuts.disk),
     ("networkd", "Network changes with systemd-networkd", lost.networkd),
     ("ifupdown", "Network changes with ifupdown", lost.ifupdown),
-    ("networkmanager", "Network changes with NetworkManager", lost.network_manager),
     ("certs", "Certificates that nobody confirms", lost.certs),
     ("uninstall", "install.sh --uninstall leaves the data", whole.uninstall),
     ("takeover", "An appliance of the ancestor is taken over and given back", takeover.takeover),
@@ -38,7 +37,7 @@ NAMES = [name for name, _, _ in ALL]
 # What runs side by side where no chapter is named, and on which release: everything on the first, and on each other one
 # what meets its servers and its systemd. lighttpd goes on with the machine that nginx leaves.
 LANES = [("bookworm", ["nginx", "lighttpd", "servers", "reboot", "confined", "attacks", "uninstall"]),
-         ("bookworm", ["cuts", "networkmanager", "session-nginx", "session-lighttpd"]),
+         ("bookworm", ["cuts", "session-nginx", "session-lighttpd"]),
          ("bookworm", ["networkd", "ifupdown", "disk", "certs", "takeover", "plain"]),
          ("trixie", ["session-nginx", "session-lighttpd", "nginx", "lighttpd", "uninstall"])]
 assert sorted(name for release, names in LANES if release == "bookworm" for name in names) == sorted(NAMES)

@@ -81,15 +81,11 @@ def ifupdown(stage):
     network(stage, "ifupdown")
 
 
-def network_manager(stage):
-    network(stage, "NetworkManager")
-
-
 def network(stage, flavour):
     machine, api = stage.ready("nginx", flavour)
     machine.wait_booted()
     report = stage.report
-    running = {"networkd": "systemd-networkd", "ifupdown": "networking"}.get(flavour, flavour)
+    running = "systemd-networkd" if flavour == "networkd" else "networking"
     report.same(f"the network of this machine is {running}'s",
                 machine.sh(f"systemctl is-active {running}").strip(), "active")
     leases = Leases(stage)
@@ -266,7 +262,7 @@ def by_dhcp(stage, machine, api, leases, flavour):
                 lambda: f"{diagnosis(machine)}\n{(leases.root / 'run/log').read_text()[-1500:]}")
     log.add(f"the machine answers at {address}, its lease")
     machine.await_job("settings")
-    if flavour != "ifupdown":
+    if flavour == "networkd":
         # (ifupdown's dhclient is asked for IPv4 only.)
         six = poll(lambda: leases.find("fd77:") if answers(leases.find("fd77:")) else None, 40)
         report.check("... and at one of IPv6", six, lambda: f"{diagnosis(machine)}\n{(leases.root / 'run/leases').read_text()}")
@@ -326,8 +322,7 @@ def version_six(stage, machine, flavour):
 def diagnosis(machine):
     return machine.sh(f"ip addr show dev eth0; ip route; cat {ETC}/network.conf; tail -n 25 {ADMIN}/log/update_settings.log;"
                       " cat /etc/systemd/network/05-jidoteki.network /etc/network/interfaces.d/jidoteki; "
-                      "journalctl -b --no-pager -u systemd-networkd -u networking -u NetworkManager -u 'run-*' -u 'jidoteki*' |"
-                      " tail -n 25",
+                      "journalctl -b --no-pager -u systemd-networkd -u networking -u 'run-*' -u 'jidoteki*' | tail -n 25",
                       check=False)
 
 

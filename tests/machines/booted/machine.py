@@ -15,10 +15,9 @@ import time
 from report import Failed, poll
 
 # A Debian that boots, the networks that it may have, a DHCP server for our end of the cable, and what the tests need
-# in the machine. What install.sh would fetch comes to these. (NetworkManager needs one of several packages with a logind,
-# and debootstrap does not choose.)
+# in the machine. What install.sh would fetch comes to these.
 PACKAGES = ("systemd systemd-sysv dbus nginx-light lighttpd-mod-openssl lighttpd-mod-deflate ifupdown isc-dhcp-client "
-            "dnsmasq-base busybox python3-minimal systemd-timesyncd libpam-systemd network-manager").split()
+            "dnsmasq-base busybox python3-minimal systemd-timesyncd").split()
 # The releases that are supported, the first of them where none is named.
 RELEASES = {"bookworm": "Debian 12", "trixie": "Debian 13"}
 DISK_BYTES = 3 << 30
@@ -32,9 +31,8 @@ WEB_USER = "jidoteki-admin-web"
 # Without /usr/local/sbin: there the tests put stand-ins for what jobs call, and these are not for the tests.
 PATH = "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # The distribution's own instances, which install.sh switches off when it is the one who installs the package.
-NOT_OURS = ("NetworkManager.service", "NetworkManager-wait-online.service", "nginx.service", "lighttpd.service",
-            "fcgiwrap.service", "fcgiwrap.socket", "cron.service", "apt-daily.timer", "apt-daily-upgrade.timer",
-            "dpkg-db-backup.timer", "e2scrub_all.timer", "fstrim.timer", "logrotate.timer")
+NOT_OURS = ("nginx.service", "lighttpd.service", "fcgiwrap.service", "fcgiwrap.socket", "cron.service", "apt-daily.timer",
+            "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "fstrim.timer", "logrotate.timer")
 
 
 def run(*command, check=True, **options):

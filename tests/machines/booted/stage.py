@@ -31,20 +31,6 @@ iface eth0 inet static
 	gateway 10.77.0.1
 """
 
-CONNECTION = """[connection]
-id=eth0
-type=ethernet
-interface-name=eth0
-
-[ipv4]
-method=manual
-address1=10.77.0.2/24,10.77.0.1
-
-[ipv6]
-method=manual
-address1=fd77::2/64
-"""
-
 # The clock is that of the machine under this one: no container may set it, and Debian does not start the client there.
 TIMESYNCD = """[Unit]
 ConditionVirtualization=
@@ -119,18 +105,11 @@ class Stage:
         override = machine.path("/etc/systemd/system/systemd-timesyncd.service.d/container.conf")
         override.parent.mkdir()
         override.write_text(TIMESYNCD)
-        if flavour != "ifupdown":
-            machine.path("/etc/network/interfaces").write_text("auto lo\niface lo inet loopback\n")
         if flavour == "networkd":
             machine.path("/etc/systemd/network/50-eth0.network").write_text(NETWORKD)
+            machine.path("/etc/network/interfaces").write_text("auto lo\niface lo inet loopback\n")
             enable(machine, "systemd-networkd.service", "systemd-networkd.socket")
             mask(machine, "systemd-networkd-wait-online.service", "networking.service")
-        elif flavour == "NetworkManager":
-            connection = machine.path("/etc/NetworkManager/system-connections/eth0.nmconnection")
-            connection.write_text(CONNECTION)
-            connection.chmod(0o600)
-            enable(machine, "NetworkManager.service")
-            mask(machine, "systemd-networkd.service", "systemd-networkd.socket")
         else:
             machine.path("/etc/network/interfaces").write_text(INTERFACES)
             mask(machine, "systemd-networkd.service", "systemd-networkd.socket")
