@@ -13,7 +13,7 @@ use std::ops::RangeInclusive;
 
 /// The name of the API token.
 pub const API_TOKEN: &str = "admin";
-/// The prefix of the names that replaced API tokens have while both are valid.
+/// The prefix of the name under which a replaced API token stays valid.
 const PREVIOUS: &str = "previous-";
 
 /// Allowed days until a named token expires.

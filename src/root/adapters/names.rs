@@ -140,7 +140,7 @@ fn put_drop_in(root: &Root, name: &str, content: Option<&str>, service: &str) ->
         None => root.remove(name)?,
     };
     if is_changed {
-        // systemd refuses the sixth start within ten seconds, whoever asked for it.
+        // systemd refuses the sixth start of a unit within ten seconds, and counts our restarts.
         try_run("systemctl", &["reset-failed", service]);
         try_run("systemctl", &["try-restart", service]);
     }
