@@ -34,6 +34,29 @@ is_running() {
 	tr '\0' '\n' <"/proc/$(cat "$1")/cmdline" 2>/dev/null | grep -q "$2"
 }
 
+# workers MASTER: the process ids of its workers that accept connections. A worker that stops accepting changes its title.
+workers() {
+	local status
+
+	grep -ls "^PPid:	$1\$" /proc/[0-9]*/status | while IFS= read -r status; do
+		grep -qs 'shutting down' "${status%status}cmdline" || basename "${status%/status}"
+	done
+}
+
+# await_end_of WORKERS MASTER: until all of them have stopped accepting. Until then, a client can be shown the previous
+# certificate.
+await_end_of() {
+	local worker rounds=0
+
+	for worker in $1; do
+		while workers "$2" | grep -qx "$worker"; do
+			rounds=$((rounds + 1))
+			[ "$rounds" -lt 100 ] || return 1
+			sleep 0.1
+		done
+	done
+}
+
 # Output about a valid configuration is for the installer, not for a job's log.
 quietly() {
 	local said status=0
@@ -50,11 +73,17 @@ nginx:reload)
 	# Nothing to reload is not a failure: the server reads the new pair when it starts.
 	if is_systemd; then
 		is_active "$nginx_unit" || exit 0
-		exec systemctl reload "$nginx_unit"
+		master=$(systemctl show --property MainPID --value "$nginx_unit")
+		old=$(workers "$master")
+		systemctl reload "$nginx_unit"
+	else
+		pid_file=/run/jidoteki-admin-api/nginx.pid
+		is_running "$pid_file" nginx || exit 0
+		master=$(cat "$pid_file")
+		old=$(workers "$master")
+		kill -HUP "$master"
 	fi
-	pid_file=/run/jidoteki-admin-api/nginx.pid
-	is_running "$pid_file" nginx || exit 0
-	kill -HUP "$(cat "$pid_file")"
+	await_end_of "$old" "$master"
 	;;
 lighttpd:test)
 	quietly lighttpd -tt -f "$lighttpd_conf"

@@ -332,8 +332,24 @@ def certs(stage):
     for server in ("nginx", "lighttpd"):
         machine, api = stage.ready(server)
         machine.wait_booted()
+        if server == "nginx":
+            reload_waits(report=stage.report, machine=machine)
         unconfirmed_certificate(stage, machine, api, server)
         stage.tidy()
+
+
+def reload_waits(report, machine):
+    """For a while, a reload leaves old workers that still accept beside new ones. Here they are kept from ending."""
+    reload = f"{ADMIN}/bin/web-server.sh reload"
+    of_nginx = 'pgrep -P "$(systemctl show --property MainPID --value jidoteki-admin-api-nginx)"'
+    old = machine.sh(of_nginx).split()
+    machine.sh('kill -STOP "$@"', *old)
+    report.same("nginx: a reload does not end while a worker could show the previous certificate",
+                machine.attempt(f"timeout 3 {reload}").returncode, 124)
+    machine.sh('kill -CONT "$@"', *old)
+    report.same("... it ends when none is left", machine.attempt(f"{reload} && {of_nginx}").returncode, 0)
+    report.check("... and the workers of before have ended", poll(lambda: not set(old) & set(machine.sh(of_nginx).split()), 20),
+                 lambda: (old, machine.sh(of_nginx)))
 
 
 def unconfirmed_certificate(stage, machine, api, server):
