@@ -471,24 +471,19 @@ withdraw() {
 
 # --- free space -----------------------------------------------------------------------------------
 
-# space DIR: prints the KiB of its filesystem: total, used, and free for us. Not with df: busybox's needs the mount
-# point, and the filesystem of an initramfs has none.
-space() {
-	stat -f -c '%S %b %f %a' "$1" | awk '{ printf "%.0f %.0f %.0f\n", $1 * $2 / 1024, $1 * ($2 - $3) / 1024, $1 * $4 / 1024 }'
-}
-
 # room DIR: prints the KiB that a file there can use. A filesystem in memory, or one that reports no blocks (ramfs), is
-# limited by free memory.
+# limited by free memory. Not with df: busybox's needs the mount point, and the filesystem of an initramfs has none.
 room() {
-	local total free memory
+	local free memory
 
 	# shellcheck disable=SC2046  # three numbers, split on purpose
-	set -- "$1" $(space "$1")
-	total=$2
-	free=$4
-	if [ "$total" -eq 0 ] || [ "$(stat -f -c %T "$1")" = tmpfs ] || [ "$(stat -f -c %T "$1")" = ramfs ]; then
+	set -- "$1" $(stat -f -c '%S %b %a' "$1")
+	# In two parts, because the bytes of a large filesystem can be more than the shell can count.
+	# shellcheck disable=SC2017
+	free=$(($4 / 1024 * $2 + $4 % 1024 * $2 / 1024))
+	if [ "$3" -eq 0 ] || [ "$(stat -f -c %T "$1")" = tmpfs ] || [ "$(stat -f -c %T "$1")" = ramfs ]; then
 		memory=$(free_memory)
-		if [ "$total" -eq 0 ] || [ "$memory" -lt "$free" ]; then
+		if [ "$3" -eq 0 ] || [ "$memory" -lt "$free" ]; then
 			free=$memory
 		fi
 	fi
@@ -496,7 +491,11 @@ room() {
 }
 
 free_memory() {
-	awk '$1 == "MemAvailable:" { print $2 }' /proc/meminfo
+	local name kib rest
+
+	while read -r name kib rest; do
+		[ "$name" != MemAvailable: ] || printf '%s\n' "$kib"
+	done </proc/meminfo
 }
 
 # kib FILE: prints its size in KiB, rounded up.

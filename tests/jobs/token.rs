@@ -24,9 +24,10 @@ fn a_token_is_put_in_force_and_ends_the_first_run() {
 fn an_invalid_token_changes_nothing() {
     let long = "x".repeat(256);
     for (token, reason) in [
-        ("", "The token must be one line"),
+        ("", "The token is empty"),
         ("\n", "The token is empty"),
         ("two\nlines\n", "The token must be one line"),
+        ("two\n\nlines", "The token must be one line"),
         ("with space\n", "The token has a character that is not printable ASCII"),
         ("umlaut-\u{e4}\n", "The token has a character that is not printable ASCII"),
         (&long, "The token is longer than 255 characters"),
