@@ -200,9 +200,21 @@ impl Paths {
     /// The relation of an absolute, normalized path to the list, whether or not it exists. For nested entries, the
     /// outermost counts.
     pub fn place(&self, path: &[u8]) -> Place {
+        self.place_among(path, true)
+    }
+
+    /// The same, but only entries that the list names below `base` count.
+    pub fn place_below_base(&self, path: &[u8]) -> Place {
+        self.place_among(path, false)
+    }
+
+    fn place_among(&self, path: &[u8], absolute_too: bool) -> Place {
         let names: Vec<&[u8]> = components(path).collect();
         let mut place = Place::Outside;
         for entry in self.lines.iter().flat_map(Line::entries) {
+            if entry.text[0] == b'/' && !absolute_too {
+                continue;
+            }
             if !entry.components.iter().zip(&names).all(|(component, name)| component.matches(name)) {
                 continue;
             }
@@ -222,6 +234,20 @@ impl Paths {
     /// match nothing. A path inside another one is visited too, because it can be a mount point. An error of `each`
     /// ends the visit.
     pub fn expand<E>(&self, each: &mut dyn FnMut(Found<'_>) -> Result<(), E>) -> Result<Vec<Unmet>, E> {
+        let mut fault = None;
+        let unmet = self.search(&mut |found| {
+            each(found).map_err(|error| {
+                fault = Some(error);
+                Stop
+            })
+        });
+        match (fault, unmet) {
+            (Some(fault), _) => Err(fault),
+            (None, unmet) => Ok(unmet.unwrap_or_default()),
+        }
+    }
+
+    fn search(&self, each: &mut dyn FnMut(Found<'_>) -> Result<(), Stop>) -> Result<Vec<Unmet>, Stop> {
         let mut unmet = self.refused.clone();
         let mut seen = BTreeSet::new();
         for line in &self.lines {
@@ -288,22 +314,25 @@ impl Entry {
     }
 
     fn exists(&self) -> bool {
-        let mut first = |_: Found<'_>| Err(());
+        let mut first = |_: Found<'_>| Err(Stop);
         let mut search = Search { each: &mut first, n_found: 0, lost: Vec::new() };
         Walk::new().is_ok_and(|walk| search.descend(walk, &self.components, Vec::new(), false).is_err())
     }
 }
 
-struct Search<'a, E> {
-    each: &'a mut dyn FnMut(Found<'_>) -> Result<(), E>,
+/// Ends a search. Not the error itself: a search for each kind of error would be 3 KB larger.
+struct Stop;
+
+struct Search<'a> {
+    each: &'a mut dyn FnMut(Found<'_>) -> Result<(), Stop>,
     n_found: usize,
     /// Paths that exist or are named, but still lead nowhere.
     lost: Vec<(Vec<u8>, WalkError)>,
 }
 
-impl<E> Search<'_, E> {
+impl Search<'_> {
     /// Visits everything that matches the components, starting where the walk is, at `path`.
-    fn descend(&mut self, walk: Walk, ahead: &[Component], path: Vec<u8>, is_link: bool) -> Result<(), E> {
+    fn descend(&mut self, walk: Walk, ahead: &[Component], path: Vec<u8>, is_link: bool) -> Result<(), Stop> {
         let Some((component, ahead)) = ahead.split_first() else {
             match walk.arrive() {
                 Ok(walk) if walk.parent().is_some() => {

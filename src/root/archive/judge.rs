@@ -97,8 +97,9 @@ impl<'a> Judge<'a> {
         let below_data = [DATA, b"/", name].concat();
         match (list.place(&path), is_ours) {
             (Place::Inside(n), _) => Some((path, Some(n))),
-            // The ancestor packed in /data.
-            (at, false) => match (list.place(&below_data), at) {
+            // The ancestor packed in /data, by the names in its list. An entry with an absolute path, such as /data itself,
+            // would otherwise take any archive.
+            (at, false) => match (list.place_below_base(&below_data), at) {
                 (Place::Inside(n), _) => Some((below_data, Some(n))),
                 (Place::Above, _) | (Place::Outside, Place::Above) => Some((below_data, None)),
                 (Place::Outside, _) => None,
@@ -130,4 +131,32 @@ pub fn clean(name: &[u8]) -> Result<Vec<u8>, &'static str> {
         return Err("a member has an absolute path or one with ..");
     }
     Ok(components(name).collect::<Vec<_>>().join(&b'/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The ancestor's archive of `app` has `app/x`. Any archive at all would fit below an absolute `/data`.
+    #[test]
+    fn only_names_that_the_list_has_below_data_are_the_ancestors() {
+        for (list, name, wanted) in [
+            ("app", "app/x", Some("/data/app/x")),
+            ("app conf", "conf", Some("/data/conf")),
+            ("*.d", "a.d/x", Some("/data/a.d/x")),
+            ("app", "etc/hostname", None),
+            ("/data", "etc/hostname", None),
+            ("/data/", "app/x", None),
+            ("/data/*", "etc/hostname", None),
+            ("/data/app", "app/x", None),
+            ("/data", "data/app/x", Some("/data/app/x")),
+            ("/data\napp", "app/x", Some("/data/app/x")),
+            ("/data\napp", "etc/hostname", None),
+        ] {
+            let list_of = Paths::parse(list.as_bytes(), Some(DATA));
+            let place = Judge::of_backups(&list_of).place(name.as_bytes(), false);
+            let place = place.filter(|(_, entry)| entry.is_some()).map(|(path, _)| String::from_utf8(path).unwrap());
+            assert_eq!(place.as_deref(), wanted, "{list:?}: {name}");
+        }
+    }
 }
