@@ -121,6 +121,36 @@ fn a_second_restore_replaces_the_files_saved_for_undo() {
     });
 }
 
+/// `chattr +a` for logs, `+i` for what nobody should change.
+#[test]
+fn files_that_cannot_be_changed_do_not_block_the_next_restore() {
+    under_each_shell(|appliance| {
+        with_data(appliance);
+        appliance.succeed("backup START");
+        for n_restore in 0..3 {
+            sh(&appliance.path("data/app"), "echo x >log; mkdir -p kept/deep; echo x >kept/deep/file");
+            let flags = "chattr +a log && chattr +i kept/deep/file && chattr +i kept/deep && chattr +a kept";
+            if Command::new("sh")
+                .arg("-c")
+                .arg(flags)
+                .current_dir(appliance.path("data/app"))
+                .status()
+                .unwrap()
+                .success()
+            {
+                upload_own_archive(appliance);
+                appliance.succeed("backup RESTORE");
+                assert!(!appliance.exists("data/app/log"), "restore {n_restore}");
+            } else {
+                assert!(!is_root(), "this filesystem has no flags");
+            }
+        }
+        appliance.succeed("backup UNDO");
+        appliance.succeed("backup START");
+        sh(&appliance.path("data"), "chattr -R -f -i -a . || :");
+    });
+}
+
 #[test]
 fn a_refused_archive_does_not_cost_the_undo_of_the_last_restore() {
     under_each_shell(|appliance| {

@@ -3,7 +3,8 @@
 
 use super::member::{Fault, Kind, Member, Pairs};
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, RawDir, RenameFlags, Statx, StatxFlags, Timespec, Timestamps, Uid, XattrFlags,
+    AtFlags, FileType, Gid, IFlags, Mode, OFlags, RawDir, RenameFlags, Statx, StatxFlags, Timespec, Timestamps, Uid,
+    XattrFlags,
 };
 use rustix::io::Errno;
 use std::collections::BTreeSet;
@@ -312,7 +313,15 @@ pub fn shift(from: impl AsFd, name: &[u8], to: impl AsFd) -> Result<(), Errno> {
 pub fn sweep(parent: BorrowedFd<'_>, name: &[u8]) -> Result<bool, Errno> {
     match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => return Ok(true),
-        Err(Errno::ISDIR | Errno::PERM) => {}
+        Err(Errno::ISDIR) => {}
+        // `chattr +i` or `+a`. Such a file would otherwise stay, and so would everything above it.
+        Err(Errno::PERM) => {
+            unlock(file(parent, name)?);
+            match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => return Ok(true),
+                Err(_) => {}
+            }
+        }
         Err(Errno::BUSY) => return Ok(false),
         Err(error) => return Err(error),
     }
@@ -324,6 +333,7 @@ pub fn sweep(parent: BorrowedFd<'_>, name: &[u8]) -> Result<bool, Errno> {
     if look(&directory, b"")?.mount != look(parent, b"")?.mount {
         return Ok(false);
     }
+    unlock(&directory);
     let mut is_gone = true;
     let mut last: Option<Vec<u8>> = None;
     loop {
@@ -341,6 +351,16 @@ pub fn sweep(parent: BorrowedFd<'_>, name: &[u8]) -> Result<bool, Errno> {
         Ok(()) | Err(Errno::NOENT) => Ok(true),
         Err(Errno::BUSY | Errno::NOTEMPTY) => Ok(false),
         Err(error) => Err(error),
+    }
+}
+
+/// Removes the flags that keep even root from removing a file, or names in a directory. If that fails, or if this
+/// filesystem has no flags, the removal shows it.
+fn unlock(found: impl AsFd) {
+    if let Ok(flags) = rustix::fs::ioctl_getflags(&found)
+        && flags.intersects(IFlags::IMMUTABLE | IFlags::APPEND)
+    {
+        let _ = rustix::fs::ioctl_setflags(&found, flags - IFlags::IMMUTABLE - IFlags::APPEND);
     }
 }
 
