@@ -33,14 +33,20 @@ open_package() {
 
 	# The vendor is trusted, but a mistake must not write outside the package's directory. Read it once to check it,
 	# before anything exists on disk, and once to unpack it.
-	gzip -dc "$WORK/software_package.tar.gz" | ask archive judge >"$WORK/judged" ||
+	unpacked | ask archive judge >"$WORK/judged" ||
 		refuse_as_judged "Error extracting software update package: "
+	[ ! -e "$WORK/damaged" ] || fail E1005 "Error extracting software update package: it is damaged"
 	need_room "$WORK" "$(cat "$WORK/judged")" E1002
 	mkdir -m 0700 "$WORK/package"
-	gzip -dc "$WORK/software_package.tar.gz" | ask archive unpack "$WORK/package" >"$WORK/judged" ||
+	unpacked | ask archive unpack "$WORK/package" >"$WORK/judged" ||
 		refuse_as_judged "Error extracting software update package: "
 	rm -f "$WORK/software_package.tar.gz"
 	progress 60
+}
+
+# unpacked: prints the archive of a package. The reader must read it to its end. If it is damaged, $WORK/damaged exists.
+unpacked() {
+	gzip -dc "$WORK/software_package.tar.gz" || : >"$WORK/damaged"
 }
 
 # refuse_as_judged [BEFORE]: ends the job with the program's code and reason, after these words.

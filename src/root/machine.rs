@@ -15,19 +15,24 @@ use std::process::ExitCode;
 
 /// `machine`
 pub fn command(_: Arguments<'_>, _: &Appliance) -> Result<ExitCode, String> {
-    let hostname = nix::unistd::gethostname().map_err(|error| error.to_string())?;
+    let hostname = host_name().map_err(|error| error.to_string())?;
     let stat = fs::read_to_string("/proc/stat").map_err(|error| format!("/proc/stat: {error}"))?;
     let text = |value: Option<String>| value.as_deref().map_or("null".to_owned(), quote);
     writeln!(
         io::stdout(),
         "{{\"hostname\":{},\"timezone\":{},\"started\":{},\"interfaces\":[{}]}}",
-        quote(&hostname.to_string_lossy()),
+        quote(&hostname),
         text(time_zone(Path::new("/"))),
         text(started(&stat)),
         interfaces()?,
     )
     .map_err(|error| error.to_string())?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The host name of this machine.
+pub fn host_name() -> io::Result<String> {
+    Ok(fs::read_to_string("/proc/sys/kernel/hostname")?.trim().to_owned())
 }
 
 /// When the kernel started, as RFC 3339.
@@ -62,9 +67,9 @@ fn interfaces() -> Result<String, String> {
             known.push(Interface { name: one.interface_name.clone(), has_link, addresses: String::new() });
             known.len() - 1
         });
-        if let Some(address) = address(&one) {
+        if let Some((ip, n_bits)) = address(&one) {
             let comma = if known[at].addresses.is_empty() { "" } else { "," };
-            known[at].addresses += &[comma, &quote(&address)].concat();
+            known[at].addresses += &[comma, &quote(&format!("{ip}/{n_bits}"))].concat();
         }
     }
     let mut all = String::new();
@@ -84,14 +89,13 @@ struct Interface {
     addresses: String,
 }
 
-/// `192.0.2.1/24`
-fn address(one: &InterfaceAddress) -> Option<String> {
+/// The address and netmask of an interface; `None` for other kinds of addresses.
+pub fn address(one: &InterfaceAddress) -> Option<(IpAddr, u32)> {
     let (address, mask) = (one.address.as_ref()?, one.netmask.as_ref()?);
-    let (ip, n_bits): (IpAddr, u32) = match address.as_sockaddr_in() {
+    Some(match address.as_sockaddr_in() {
         Some(ipv4) => (ipv4.ip().into(), mask.as_sockaddr_in()?.ip().to_bits().count_ones()),
         None => (address.as_sockaddr_in6()?.ip().into(), mask.as_sockaddr_in6()?.ip().to_bits().count_ones()),
-    };
-    Some(format!("{ip}/{n_bits}"))
+    })
 }
 
 #[cfg(test)]

@@ -41,11 +41,8 @@ const HANDED_OVER: &str = "software_package-zzz.enc";
 /// Bytes to read at a time.
 const BUFFER: usize = 64 << 10;
 
-/// Bytes of a changelog to show.
-const MAX_CHANGELOG: usize = 64 << 10;
-
-/// Bytes of a script to check: it can contain an archive after them.
-const BEGINNING_OF_A_SCRIPT: u64 = 64 << 10;
+/// Bytes of a changelog to show, and of a script to check: it can contain an archive after them.
+const BEGINNING: u64 = 64 << 10;
 
 /// Why a package is refused: a code for programs, a reason for people.
 #[derive(Debug, PartialEq, Eq)]
@@ -161,16 +158,21 @@ fn describe(directory: &Path, before: Option<Version>) -> Result<String, Refusal
     let text = |version: Option<&Version>| version.map_or("null".to_owned(), |version| quote(&version.to_string()));
     let before_text = text(before.as_ref());
     let package = judge(directory, &Place::Appliance(before))?;
-    let changelog = appliance::read(&directory.join("changelog.txt")).unwrap_or_default();
-    let changelog = &changelog[..changelog.len().min(MAX_CHANGELOG)];
+    let changelog = beginning(&directory.join("changelog.txt")).unwrap_or_default();
     Ok(format!(
         "{{\"version\":{},\"version-before\":{before_text},\"signature\":\"valid\",\"changelog\":{}}}",
         text(package.version.as_ref()),
-        quote(&String::from_utf8_lossy(changelog)),
+        quote(&String::from_utf8_lossy(&changelog)),
     ))
 }
 
 fn judge(directory: &Path, place: &Place) -> Result<Package, Refusal> {
+    // Through a link, root would show any file of the appliance.
+    for name in ["version.txt", "changelog.txt", "update.conf", "rollback.sh"] {
+        if directory.join(name).symlink_metadata().is_ok_and(|metadata| !metadata.is_file()) {
+            return Err(Refusal("E1002", format!("{name} is not a regular file")));
+        }
+    }
     let options = Options::read(&directory.join("update.conf"));
     let version = appliance::read(&directory.join("version.txt")).ok().and_then(|content| Version::of_file(&content));
     match (&version, place) {
@@ -237,16 +239,9 @@ fn check_script(directory: &Path, name: &str) -> Result<(), Refusal> {
     let refuse = |reason: String| Err(Refusal("E1002", reason));
     let path = directory.join(name);
     if !path.symlink_metadata().is_ok_and(|metadata| metadata.is_file()) {
-        return refuse(match name {
-            "update.sh" => "No update script in the package".to_owned(),
-            _ => format!("{name} is not a regular file"),
-        });
+        return refuse("No update script in the package".to_owned());
     }
-    let mut content = Vec::new();
-    let read = File::open(&path).and_then(|file| file.take(BEGINNING_OF_A_SCRIPT).read_to_end(&mut content));
-    if read.is_err() {
-        return refuse(format!("{name} cannot be read"));
-    }
+    let Ok(content) = beginning(&path) else { return refuse(format!("{name} cannot be read")) };
     if content.is_empty() {
         return refuse(format!("{name} is empty"));
     }
@@ -260,6 +255,12 @@ fn check_script(directory: &Path, name: &str) -> Result<(), Refusal> {
         return refuse(format!("{name} has Windows line endings (CRLF): save it with LF"));
     }
     Ok(())
+}
+
+fn beginning(path: &Path) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    File::open(path)?.take(BEGINNING).read_to_end(&mut content)?;
+    Ok(content)
 }
 
 fn is_noexec(directory: &Path) -> bool {

@@ -62,6 +62,9 @@ cat leaf.key leaf.pem middle.pem >both.pem
 EXT='subjectAltName=DNS:appliance.example,IP:192.0.2.7\n' SUBJECT='/CN=appliance.example'
 cp leaf.key old.key; sign old middle -days -1
 cat old.pem leaf.pem >renewed.pem
+cp leaf.key fresh.key; sign fresh middle -days 300
+cat leaf.pem fresh.pem >leaffresh.pem
+cat fresh.pem old.pem leaf.pem >freshleaf.pem
 EXT='basicConstraints=critical,CA:TRUE\n' SUBJECT='/CN=Test Middle'
 cp middle.key oldmiddle.key; sign oldmiddle root -days -1
 cat oldmiddle.pem middle.pem >middles.pem

@@ -363,6 +363,46 @@ fn a_package_without_a_script_is_an_error_and_not_a_success() {
 }
 
 #[test]
+fn a_package_that_was_damaged_before_it_was_signed_is_e1005() {
+    let archive = "software_package.tar.gz";
+    for damage in [
+        // The sum at the end of the file.
+        format!("head -c -8 {archive} >x; mv x {archive}"),
+        format!("head -c -8 {archive} >x; printf '\\0\\1\\2\\3' >>x; tail -c 4 {archive} >>x; mv x {archive}"),
+    ] {
+        for shell in super::appliance::SHELLS {
+            let appliance = appliance_at_1_0_0(shell);
+            let sign = format!("openssl dgst -sha256 -sign {}/updates.pem", vendor_keys().display());
+            let between = format!("{damage}; {sign} -out {archive}.sign {archive}");
+            appliance.upload("software_package-zzz.enc", Package::new("1.0.1").build(&appliance, &between));
+            check_refused(&appliance, "E1005", "Error extracting software update package: it is damaged", 50);
+        }
+    }
+}
+
+#[test]
+fn a_script_may_remove_its_package() {
+    for removal in ["rm -rf \"$JIDO_PACKAGE_PATH\"", "rm version.txt changelog.txt"] {
+        under_each_shell(|appliance| {
+            appliance.write("admin/etc/version.txt", "1.0.0\n");
+            Package::new("1.0.1").with("update.sh", &format!("#!/bin/sh\n{removal}\n")).upload(appliance);
+            appliance.succeed("update");
+            assert_eq!(appliance.read("admin/etc/version.txt"), "1.0.1\n", "{removal}");
+            assert_eq!(appliance.read("admin/etc/changelog.txt"), "# Changelog of 1.0.1\n", "{removal}");
+        });
+    }
+}
+
+#[test]
+fn an_inspection_shows_the_beginning_of_a_long_changelog() {
+    let appliance = appliance_at_1_0_0(Shell::Dash);
+    let changelog = "x".repeat(5 << 20);
+    let run = inspect(&appliance, &Package::new("1.0.1").with("changelog.txt", &changelog).build(&appliance, ""));
+    let wanted = format!("\"changelog\":\"{}\"}}\n", &changelog[..64 << 10]);
+    assert!(run.stdout.ends_with(&wanted), "{} bytes: {:?}", run.stdout.len(), run.code);
+}
+
+#[test]
 fn a_failing_script_is_e1002_and_its_rollback_runs() {
     under_each_shell(|appliance| {
         appliance.write("admin/etc/version.txt", "1.0.0\n");
@@ -715,6 +755,14 @@ fn the_vendors_script_refuses_exactly_the_packages_that_an_appliance_refuses() {
             "echo 1.0.1 >version.txt; printf '#!/bin/sh\\r\\necho hello\\r\\n' >update.sh",
             Some(("E1002", "update.sh has Windows line endings (CRLF): save it with LF")),
         ),
+        // Root would show what they lead to.
+        ("ln -s /etc/hostname version.txt", Some(("E1002", "version.txt is not a regular file"))),
+        (
+            "echo 1.0.1 >version.txt; ln -s /etc/shadow changelog.txt",
+            Some(("E1002", "changelog.txt is not a regular file")),
+        ),
+        ("echo 1.0.1 >version.txt; ln -s missing update.conf", Some(("E1002", "update.conf is not a regular file"))),
+        ("echo 1.0.1 >version.txt; mkdir rollback.sh", Some(("E1002", "rollback.sh is not a regular file"))),
         ("echo 1.0.1 >version.txt; rm update.sh", Some(("E1002", "No update script in the package"))),
         (
             "echo 1.0.1 >version.txt; echo time-limit=1h >update.conf",

@@ -10,6 +10,7 @@ use crate::appliance::{self, Appliance};
 use crate::root::certificate::pem::Block;
 use crate::root::certificate::x509::{Algorithm, AltName, Certificate, Key, iso};
 use crate::root::commands::Arguments;
+use crate::root::machine;
 use crate::values::clock;
 use crate::values::json::{Object, quote};
 use crate::values::rule::InvalidOption;
@@ -158,9 +159,9 @@ pub fn judge(
     if all.len() > MAX_CERTIFICATES {
         return Err(format!("More than {MAX_CERTIFICATES} certificates: send only those that issued this one"));
     }
-    // Of several certificates for one key, as during a renewal, prefer one that is valid now.
+    // Of several certificates for one key, as during a renewal, prefer one that is valid now, and the one that ends last.
     let fitting = |certificate: &&Certificate| certificate.key_der == key_der;
-    let leaf = all.iter().filter(fitting).find(|leaf| dates(leaf, "", now).is_ok()).or(all.iter().find(fitting));
+    let leaf = all.iter().filter(fitting).min_by_key(|leaf| (dates(leaf, "", now).is_err(), -leaf.validity.1));
     let Some(leaf) = leaf else {
         key_kind(all[0].key, "The certificate")?;
         return Err("The private key belongs to another certificate".to_owned());
@@ -252,19 +253,18 @@ fn key_kind(key: Key, whose: &str) -> Result<(), Refusal> {
 
 fn dates(certificate: &Certificate, whose: &str, now: i64) -> Result<(), Refusal> {
     let (begin, end) = certificate.validity;
-    let day = |time: i64| iso(time)[..10].to_owned();
     if now < begin {
         return Err(format!(
             "{whose} is not yet valid: it begins {}, and the clock of this appliance says {}",
-            day(begin),
-            day(now)
+            iso(begin),
+            iso(now)
         ));
     }
     if now > end {
         return Err(format!(
             "{whose} has expired: it ended {}, and the clock of this appliance says {}",
-            day(end),
-            day(now)
+            iso(end),
+            iso(now)
         ));
     }
     Ok(())
@@ -540,8 +540,8 @@ fn is_too_wide(name: &str) -> bool {
 /// The known names of this machine: its host name, the one in its settings, its addresses.
 pub fn own_names(appliance: &Appliance) -> Vec<AltName> {
     let mut names = vec![AltName::Dns("localhost".to_owned())];
-    if let Ok(host) = fs::read_to_string("/proc/sys/kernel/hostname") {
-        names.push(AltName::Dns(host.trim().to_owned()));
+    if let Ok(host) = machine::host_name() {
+        names.push(AltName::Dns(host));
     }
     let settings = appliance::read(&appliance.etc_file("network.json")).ok();
     let settings = settings.and_then(|text| Object::parse(&String::from_utf8_lossy(&text)).ok());
@@ -558,15 +558,7 @@ pub fn own_names(appliance: &Appliance) -> Vec<AltName> {
 
 /// The addresses of this machine's interfaces, from the kernel.
 fn addresses() -> Vec<IpAddr> {
-    let mut found = Vec::new();
-    for address in getifaddrs().into_iter().flatten().filter_map(|interface| interface.address) {
-        if let Some(address) = address.as_sockaddr_in() {
-            found.push(IpAddr::V4(address.ip()));
-        } else if let Some(address) = address.as_sockaddr_in6() {
-            found.push(IpAddr::V6(address.ip()));
-        }
-    }
-    found
+    getifaddrs().into_iter().flatten().filter_map(|one| Some(machine::address(&one)?.0)).collect()
 }
 
 /// The certificate in use, as the member `certificate` of `GET /certs`; `None` if it cannot be read.
@@ -658,10 +650,7 @@ pub fn command(arguments: Arguments<'_>, appliance: &Appliance) -> Result<ExitCo
             let certificate = first(&read(&file)?).ok_or("no certificate")?;
             Ok(if is_fit(&certificate, appliance) { ExitCode::SUCCESS } else { ExitCode::from(3) })
         }
-        _ => Err(
-            "usage: certificate judge DIR | request DIR | fingerprint FILE | served ADDRESS | own-names | is-fit FILE"
-                .to_owned(),
-        ),
+        _ => Err("expected a word, and what it needs".to_owned()),
     }
 }
 
