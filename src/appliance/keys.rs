@@ -82,6 +82,12 @@ pub fn nonces(key: &Key) -> Table {
     Table::Nonces(slots::key_of(key.verifier.tag("nonces of", "").as_bytes()))
 }
 
+/// Identifies a key, whatever its current name, and reveals nothing about it. A new token with the name of a removed one
+/// is another key.
+pub fn identity(verifier: &Verifier) -> String {
+    format!("{:016x}", slots::key_of(verifier.tag("identity of", "").as_bytes()))
+}
+
 /// Whether a key is a previous API token.
 pub fn is_previous(key: &Key) -> bool {
     key.name.starts_with(PREVIOUS)

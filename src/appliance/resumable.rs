@@ -78,7 +78,7 @@ pub struct Record {
     pub started: u64,
     /// The expected SHA-256 in hexadecimal; empty if the client did not send it.
     pub sha256: String,
-    /// The name of the key that opened it.
+    /// The identity of the key that opened it (`keys::identity`).
     pub key: String,
     /// Seconds until it expires if no piece arrives; not stored.
     pub left: u64,
@@ -233,6 +233,21 @@ impl Folder {
         Ok(list)
     }
 
+    /// Removes the uploads of all keys except these. One that a request is still sending stays.
+    pub fn forget_others(&self, keys: &[String]) -> io::Result<()> {
+        for (id, record) in self.list()? {
+            if !keys.contains(&record.key) && self.is_free(&id) {
+                self.forget(&id);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether no request is sending an upload: that holds the lock of its bytes.
+    fn is_free(&self, id: &str) -> bool {
+        self.open_file(id, OFlags::RDONLY).is_ok_and(|data| data.try_lock().is_ok())
+    }
+
     /// Opens an upload, and reserves its space if the filesystem can. Returns its id.
     pub fn add(&self, record: &Record) -> io::Result<String> {
         let id = hex::encode(random::bytes::<ID>()?);
@@ -312,11 +327,9 @@ impl Folder {
             if !is_id(id) {
                 continue;
             }
-            // A request that still sends this upload holds the lock of its bytes.
-            let is_free = || self.open_file(&name, OFlags::RDONLY).is_ok_and(|data| data.try_lock().is_ok());
             let is_old = self.age(&name).is_ok_and(|age| age >= LIFETIME);
             // The last piece can be empty: then only the record is young.
-            if is_old && (name != id || (self.record(id)?.is_none() && is_free())) {
+            if is_old && (name != id || (self.record(id)?.is_none() && self.is_free(id))) {
                 self.remove(&name);
             }
         }

@@ -8,7 +8,7 @@ use crate::values::clock::now;
 use crate::values::config::{Config, Legacy};
 use crate::values::scope::Scope;
 use crate::values::signature::{BodyProof, Fault, MAX_SKEW, Message, Signature};
-use crate::values::token::Token;
+use crate::values::token::{Token, Verifier};
 use std::io;
 use std::net::IpAddr;
 
@@ -35,6 +35,7 @@ pub enum Caller {
 #[derive(Debug)]
 pub struct Known {
     key: String,
+    verifier: Verifier,
     scope: Scope,
     /// Whether the credential was in the query or in the form.
     is_legacy: bool,
@@ -56,6 +57,11 @@ impl Caller {
     /// The name of the token; empty for an anonymous caller.
     pub fn key(&self) -> &str {
         self.known().map_or("", |known| &known.key)
+    }
+
+    /// Identifies the token, whatever its name (`keys::identity`); empty for an anonymous caller.
+    pub fn identity(&self) -> String {
+        self.known().map_or(String::new(), |known| keys::identity(&known.verifier))
     }
 
     /// The scope of the token; `Read` for an anonymous caller.
@@ -167,7 +173,9 @@ impl Guard<'_> {
             Credential::Hash(_) | Credential::Token(_) | Credential::Bearer(_) => None,
         };
         match key {
-            Some(key) => Caller::Known(Known { key: key.name, scope: key.scope, is_legacy, proof }),
+            Some(key) => {
+                Caller::Known(Known { key: key.name, verifier: key.verifier, scope: key.scope, is_legacy, proof })
+            }
             None => Caller::Anonymous(None),
         }
     }
@@ -332,7 +340,8 @@ mod tests {
         };
         assert_eq!(told(&Caller::Anonymous(None)), (false, false, String::new(), Scope::Read, [false; 3]));
         for is_legacy in [false, true] {
-            let known = Known { key: "ops".to_owned(), scope: Scope::Operate, is_legacy, proof: None };
+            let verifier = Verifier::of("token");
+            let known = Known { key: "ops".to_owned(), verifier, scope: Scope::Operate, is_legacy, proof: None };
             let wanted = (true, is_legacy, "ops".to_owned(), Scope::Operate, [true, true, false]);
             assert_eq!(told(&Caller::Known(known)), wanted);
         }

@@ -1,6 +1,7 @@
 //! `/jobs`: running and ended jobs. Also the only place that detects repeated requests.
 
 use super::Call;
+use crate::appliance::Appliance;
 use crate::caller::auth::Admin;
 use crate::http::error::Error;
 use crate::http::response::Response;
@@ -12,6 +13,7 @@ use crate::values::rule::InvalidOption;
 use nix::fcntl::OFlag;
 use sha2::{Digest, Sha256};
 use std::fs::{File, OpenOptions};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::{Duration, Instant};
 
@@ -58,10 +60,7 @@ pub fn get(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
 /// A place for a waiting request; released when dropped, also by a kill.
 fn waiting_place(call: &Call<'_, '_>) -> Option<File> {
     (0..MAX_WAITING).find_map(|n| {
-        let path = call.appliance.state_file(&format!("jobs.wait.{n}"));
-        let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
-        let place =
-            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).custom_flags(flags).open(path);
+        let place = state_file(call.appliance, &format!("jobs.wait.{n}"));
         place.ok().filter(|place| place.try_lock().is_ok())
     })
 }
@@ -82,8 +81,9 @@ pub fn repeated(call: &mut Call<'_, '_>) -> Result<Option<Response>, Error> {
         body = body.chain_update([name, "=", value, "&"].concat());
     }
     call.reading = Some(Reading { form: Ok(form), credential: None });
-    let key = [call.caller.key(), call.target.as_str(), value.as_str()].join("\0");
+    let key = [&call.caller.identity(), call.target.as_str(), value.as_str()].join("\0");
     let idempotency = Idempotency { key: hex::encode(Sha256::digest(key)), body: hex::encode(body.finalize()) };
+    call.lock_of_key.set(lock_of(call.appliance, &idempotency.key));
     match history::started_by(call.appliance, &idempotency.key) {
         None => {
             call.idempotency = Some(idempotency);
@@ -94,6 +94,23 @@ pub fn repeated(call: &mut Call<'_, '_>) -> Result<Option<Response>, Error> {
         }
         Some(_) => Err(Error::KeyReused),
     }
+}
+
+/// Waits until no other request with the same `Idempotency-Key` is about to start a job: two at the same moment would
+/// start two. Released when the job has its record, or at the end of the request. `None` on an image without that
+/// directory, which stores no records either.
+fn lock_of(appliance: &Appliance, key: &str) -> Option<File> {
+    let lock = state_file(appliance, &format!("jobs.key.{}", key.get(..1)?)).ok()?;
+    lock.lock().ok()?;
+    Some(lock)
+}
+
+/// Opens a file in the executable's state, or creates it.
+fn state_file(appliance: &Appliance, name: &str) -> io::Result<File> {
+    let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600).custom_flags(flags);
+    options.open(appliance.state_file(name))
 }
 
 fn accepted(entry: &Entry) -> Response {

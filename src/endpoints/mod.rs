@@ -41,6 +41,8 @@ use crate::values::json;
 use crate::values::rule::InvalidOption;
 use crate::values::scope::Scope;
 use crate::values::token::Token;
+use std::cell::Cell;
+use std::fs::File;
 use std::io;
 use std::path::Path;
 use turn::Turn;
@@ -70,6 +72,8 @@ pub struct Call<'a, 'b> {
     pub wait: Wait,
     /// Identifies a request with an `Idempotency-Key`.
     pub idempotency: Option<Idempotency>,
+    /// The lock of its `Idempotency-Key`, until the job has its record.
+    pub lock_of_key: Cell<Option<File>>,
 }
 
 impl<'a, 'b> Call<'a, 'b> {
@@ -83,8 +87,21 @@ impl<'a, 'b> Call<'a, 'b> {
     ) -> Call<'a, 'b> {
         let target = path.canonical()[1..].to_owned();
         let (caller, first_run, wait) = (Caller::Anonymous(None), FirstRun::NotConfigured, Wait::No);
-        let (reading, token, idempotency) = (None, None, None);
-        Call { appliance, config, request, route, caller, reading, first_run, token, target, wait, idempotency }
+        let (reading, token, idempotency, lock_of_key) = (None, None, None, Cell::new(None));
+        Call {
+            appliance,
+            config,
+            request,
+            route,
+            caller,
+            reading,
+            first_run,
+            token,
+            target,
+            wait,
+            idempotency,
+            lock_of_key,
+        }
     }
 }
 

@@ -119,6 +119,7 @@ impl Turn {
             log::error!("job {}: its record cannot be written: {error}", self.row.name);
             String::new()
         });
+        drop(call.lock_of_key.take());
         Ok((operation, id))
     }
 

@@ -4,7 +4,7 @@
 use super::turn::may_start;
 use super::{Call, missing};
 use crate::appliance::resumable::{self, Folder, LIFETIME, MAX_OPEN, MAX_OPEN_PER_KEY, PIECE, Purpose, Record, Upload};
-use crate::appliance::{self, Appliance};
+use crate::appliance::{self, Appliance, keys};
 use crate::audit::Action;
 use crate::caller::auth::Admin;
 use crate::endpoints::routes::{Route, Verb};
@@ -73,16 +73,16 @@ pub fn post(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     resumable::sweep(call.appliance).map_err(disk)?;
     let folder = Folder::make(call.appliance).map_err(disk)?;
     folder.lock_folder().map_err(disk)?;
+    forget_orphans(call, &folder)?;
     check(call, purpose, Some(length))?;
+    let caller = call.caller.identity();
     let open = folder.list().map_err(disk)?;
-    if open.len() >= MAX_OPEN
-        || open.iter().filter(|(_, record)| record.key == call.caller.key()).count() >= MAX_OPEN_PER_KEY
-    {
+    if open.len() >= MAX_OPEN || open.iter().filter(|(_, record)| record.key == caller).count() >= MAX_OPEN_PER_KEY {
         return Err(Error::TooManyOpen);
     }
-    let (started, key) = (clock::now(), call.caller.key().to_owned());
-    let sha256 = sha256.to_ascii_lowercase();
-    let record = Record { purpose, length, offset: 0, is_complete: false, started, sha256, key, left: LIFETIME };
+    let (started, sha256) = (clock::now(), sha256.to_ascii_lowercase());
+    let record =
+        Record { purpose, length, offset: 0, is_complete: false, started, sha256, key: caller, left: LIFETIME };
     let id = folder.add(&record).map_err(disk)?;
     call.audit(Action::UploadOpened, purpose.name());
     let location = format!("{}/{id}", call.request.path.as_ref().map_or("", |path| path.canonical()));
@@ -94,15 +94,21 @@ pub fn post(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     Ok(Response::created(body).header("Location", location).header("Upload-Limit", limit(&record)))
 }
 
+/// Removes the uploads of tokens that do not exist any more: nobody could continue or remove them.
+fn forget_orphans(call: &Call<'_, '_>, folder: &Folder) -> Result<(), Error> {
+    let named = keys::load(call.appliance).map_err(|error| Error::Disk("Cannot read the tokens", error))?;
+    let first = call.token.as_ref().map(keys::first);
+    let keys: Vec<String> = first.iter().chain(&named).map(|key| keys::identity(&key.verifier)).collect();
+    folder.forget_others(&keys).map_err(disk)
+}
+
 /// `GET /uploads`: the caller's uploads.
 pub fn list(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     let folder = Folder::open(call.appliance).map_err(disk)?;
     let list = folder.map_or(Ok(Vec::new()), |folder| folder.list()).map_err(disk)?;
-    let own: Vec<String> = list
-        .iter()
-        .filter(|(_, record)| record.key == call.caller.key())
-        .map(|(id, record)| to_json(id, record))
-        .collect();
+    let caller = call.caller.identity();
+    let own: Vec<String> =
+        list.iter().filter(|(_, record)| record.key == caller).map(|(id, record)| to_json(id, record)).collect();
     Ok(Response::json(format!("{{\"uploads\":[{}]}}", own.join(","))))
 }
 
@@ -345,8 +351,8 @@ fn id<'a>(call: &'a Call<'_, '_>) -> &'a str {
 /// The upload with this id, if it is the caller's.
 fn find(call: &Call<'_, '_>, id: &str) -> Result<(Folder, Record), Error> {
     let folder = Folder::open(call.appliance).map_err(disk)?.filter(|_| resumable::is_id(id)).ok_or(Error::NotFound)?;
-    let record =
-        folder.record(id).map_err(disk)?.filter(|record| record.key == call.caller.key()).ok_or(Error::NotFound)?;
+    let caller = call.caller.identity();
+    let record = folder.record(id).map_err(disk)?.filter(|record| record.key == caller).ok_or(Error::NotFound)?;
     if call.caller.scope() < scope(record.purpose) {
         return Err(Error::NotAllowed(scope(record.purpose)));
     }

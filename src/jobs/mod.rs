@@ -244,7 +244,11 @@ pub const JOBS: &[Row] = &[
         name: "settings",
         lock: ".settings.lock",
         location: "/api/v1/admin/settings",
-        files: Files { status: Some("status_settings.txt"), ..log("update_settings.log") },
+        files: Files {
+            status: Some("status_settings.txt"),
+            message: Some("status_error_settings.txt"),
+            ..log("update_settings.log")
+        },
         operations: &[
             background("static", SETTINGS, Action::SettingsPost, "Unable to change the settings"),
             background("dhcp", SETTINGS, Action::SettingsPost, "Unable to change the settings"),
@@ -283,7 +287,11 @@ pub const JOBS: &[Row] = &[
         name: "storage",
         lock: ".storage.lock",
         location: "/api/v1/admin/storage",
-        files: Files { status: Some("status_storage.txt"), ..log("update_storage.log") },
+        files: Files {
+            status: Some("status_storage.txt"),
+            message: Some("status_error_storage.txt"),
+            ..log("update_storage.log")
+        },
         operations: &[
             background("", &["storage.json", "storage.conf"], Action::StoragePost, "Unable to change the storage"),
             background("undo", &[], Action::StoragePost, "Unable to roll back the storage settings"),
@@ -294,7 +302,11 @@ pub const JOBS: &[Row] = &[
         name: "backup",
         lock: ".backup.lock",
         location: "/api/v1/admin/backup",
-        files: Files { json: Some("backup.json"), ..log("update_backup.log") },
+        files: Files {
+            json: Some("backup.json"),
+            message: Some("status_error_backup.txt"),
+            ..log("update_backup.log")
+        },
         operations: &[
             background("START", &[], Action::BackupPost, "Backup failed"),
             STOP,

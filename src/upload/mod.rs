@@ -517,9 +517,11 @@ impl Drop for Handover {
             // There is no caller to report it to; the next upload replaces the file.
             let _ = fs::remove_file(self.folder.join(name));
         }
-        for (name, upload) in &self.uploads {
-            // If the job has taken it anyway, there is nothing to move back.
-            let _ = upload.reclaim(&self.folder.join(name));
+        for (name, upload) in self.uploads.drain(..) {
+            // If the job has taken it anyway, there is nothing to move back, and the upload is used up.
+            if upload.reclaim(&self.folder.join(name)).is_err() {
+                upload.forget();
+            }
         }
     }
 }

@@ -288,6 +288,84 @@ fn a_request_that_is_sent_again_starts_nothing_and_has_the_same_answer() {
 }
 
 #[test]
+fn requests_that_are_sent_twice_at_the_same_moment_start_one_job() {
+    let fixture = Fixture::new();
+    for n_round in 0..20 {
+        let (path, fields) =
+            if n_round % 2 == 0 { ("/backup", &[("action", "START")][..]) } else { ("/update", PACKAGE) };
+        fixture.reset();
+        let key = format!("round {n_round}");
+        let ids: Vec<String> = thread::scope(|scope| {
+            let all: Vec<_> = (0..4).map(|_| scope.spawn(|| id_of(&post_with(&fixture, path, fields, &key)))).collect();
+            all.into_iter().map(|one| one.join().unwrap()).collect()
+        });
+        assert!(ids.iter().all(|id| *id == ids[0]), "{path}: {ids:?}");
+        wait_until("it has ended", || status(&fixture, &ids[0]) != "running");
+        assert_eq!(n_calls(&fixture), 1, "{path}");
+    }
+}
+
+#[test]
+fn a_repeated_request_of_another_token_with_the_same_name_is_a_new_one() {
+    let fixture = Fixture::new();
+    let mut ids = Vec::new();
+    for token in ["one", "two"] {
+        let verifier = hex::encode(sha2::Digest::finalize(sha2::Digest::chain_update(sha2::Sha256::default(), token)));
+        fixture.write(
+            "etc/api.tokens.json",
+            &format!(r#"{{"tokens":[{{"name":"tmp","scope":"admin","verifier":"{verifier}"}}]}}"#),
+        );
+        let mut command = command(&fixture, "POST", &format!("/api/v1/admin/backup?token={token}"));
+        command.env("HTTP_IDEMPOTENCY_KEY", "my key");
+        let (kind, body) = form::encode(&[("action", "START")]);
+        let id = id_of(&send_with(command, Some((&kind, body))).0);
+        wait_until("it has ended", || status(&fixture, &id) != "running");
+        ids.push(id);
+    }
+    assert_ne!(ids[0], ids[1]);
+}
+
+#[test]
+fn a_failed_job_has_the_reason_that_its_own_endpoint_has() {
+    let fixture = Fixture::new();
+    for (path, fields, files) in [
+        (
+            "/settings",
+            &[("settings", r#"{"network":{"interface":"eth0","hostname":"test.host"}}"#)][..],
+            [
+                ("etc/status_settings.txt", "failed\n"),
+                ("etc/status_error_settings.txt", "There is no interface eth7\n"),
+            ],
+        ),
+        (
+            "/storage",
+            &[("settings", r#"{"storage":{"type":"local"}}"#)][..],
+            [("etc/status_storage.txt", "failed\n"), ("etc/status_error_storage.txt", "No such share\n")],
+        ),
+        (
+            "/backup",
+            &[("action", "START")][..],
+            [
+                ("home/sftp/uploads/backup.json", r#"{"status":"failed"}"#),
+                ("etc/status_error_backup.txt", "A file is a device\n"),
+            ],
+        ),
+    ] {
+        fixture.reset();
+        fixture.write("hold", "");
+        let id = start(&fixture, path, fields);
+        wait_until("it runs", || n_calls(&fixture) == 1);
+        for (name, text) in files {
+            fixture.write(name, text);
+        }
+        fixture.remove("hold");
+        wait_until("it has ended", || status(&fixture, &id) != "running");
+        let told = get(&fixture, &format!("/jobs/{id}"));
+        assert_eq!((&told["status"], &told["error-message"]), (&"failed".into(), &files[1].1.trim().into()), "{told}");
+    }
+}
+
+#[test]
 fn another_request_with_a_used_key_is_refused() {
     let fixture = Fixture::new();
     let first = id_of(&post_with(&fixture, "/backup", &[("action", "START")], "my key"));

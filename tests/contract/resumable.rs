@@ -190,6 +190,70 @@ fn a_restore_takes_an_upload_and_a_job_that_fails_gives_it_back() {
 }
 
 #[test]
+fn an_upload_that_a_failed_job_has_used_up_is_gone() {
+    let fixture = Fixture::new();
+    let answer = open(&fixture, "yourtoken", &[("for", "restore"), ("length", "7")]);
+    let id = answer.header("Location").rsplit('/').next().unwrap().to_owned();
+    assert_eq!(state(&send(&fixture, &id, 0, "?1", b"archive")), said(204, 7, "?1"));
+    fixture.write("hold", "");
+    fixture.write("fail", "Reason: not a tar archive\n");
+    std::thread::scope(|scope| {
+        let restore = scope.spawn(|| {
+            let (kind, body) = form::encode(&[("upload", &id)]);
+            let target = "/api/v1/admin/backup/restore?token=yourtoken";
+            send_with(command(&fixture, "POST", target), Some((&kind, body))).0
+        });
+        // As the real job does, before it judges.
+        let place = fixture.path("home/sftp/uploads/backup-archive.tar");
+        wait_until("the job has it", || place.exists());
+        fs::remove_file(place).unwrap();
+        fixture.remove("hold");
+        assert_eq!(restore.join().unwrap().status, 400);
+    });
+    assert_eq!(kept(&fixture), Vec::<String>::new());
+    assert_eq!(head(&fixture, &id).status, 404);
+}
+
+/// Stores these named tokens, all for updates: a name, and the token.
+fn name_tokens(fixture: &Fixture, tokens: &[(&str, &str)]) {
+    let one = |(name, token): &(&str, &str)| {
+        let verifier = hex::encode(Sha256::digest(token));
+        format!("{{\"name\":\"{name}\",\"scope\":\"operate\",\"verifier\":\"{verifier}\"}}")
+    };
+    let all: Vec<String> = tokens.iter().map(one).collect();
+    fixture.write("etc/api.tokens.json", &format!("{{\"tokens\":[{}]}}", all.join(",")));
+}
+
+#[test]
+fn the_uploads_of_a_removed_token_are_nobodys_and_block_nobody() {
+    let fixture = Fixture::new();
+    let fields = [("for", "update"), ("length", "7")];
+    let named: Vec<(String, String)> = (0..4).map(|n| (format!("n{n}"), format!("token{n}"))).collect();
+    let named: Vec<(&str, &str)> = named.iter().map(|(name, token)| (name.as_str(), token.as_str())).collect();
+    name_tokens(&fixture, &named);
+    for (_, token) in &named {
+        for _ in 0..2 {
+            assert_eq!(open(&fixture, token, &fields).status, 201);
+        }
+    }
+    assert_eq!(open(&fixture, "yourtoken", &fields).status, 429, "there are eight");
+
+    // The same name, and another token.
+    name_tokens(&fixture, &[("n0", "new"), named[1]]);
+    let list = |token: &str| {
+        let answer = send_with(command(&fixture, "GET", &format!("{UPLOADS}?token={token}")), None).0;
+        answer.text().matches("\"id\"").count()
+    };
+    assert_eq!((list("new"), list("token1")), (0, 2));
+    assert_eq!(open(&fixture, "yourtoken", &fields).status, 201, "five of the eight are gone");
+    assert_eq!(kept(&fixture).len(), 2 * 3, "{:?}", kept(&fixture));
+    assert_eq!((list("token1"), list("yourtoken")), (2, 1));
+    // Another name, and the same token.
+    name_tokens(&fixture, &[("previous-1", "token1")]);
+    assert_eq!(list("token1"), 2);
+}
+
+#[test]
 fn an_upload_is_refused_before_its_first_byte() {
     let fixture = Fixture::new();
     let check = |fields: &[(&str, &str)], status: u16, message: &str| {
