@@ -608,7 +608,7 @@ fn on_the_way_up_only_files_are_written() {
         prepare(appliance, "ifupdown");
         fs::remove_file(appliance.path("machine/run/network/ifstate")).unwrap();
         let text = machine(appliance, &format!("ip link del eth0; change static '{STATIC}'"));
-        assert_eq!(text, "");
+        assert_eq!(text, "exit 3\n", "stored, because nothing was applied");
         assert!(appliance.exists("machine/etc/network/interfaces.d/jidoteki"));
         assert!(!appliance.record().contains("ifup "), "{}", appliance.record());
     });

@@ -134,7 +134,8 @@ fn apply(root: &Root, settings: &NetworkSettings) -> Result<ExitCode, String> {
     }
     .and_then(|()| if is_running { look::wait(root, settings) } else { Ok(()) })
     .map_err(|reason| reports.reason(settings).unwrap_or(reason))?;
-    Ok(ExitCode::SUCCESS)
+    // Whoever does not run has applied nothing, and nothing was looked at.
+    Ok(ExitCode::from(if is_running { 0 } else { STORED }))
 }
 
 /// Restores everything from before our first change, whichever manager runs now.
