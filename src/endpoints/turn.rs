@@ -109,6 +109,8 @@ impl Turn {
             self.handover.absent(name)?;
         }
         if operation.trace == Trace::None {
+            // It has no record that a repeated request could find.
+            drop(call.lock_of_key.take());
             return Ok((operation, String::new()));
         }
         self.lock.begin();

@@ -73,7 +73,7 @@ pub fn post(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
     resumable::sweep(call.appliance).map_err(disk)?;
     let folder = Folder::make(call.appliance).map_err(disk)?;
     folder.lock_folder().map_err(disk)?;
-    forget_orphans(call, &folder)?;
+    forget_orphans(call, &folder).map_err(disk)?;
     check(call, purpose, Some(length))?;
     let caller = call.caller.identity();
     let open = folder.list().map_err(disk)?;
@@ -95,11 +95,12 @@ pub fn post(call: &mut Call<'_, '_>, _: Admin) -> Result<Response, Error> {
 }
 
 /// Removes the uploads of tokens that do not exist any more: nobody could continue or remove them.
-fn forget_orphans(call: &Call<'_, '_>, folder: &Folder) -> Result<(), Error> {
-    let named = keys::load(call.appliance).map_err(|error| Error::Disk("Cannot read the tokens", error))?;
+fn forget_orphans(call: &Call<'_, '_>, folder: &Folder) -> io::Result<()> {
+    // If the tokens cannot be read, it is unknown which exist.
+    let Ok(named) = keys::load(call.appliance) else { return Ok(()) };
     let first = call.token.as_ref().map(keys::first);
     let keys: Vec<String> = first.iter().chain(&named).map(|key| keys::identity(&key.verifier)).collect();
-    folder.forget_others(&keys).map_err(disk)
+    folder.forget_others(&keys)
 }
 
 /// `GET /uploads`: the caller's uploads.
