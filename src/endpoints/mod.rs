@@ -170,7 +170,11 @@ impl Call<'_, '_> {
 
 /// The deadline for confirmation in seconds, 10 to 3600, from the query or the form; `None` for a final change.
 fn confirm_seconds(call: &Call<'_, '_>, form: &mut Form) -> Result<Option<u64>, Error> {
-    let text = form.text("confirm").or_else(|| call.request.query("confirm").map(str::to_owned));
+    // A browser sends an empty field.
+    let text = form
+        .text("confirm")
+        .filter(|text| !text.is_empty())
+        .or_else(|| call.request.query("confirm").map(str::to_owned));
     match text.as_deref().map(|text| (text.bytes().all(|byte| byte.is_ascii_digit()), text.parse::<u64>())) {
         None => Ok(None),
         Some((true, Ok(seconds @ 10..=3600))) => Ok(Some(seconds)),

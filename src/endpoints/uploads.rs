@@ -365,7 +365,7 @@ fn lock(folder: Folder, id: &str, record: &Record) -> Result<Upload, Error> {
     match folder.take(id) {
         Ok(upload) => upload.ok_or(Error::NotFound),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            Err(Error::Conflict("Another request is sending this upload", record.offset))
+            Err(Error::Conflict("Another request is using this upload", record.offset))
         }
         Err(error) => Err(disk(error)),
     }

@@ -516,6 +516,14 @@ pub const CASES: &[Case] = &[
         &[],
     ),
     post(
+        "an empty field is no time to confirm",
+        "/api/v1/admin/settings?token=yourtoken",
+        Body::Form(&[("settings", DHCP), ("confirm", "")]),
+        202,
+        r#"{"Status":"202 Accepted","Location":"/api/v1/admin/settings"}"#,
+        &["settings dhcp"],
+    ),
+    post(
         "time to confirm has bounds",
         "/api/v1/admin/settings?confirm=5&token=yourtoken",
         Body::Form(&[("settings", DHCP)]),

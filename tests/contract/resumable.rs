@@ -497,7 +497,7 @@ fn two_requests_never_send_one_upload_at_a_time() {
     {
         assert_eq!(
             (answer.status, answer.header("Error-Message").as_str()),
-            (409, "Another request is sending this upload")
+            (409, "Another request is using this upload")
         );
         assert_eq!(answer.header("Upload-Offset"), "0");
     }
