@@ -1,7 +1,9 @@
 //! The executable for other processors, under qemu-user: every route must respond as on this one.
 
 use crate::support::Fixture;
+use jidoteki_admin_api::appliance::keys;
 use jidoteki_admin_api::endpoints::routes::{ROUTES, Route, Verb};
+use jidoteki_admin_api::values::token::Verifier;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
@@ -39,7 +41,8 @@ fn answer(program: &[&OsStr], route: &Route) -> String {
     fs::set_permissions(&open, fs::Permissions::from_mode(0o700)).unwrap();
     fs::write(open.join(ID.repeat(2)), "").unwrap();
     let record = open.join(format!("{}.txt", ID.repeat(2)));
-    std::os::unix::fs::symlink("9 0 0 1800000000 update  admin", record).unwrap();
+    let key = keys::identity(&Verifier::of("yourtoken"));
+    std::os::unix::fs::symlink(format!("9 0 0 1800000000 update  {key}"), record).unwrap();
     let mut form = String::new();
     for field in route.fields {
         let name = field.name;
