@@ -134,7 +134,7 @@ fn apply(root: &Root, settings: &NetworkSettings) -> Result<ExitCode, String> {
     }
     .and_then(|()| if is_running { look::wait(root, settings) } else { Ok(()) })
     .map_err(|reason| reports.reason(settings).unwrap_or(reason))?;
-    // Whoever does not run has applied nothing, and nothing was looked at.
+    // A manager that is not running has applied nothing, so nothing was checked.
     Ok(ExitCode::from(if is_running { 0 } else { STORED }))
 }
 
