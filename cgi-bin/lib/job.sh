@@ -269,6 +269,12 @@ hook() {
 		sh -c 'umask 022 && exec "$@"' sh "$@"
 }
 
+# web_server test|reload: asks the script that knows the web server, if the appliance has one.
+web_server() {
+	[ -x "$ADMIN/bin/web-server.sh" ] || return 0
+	hook 60 "$ADMIN/bin/web-server.sh" "$1"
+}
+
 # ask COMMAND...: runs the program for jobs, which makes the decisions that scripts should not make.
 ask() {
 	JIDO_ADMIN_PATH="$ADMIN" JIDO_ETC_PATH="$ETC" jidoteki-admin-jobs "$@"

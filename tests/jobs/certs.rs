@@ -817,3 +817,79 @@ fn files_made_at_boot_are_not_swept() {
     appliance.recover();
     assert_eq!(appliance.files("etc/tls").len(), 5, "{:?}", appliance.files("etc/tls"));
 }
+
+/// Puts a file where the ancestor's jobs do, and runs the job that looks there.
+fn serve_old(appliance: &Appliance, content: &[u8]) -> bool {
+    appliance.write("etc/pki/tls/enterprise.pem", content);
+    appliance.command(&appliance.path("admin/bin/jobs/old-certificate")).status().unwrap().success()
+}
+
+fn joined(names: &[&str]) -> Vec<u8> {
+    names.iter().flat_map(|name| fs::read(pki().join(name)).unwrap()).collect()
+}
+
+#[test]
+fn a_certificate_where_the_ancestor_kept_it_is_served_as_it_was() {
+    under_each_shell(|appliance| {
+        with_old_pair(appliance);
+        appliance.hook("admin/bin/web-server.sh", WEB_SERVER);
+        // Also one that the job "certs" would refuse: the ancestor has served it.
+        for (files, expected) in [
+            (&["leaf.key", "leaf.pem", "middle.pem"][..], &["leaf.pem", "middle.pem"][..]),
+            (&["expired.key", "expired.pem"], &["expired.pem"]),
+            (&["root.pem", "middle.pem", "leaf.pem", "leaf.key"], &["leaf.pem", "root.pem", "middle.pem"]),
+            (&["bom.key", "crlf.pem"], &["leaf.pem"]),
+        ] {
+            appliance.write("record", "");
+            assert!(serve_old(appliance, &joined(files)), "{files:?}\n{}", appliance.describe());
+            check_in_force(appliance, expected);
+            assert_eq!(appliance.files("etc/tls").len(), 4, "{:?}", appliance.files("etc/tls"));
+            assert!(appliance.record().contains("reload"), "{files:?}");
+            // Only after it has changed.
+            appliance.write("record", "");
+            assert!(serve_old(appliance, &joined(files)));
+            assert_eq!(appliance.record(), "", "{files:?}");
+        }
+    });
+}
+
+#[test]
+fn a_bad_certificate_of_the_ancestor_is_reported_once() {
+    for (files, reason) in [
+        (&["leaf.pem"][..], "The private key is a certificate: were the two files swapped?"),
+        (&["leaf.key"], "The certificate is a private key: were the two files swapped?"),
+        (&["other.key", "leaf.pem"], "The private key belongs to another certificate"),
+        (&["encrypted.key", "leaf.pem"], "The private key is encrypted."),
+        (&["leaf.key", "broken.pem"], "The certificate is damaged"),
+    ] {
+        let appliance = Appliance::new(Shell::Dash);
+        with_old_pair(&appliance);
+        assert!(!serve_old(&appliance, &joined(files)), "{files:?}");
+        assert_eq!(appliance.files("etc/tls"), ["current", "pair.0/", "pair.0/appliance.key", "pair.0/appliance.pem"]);
+        let log = appliance.read("admin/log/update_certs.log");
+        assert!(log.contains(&format!("enterprise.pem cannot be served: {reason}")), "{files:?}: {log}");
+        serve_old(&appliance, &joined(files));
+        assert_eq!(appliance.read("admin/log/update_certs.log"), log, "{files:?}");
+    }
+}
+
+#[test]
+fn an_interrupted_look_at_the_ancestors_certificate_is_repeated() {
+    for step in ["test", "reload"] {
+        let appliance = Appliance::new(Shell::Dash);
+        with_old_pair(&appliance);
+        let kill = format!(
+            "{WEB_SERVER}
+             [ $1 = {step} ] && [ ! -e $here/killed ] || exit 0
+             : >$here/killed; read -r job _ <$here/admin/lib/old-certificate.owner; kill -9 $job"
+        );
+        appliance.hook("admin/bin/web-server.sh", &kill);
+        assert!(!serve_old(&appliance, &joined(&["leaf.key", "leaf.pem"])));
+        appliance.write("record", "");
+        assert!(serve_old(&appliance, &joined(&["leaf.key", "leaf.pem"])), "{}", appliance.describe());
+        check_in_force(&appliance, &["leaf.pem"]);
+        assert!(appliance.record().contains("reload pair."), "{step}: {}", appliance.record());
+        appliance.recover();
+        assert_eq!(appliance.files("etc/tls").len(), 4, "{step}: {:?}", appliance.files("etc/tls"));
+    }
+}

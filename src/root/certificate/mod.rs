@@ -19,6 +19,7 @@ use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
+use std::iter;
 use std::net::{IpAddr, Ipv6Addr};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -43,8 +44,6 @@ type Refusal = String;
 
 /// An accepted pair.
 pub struct Verdict {
-    /// The private key, as openssl writes it.
-    pub key: String,
     /// The certificate and its issuers, in order, as PEM.
     pub chain: String,
     /// Warnings for the administrator.
@@ -134,16 +133,17 @@ fn numbers(said: &str) -> Option<(u32, usize)> {
     })
 }
 
-/// Checks a certificate, its key and its issuers from a client. `own` are the names of this machine.
+/// Checks a certificate, its key and its issuers from a client. `own` are the names of this machine. Without them, the
+/// pair is one that the ancestor has served, and only has to be a pair.
 pub fn judge(
     bench: &Bench<'_>,
     public: &[u8],
     private: &[u8],
     ca: &[u8],
-    own: &[AltName],
+    own: Option<&[AltName]>,
     now: i64,
 ) -> Result<Verdict, Refusal> {
-    let (key, key_der) = private_key(bench, private)?;
+    let key_der = private_key(bench, private)?;
     let mut sent = certificates("The certificate", public)?;
     // An empty form field counts as absent.
     if !ca.trim_ascii().is_empty() {
@@ -166,6 +166,11 @@ pub fn judge(
         key_kind(all[0].key, "The certificate")?;
         return Err("The private key belongs to another certificate".to_owned());
     };
+    let Some(own) = own else {
+        let others = all.iter().filter(|other| other.der != leaf.der);
+        let chain = iter::once(leaf).chain(others).map(Certificate::pem).collect();
+        return Ok(Verdict { chain, warnings: Vec::new() });
+    };
     leaf_alone(leaf, now)?;
     let chain = chain(bench, leaf, &all, now)?;
     if leaf.is_self_issued() && !bench.is_signed_by(leaf, leaf)? {
@@ -174,11 +179,11 @@ pub fn judge(
     whole_chain(bench, &chain)?;
     let warnings = warnings(bench, &chain, &all, own, now)?;
     let chain = chain.into_iter().map(Certificate::pem).collect();
-    Ok(Verdict { key, chain, warnings })
+    Ok(Verdict { chain, warnings })
 }
 
-/// The private key as openssl writes it, and its public half as in certificates.
-fn private_key(bench: &Bench<'_>, bytes: &[u8]) -> Result<(String, Vec<u8>), Refusal> {
+/// Writes the private key to `key.pem`, as openssl does. Returns its public half as in certificates.
+fn private_key(bench: &Bench<'_>, bytes: &[u8]) -> Result<Vec<u8>, Refusal> {
     const DAMAGED: &str = "The private key is damaged";
     let blocks = pem::blocks(bytes).ok_or(DAMAGED)?;
     let keys: Vec<&Block> = blocks.iter().filter(|block| block.is_key()).collect();
@@ -196,10 +201,10 @@ fn private_key(bench: &Bench<'_>, bytes: &[u8]) -> Result<(String, Vec<u8>), Ref
         );
     }
     bench.put("key.sent", x509::pem(&block.label, &block.der))?;
-    let (is_key, key, _) = bench.openssl(&["pkey", "-in", "key.sent", "-passin", "pass:"])?;
-    let (is_sound, _, _) = bench.openssl(&["pkey", "-in", "key.sent", "-passin", "pass:", "-check", "-noout"])?;
-    let (has_public, public, _) =
-        bench.openssl(&["pkey", "-in", "key.sent", "-passin", "pass:", "-pubout", "-outform", "DER"])?;
+    let pkey = |options: &[&str]| bench.openssl(&[&["pkey", "-in", "key.sent", "-passin", "pass:"], options].concat());
+    let (is_key, ..) = pkey(&["-out", "key.pem"])?;
+    let (is_sound, ..) = pkey(&["-check", "-noout"])?;
+    let (has_public, public, _) = pkey(&["-pubout", "-outform", "DER"])?;
     if !is_key || !is_sound || !has_public {
         return Err(DAMAGED.to_owned());
     }
@@ -208,7 +213,7 @@ fn private_key(bench: &Bench<'_>, bytes: &[u8]) -> Result<(String, Vec<u8>), Ref
     {
         return Err(format!("The private key is too short: {bits} bits, at least {MIN_RSA} needed"));
     }
-    Ok((String::from_utf8(key).map_err(|_| DAMAGED)?, public))
+    Ok(public)
 }
 
 /// The certificates in a file, at least one.
@@ -631,7 +636,8 @@ pub fn command(arguments: Arguments<'_>, appliance: &Appliance) -> Result<ExitCo
     let what = arguments.next().unwrap_or_default();
     let path = arguments.next().map(PathBuf::from);
     match (what.to_str(), path) {
-        (Some("judge"), Some(directory)) => judge_files(&directory, appliance),
+        (Some("judge"), Some(directory)) => judge_files(&directory, Some(&own_names(appliance))),
+        (Some("split"), Some(directory)) => judge_files(&directory, None),
         (Some("request"), Some(directory)) => make_request(&directory),
         (Some("fingerprint"), Some(file)) => {
             let certificate = first(&read(&file)?).ok_or("no certificate")?;
@@ -654,9 +660,9 @@ pub fn command(arguments: Arguments<'_>, appliance: &Appliance) -> Result<ExitCo
     }
 }
 
-/// Checks `appliance.pem`, `appliance.key` and `ca.pem` in a directory of a job. Writes `key.pem` and `chain.pem` and
-/// prints warnings; or prints the reason and fails.
-fn judge_files(directory: &Path, appliance: &Appliance) -> Result<ExitCode, String> {
+/// Checks `appliance.pem`, `appliance.key` and `ca.pem` in a directory of a job. Writes `key.pem` and `chain.pem` there
+/// and prints warnings; or prints the reason and fails.
+fn judge_files(directory: &Path, own: Option<&[AltName]>) -> Result<ExitCode, String> {
     let ca = match read(&directory.join("ca.pem")) {
         Ok(ca) => ca,
         Err(_) if !directory.join("ca.pem").exists() => Vec::new(),
@@ -664,9 +670,8 @@ fn judge_files(directory: &Path, appliance: &Appliance) -> Result<ExitCode, Stri
     };
     let bench = Bench(directory);
     let (public, private) = (read(&directory.join("appliance.pem"))?, read(&directory.join("appliance.key"))?);
-    match judge(&bench, &public, &private, &ca, &own_names(appliance), now()) {
+    match judge(&bench, &public, &private, &ca, own, now()) {
         Ok(verdict) => {
-            bench.put("key.pem", verdict.key)?;
             bench.put("chain.pem", verdict.chain)?;
             for warning in verdict.warnings {
                 print(&warning)?;
