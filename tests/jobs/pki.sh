@@ -8,13 +8,18 @@
 set -eu
 
 key() { openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$1.key"; }
-# sign NAME ISSUER DAYS-OPTIONS EXTENSIONS
+# What signs: openssl itself, or two days ago. OpenSSL 3.5 refuses -days -1.
+NOW=
+PAST='faketime -f -2d'
+# sign NAME ISSUER OPTION...
 sign() {
     name=$1; issuer=$2; shift 2
     printf %b "$EXT" >"$name.ext"
     openssl req -new -key "$name.key" -subj "$SUBJECT" |
-        openssl x509 -req -CA "$issuer.pem" -CAkey "$issuer.key" -extfile "$name.ext" -out "$name.pem" "$@"
+        $NOW openssl x509 -req -CA "$issuer.pem" -CAkey "$issuer.key" -extfile "$name.ext" -out "$name.pem" "$@"
 }
+# expire NAME ISSUER: one that ended yesterday.
+expire() { NOW=$PAST; sign "$@" -days 1; NOW=; }
 export OPENSSL_CONF=/dev/null
 key root; openssl req -x509 -config /etc/ssl/openssl.cnf -key root.key -days 3650 -subj '/CN=Test Root' -out root.pem
 key middle; EXT='basicConstraints=critical,CA:TRUE\n' SUBJECT='/CN=Test Middle' sign middle root -days 3650
@@ -23,7 +28,7 @@ SUBJECT='/CN=appliance.example'
 key leaf; sign leaf middle -days 30
 key direct; sign direct root -days 30
 key other; sign other root -days 30
-key expired; sign expired root -days -1
+key expired; expire expired root
 key nameless; EXT='keyUsage=digitalSignature\n' SUBJECT='/O=Nobody' sign nameless root -days 30
 openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out rsa.key
 sign rsa root -days 30
@@ -60,18 +65,18 @@ openssl x509 -in leaf.pem -text -out text.pem
 cat leaf.key leaf.pem middle.pem >both.pem
 # An older certificate of the same key, and an older one of the CA.
 EXT='subjectAltName=DNS:appliance.example,IP:192.0.2.7\n' SUBJECT='/CN=appliance.example'
-cp leaf.key old.key; sign old middle -days -1
+cp leaf.key old.key; expire old middle
 cat old.pem leaf.pem >renewed.pem
 cp leaf.key fresh.key; sign fresh middle -days 300
 cat leaf.pem fresh.pem >leaffresh.pem
 cat fresh.pem old.pem leaf.pem >freshleaf.pem
 EXT='basicConstraints=critical,CA:TRUE\n' SUBJECT='/CN=Test Middle'
-cp middle.key oldmiddle.key; sign oldmiddle root -days -1
+cp middle.key oldmiddle.key; expire oldmiddle root
 cat oldmiddle.pem middle.pem >middles.pem
 # A root that an older one has signed once; both of these have ended.
 key older; printf %b "$EXT" >older.ext
-openssl req -new -key older.key -subj '/CN=Older Root' | openssl x509 -req -signkey older.key -extfile older.ext -days -1 -out older.pem
-SUBJECT='/CN=Test Root'; cp root.key cross.key; sign cross older -days -1
+openssl req -new -key older.key -subj '/CN=Older Root' | $PAST openssl x509 -req -signkey older.key -extfile older.ext -days 1 -out older.pem
+SUBJECT='/CN=Test Root'; cp root.key cross.key; expire cross older
 cat middle.pem cross.pem older.pem >crossed.pem
 
 openssl req -new -key leaf.key -subj /CN=x -config /etc/ssl/openssl.cnf -out request.pem
@@ -108,7 +113,7 @@ cat below.pem narrow.pem >long.pem
 authority corp root 'basicConstraints=critical,CA:TRUE\nnameConstraints=critical,permitted;DNS:corp.local\n'; leaf outside corp
 authority odd root 'basicConstraints=critical,CA:TRUE\n1.3.6.1.4.1.99999.8=critical,ASN1:NULL\n'; leaf byodd odd
 authority gone root 'basicConstraints=critical,CA:TRUE\n'; leaf bygone gone
-EXT='basicConstraints=critical,CA:TRUE\n' SUBJECT='/CN=Test gone' sign gone root -days -1
+EXT='basicConstraints=critical,CA:TRUE\n' SUBJECT='/CN=Test gone' expire gone root
 cat gone.pem root.pem >gonechain.pem
 # The same name, another key.
 key again; EXT='basicConstraints=critical,CA:TRUE\n' SUBJECT='/CN=Test Middle' sign again root -days 300
