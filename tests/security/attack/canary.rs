@@ -161,11 +161,17 @@ fn sample(seen: &mut Seen, program: &Path, name_space: &Path) {
         if !fs::read_link(folder.join("ns/mnt")).is_ok_and(|own| own == name_space) {
             continue;
         }
-        let exe = fs::read_link(folder.join("exe")).unwrap_or_default();
+        // The environment first: a process that becomes the program meanwhile is left out by its name, and one that has
+        // ended by having none.
+        let environment = fs::read(folder.join("environ"));
         let arguments = fs::read(folder.join("cmdline")).unwrap_or_default();
-        let is_cgi = exe == program || arguments.windows(17).any(|window| window == b"lighttpd-error.sh");
+        let exe = fs::read_link(folder.join("exe"));
+        let is_error = arguments.windows(17).any(|window| window == b"lighttpd-error.sh");
         seen.add("arguments", &arguments);
-        if !is_cgi && let Ok(environment) = fs::read(folder.join("environ")) {
+        if let (Ok(environment), Ok(exe)) = (environment, exe)
+            && exe != program
+            && !is_error
+        {
             seen.add("environments", &environment);
         }
     }
