@@ -50,6 +50,11 @@ fn variables(name: &str, query: &str) -> Vec<(String, Vec<u8>)> {
 
 fuzz_target!(|data: &[u8]| {
     let Some((which, content)) = data.split_first() else { return };
+    // JSON files of the image are passed on unchanged, and a number has no limit in JSON. What a client sends is limited.
+    let value = serde_json::from_slice::<serde_json::Value>(content);
+    if value.is_err_and(|error| error.to_string().starts_with("number out of range")) {
+        return;
+    }
     let (file, shown_by) = FILES[usize::from(*which) % FILES.len()];
     MACHINE.with_borrow(|machine| {
         for (name, content) in [
