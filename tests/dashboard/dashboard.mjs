@@ -94,7 +94,7 @@ async function visitor(world, {token = TOKEN, at = 'home', installs = true, ...o
 	const self = {
 		context,
 		page,
-		see: (text, options) => page.getByText(text, options).first().waitFor(options),
+		see: (text, options) => page.getByText(text, options).first().waitFor({timeout: 60_000, ...options}),
 		card: title => page.locator('.card').filter({has: page.getByRole('heading', {name: title, exact: true})}),
 		file: label => page.locator('input[type=file]').and(page.getByLabel(label)),
 		press: name => page.getByRole('button', {name, exact: true}).click(),

@@ -286,6 +286,11 @@ class Machine:
                 pass
         self.leader = None
         self.nspawn = None
+        # Debian 13's nspawn mounts something there, and does not start while it is mounted.
+        export = pathlib.Path("/run/systemd/nspawn/unix-export", self.name)
+        if export.exists():
+            subprocess.run(["umount", "-l", export], stderr=subprocess.DEVNULL, check=False)
+            export.rmdir()
         # The kernel takes the cable away some time after the last process.
         poll(lambda: subprocess.run(["ip", "link", "show", HOST_LINK], capture_output=True,
                                     check=False).returncode != 0, 10, 0.02)
