@@ -152,6 +152,8 @@ make_work() {
 # created, progress is not reported, but the job continues.
 start_progress() {
 	JIDO_PROGRESS=$ADMIN/progress/$1
+	# A script can have replaced it by something else.
+	rm -f "$JIDO_PROGRESS"
 	(: >"$JIDO_PROGRESS") 2>/dev/null || JIDO_PROGRESS=/dev/null
 }
 
@@ -456,16 +458,14 @@ publish() {
 		for old in ".$JOB".*; do
 			[ "$(stat -c %u "$old" 2>/dev/null || :)" != "$(id -u)" ] || rm -rf "./$old"
 		done
-		place=$(mktemp -d "./.$JOB.XXXXXX")
-		cd "$place"
-		[ "$(stat -c '%u %a' .)" = "$(id -u) 700" ] || [ "$(stat -c '%u %a' .)" = "$(id -u) 2700" ]
-		cp -p "$file" "./$name"
-		flush "./$name"
-		mv -fT "./$name" "../$name"
+		place=$(mktemp -d "./.$JOB.XXXXXX") && cd "$place" || exit 1
+		[ "$(stat -c '%u %a' .)" = "$(id -u) 700" ] || [ "$(stat -c '%u %a' .)" = "$(id -u) 2700" ] || exit 1
+		# Check each step: "set -e" is off in on_failure.
+		cp -p "$file" "./$name" && flush "./$name" && mv -fT "./$name" "../$name" || exit 1
 		cd ..
 		rmdir "$place"
 		flush .
-	)
+	) || return 1
 	rm -f "$file"
 }
 

@@ -238,7 +238,20 @@ fn conclude(appliance: &Appliance, row: &'static Row, record: Record, ending: Op
 
 /// The status files of a job that did not record its end.
 fn ending_by_files(appliance: &Appliance, row: &'static Row, record: &Record) -> Option<Ending> {
+    // A job without a status of its own takes a moment.
+    let at_once = |reason| Ending { ended: record.started / 1_000_000_000, reason, code: None };
+    if record.argument == "STOP" {
+        // It leaves nothing, except what is newer.
+        let path = Job::Backup.row().json_file(appliance)?;
+        let is_done = modified(&path).is_none_or(|at| at > record.started_at());
+        return is_done.then(|| at_once(None));
+    }
+    let text = |name: Option<&str>| appliance.trimmed_text(&appliance.etc_file(name?));
     if row.job == Job::Reboot {
+        // The job removes it first.
+        if let reason @ Some(_) = text(row.files.message) {
+            return Some(at_once(reason));
+        }
         // If the machine has booted since, the restart succeeded.
         let (_, uptime) = clock::boot()?;
         let booted = clock::now().checked_sub(uptime)?;
@@ -256,9 +269,8 @@ fn ending_by_files(appliance: &Appliance, row: &'static Row, record: &Record) ->
     } else {
         appliance.trimmed_text(&path)?
     };
-    let text = |name: Option<&str>| appliance.trimmed_text(&appliance.etc_file(name?));
     match status.as_str() {
-        "success" => Some(Ending { ended, ..Ending::default() }),
+        "success" | "stored" => Some(Ending { ended, ..Ending::default() }),
         "failed" => {
             let reason = text(row.files.message).unwrap_or_else(|| "The job failed".to_owned());
             Some(Ending { ended, code: text(row.files.code), reason: Some(reason) })

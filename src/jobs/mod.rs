@@ -188,9 +188,7 @@ const fn targets(target: &'static str, operation: Operation) -> Operation {
 
 const SETTINGS: &[&str] = &["app.json", "network.json", "network.conf", "settings.confirm"];
 const CERTS: &[&str] = &["appliance.pem", "appliance.key", "ca.pem", "certs.confirm"];
-/// It leaves no result, so it has no record.
-const STOP: Operation =
-    Operation { trace: Trace::None, ..exempt(background("STOP", &[], Action::BackupPost, "Backup failed")) };
+const STOP: Operation = exempt(background("STOP", &[], Action::BackupPost, "Backup failed"));
 const HISTORY: &str = "Cannot show the history";
 
 /// Every job, in the order of the API document.
@@ -359,7 +357,7 @@ pub const JOBS: &[Row] = &[
         name: "reboot",
         lock: ".reboot.lock",
         location: "/api/v1/admin/reboot",
-        files: log("update_reboot.log"),
+        files: Files { message: Some("status_error_reboot.txt"), ..log("update_reboot.log") },
         operations: &[Operation { trace: Trace::Record, ..background("", &[], Action::Reboot, "Unable to reboot") }],
     },
     Row {

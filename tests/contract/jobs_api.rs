@@ -350,6 +350,11 @@ fn a_failed_job_has_the_reason_that_its_own_endpoint_has() {
                 ("etc/status_error_backup.txt", "A file is a device\n"),
             ],
         ),
+        (
+            "/reboot",
+            &[][..],
+            [("log/update_reboot.log", ""), ("etc/status_error_reboot.txt", "The system backup failed\n")],
+        ),
     ] {
         fixture.reset();
         fixture.write("hold", "");
@@ -363,6 +368,44 @@ fn a_failed_job_has_the_reason_that_its_own_endpoint_has() {
         let told = get(&fixture, &format!("/jobs/{id}"));
         assert_eq!((&told["status"], &told["error-message"]), (&"failed".into(), &files[1].1.trim().into()), "{told}");
     }
+}
+
+#[test]
+fn settings_that_nobody_applies_are_stored_and_their_job_succeeded() {
+    let fixture = Fixture::new();
+    fixture.write("hold", "");
+    let id =
+        start(&fixture, "/settings", &[("settings", r#"{"network":{"interface":"eth0","hostname":"test.host"}}"#)]);
+    wait_until("it runs", || n_calls(&fixture) == 1);
+    fixture.write("etc/status_settings.txt", "stored\n");
+    fixture.remove("hold");
+    wait_until("it has ended", || status(&fixture, &id) != "running");
+    assert_eq!(status(&fixture, &id), "success");
+}
+
+#[test]
+fn a_stop_is_a_job_that_can_be_repeated_and_its_backup_stays_a_success() {
+    let fixture = Fixture::new();
+    let start = |content: &str| {
+        let id = start(&fixture, "/backup", &[("action", "START")]);
+        wait_until("it runs", || status(&fixture, &id) != "running");
+        fixture.write("home/sftp/uploads/backup.json", content);
+        assert_eq!(status(&fixture, &id), "success");
+        id
+    };
+    let json = "home/sftp/uploads/backup.json";
+    let first = start(r#"{"status":"success"}"#);
+    let stop = id_of(&post_with(&fixture, "/backup", &[("action", "STOP")], "stop"));
+    wait_until("it has ended", || n_calls(&fixture) == 2 && status(&fixture, &stop) != "running");
+    assert_eq!(status(&fixture, &stop), "interrupted", "the backup is still there");
+    fixture.remove(json);
+    assert_eq!((status(&fixture, &stop).as_str(), status(&fixture, &first).as_str()), ("success", "success"));
+    // The request is sent again, after another backup.
+    start(r#"{"status":"success"}"#);
+    assert_eq!(id_of(&post_with(&fixture, "/backup", &[("action", "STOP")], "stop")), stop);
+    assert_eq!((n_calls(&fixture), status(&fixture, &stop).as_str()), (3, "success"));
+    let answer = post_with(&fixture, "/backup", &[("action", "START")], "stop");
+    assert_eq!(answer.status, 422, "{}", answer.text());
 }
 
 #[test]

@@ -577,6 +577,15 @@ fn scripts_say_how_far_they_are_where_the_executable_reads_it() {
         assert_eq!(appliance.read("etc/seen"), "40 Copying files\n640\n");
         assert_eq!(appliance.read("etc/rolled"), "", "what the script said is no progress of the rollback");
         assert_eq!(appliance.files("admin/progress"), [""; 0]);
+        // Something else in its place blocks nothing, and is not followed.
+        for replace in ["mkfifo \"$JIDO_PROGRESS\"", "ln -s \"$JIDO_ETC_PATH/seen\" \"$JIDO_PROGRESS\""] {
+            let script = format!("#!/bin/sh\nrm \"$JIDO_PROGRESS\"; {replace}\n");
+            appliance.write("admin/etc/version.txt", "1.0.0\n");
+            package().with("update.sh", &script).upload(appliance);
+            appliance.succeed("update");
+            assert_eq!(appliance.read("etc/seen"), "40 Copying files\n640\n");
+        }
+        appliance.write("admin/etc/version.txt", "1.0.0\n");
         // Where it cannot be written it is said to nobody.
         fs::remove_dir(appliance.path("admin/progress")).unwrap();
         package().with("update.sh", "#!/bin/sh\necho 40 >\"$JIDO_PROGRESS\"\n").upload(appliance);
