@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -161,20 +162,27 @@ fn sample(seen: &mut Seen, program: &Path, name_space: &Path) {
         if !fs::read_link(folder.join("ns/mnt")).is_ok_and(|own| own == name_space) {
             continue;
         }
-        // The environment first: a process that becomes the program meanwhile is left out by its name, and one that has
-        // ended by having none.
+        // Before and after: a process can become the program meanwhile, or something else that the program starts. Not by
+        // its path, which is another one in a container.
+        let exe = || identity(&folder.join("exe"));
+        let before = exe();
         let environment = fs::read(folder.join("environ"));
         let arguments = fs::read(folder.join("cmdline")).unwrap_or_default();
-        let exe = fs::read_link(folder.join("exe"));
-        let is_error = arguments.windows(17).any(|window| window == b"lighttpd-error.sh");
+        let is_same = before.is_some() && before == exe();
+        let is_cgi = before == identity(program) || arguments.windows(17).any(|window| window == b"lighttpd-error.sh");
         seen.add("arguments", &arguments);
-        if let (Ok(environment), Ok(exe)) = (environment, exe)
-            && exe != program
-            && !is_error
+        if is_same
+            && !is_cgi
+            && let Ok(environment) = environment
         {
             seen.add("environments", &environment);
         }
     }
+}
+
+fn identity(file: &Path) -> Option<(u64, u64)> {
+    let metadata = fs::metadata(file).ok()?;
+    Some((metadata.dev(), metadata.ino()))
 }
 
 fn check(server: &'static str) {
