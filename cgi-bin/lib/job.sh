@@ -453,18 +453,16 @@ publish() {
 	fi
 	# Uploads is a separate filesystem. Copy inside a private directory there, as the working directory: somebody
 	# could replace its name, but not our working directory.
+	# Check each step: "set -e" is off in on_failure, and in here.
 	(
-		cd "$UPLOADS"
+		cd "$UPLOADS" || exit 1
 		for old in ".$JOB".*; do
 			[ "$(stat -c %u "$old" 2>/dev/null || :)" != "$(id -u)" ] || rm -rf "./$old"
 		done
 		place=$(mktemp -d "./.$JOB.XXXXXX") && cd "$place" || exit 1
 		[ "$(stat -c '%u %a' .)" = "$(id -u) 700" ] || [ "$(stat -c '%u %a' .)" = "$(id -u) 2700" ] || exit 1
-		# Check each step: "set -e" is off in on_failure.
 		cp -p "$file" "./$name" && flush "./$name" && mv -fT "./$name" "../$name" || exit 1
-		cd ..
-		rmdir "$place"
-		flush .
+		cd .. && rmdir "$place" && flush .
 	) || return 1
 	rm -f "$file"
 }

@@ -67,7 +67,7 @@ impl Response {
 
     /// 202: a job runs in the background; follow it at `location`.
     pub fn accepted(location: &str, job: &str) -> Response {
-        // An operation without a record, such as STOP, has no id.
+        // If the record could not be written, there is no id.
         let job = if job.is_empty() { String::new() } else { format!(",\"Job\":{}", quote(job)) };
         let body = format!("{{\"Status\":\"202 Accepted\",\"Location\":{}{job}}}", quote(location));
         Response::new("202 Accepted", "application/json", Body::Bytes(body.into_bytes()))
